@@ -1,0 +1,37 @@
+# make run: the main job on the embedded default. make test: the default suite. Both set everything up.
+PYTHON ?= python3
+BIN := .venv/bin
+.PHONY: setup run test test-slow check clean
+
+setup: .venv/stamp
+
+# The stamp is newer than the pins that are installed: an unchanged tree costs no install. uv resolves and
+# installs fast; it does not read pip's settings, so a local folder of wheels is handed over. Without one it is
+# asked for the torch build that suits this machine (CUDA or CPU), and failing that for the registry's own.
+.venv/stamp: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Xmodel needs Python 3.11 or later: make PYTHON=python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@links=$$($(BIN)/python -m pip config get global.find-links 2>/dev/null || true); \
+	install="$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e .[dev]"; \
+	if [ -n "$$links" ] && [ -d "$$links" ]; then UV_FIND_LINKS="$$links" $$install; \
+	else $$install --torch-backend=auto || $$install; fi
+	@touch $@
+
+run: setup
+	@$(BIN)/xmodel run
+
+test: setup
+	@$(BIN)/python -m pytest
+
+test-slow: setup
+	@$(BIN)/python -m pytest -m slow
+
+check: setup
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv workspace

@@ -1,0 +1,305 @@
+"""The `xmodel` command.
+
+Takes what a person types; gives exit code 0 (done, and the books closed), 1 (one clear message) or
+2 (a wrong call). Nothing heavy is imported before a verb needs it, so `--help` answers at once.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from xmodel_core.errors import XmodelError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Verbs(click.Group):
+    """Shows the verbs in the order of the river rather than of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except XmodelError as error:
+            if ctx.params.get("verbose"):
+                raise
+            click.echo(f"xmodel: {error}", err=True)
+            sys.exit(1)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            click.echo("xmodel: stopped; run again to go on from what is finished", err=True)
+            sys.exit(130)
+        except Exception as error:  # the one place where a bug becomes a line: -v shows where it is
+            if ctx.params.get("verbose"):
+                raise
+            click.echo(f"xmodel: {type(error).__name__}: {error}\n  what to do: -v shows where; please report it", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-v", "--verbose", is_flag=True, help="Show tracebacks.")
+@click.version_option(package_name="xmodel")
+def main(verbose: bool) -> None:
+    """Small Chinese-English language models, from raw documents to an evaluated model."""
+
+
+def workspace_option(command: Command) -> Command:
+    """--workspace: where artifacts and the ledger lie."""
+    return click.option("--workspace", metavar="DIR", help="Where artifacts lie; else $XMODEL_WORKSPACE, else ./workspace.")(
+        command
+    )
+
+
+def recipe_options(command: Command) -> Command:
+    """The recipe, its overrides and the workspace, for every verb that runs part of the river."""
+    command = click.argument("recipe", default="quickstart")(command)
+    command = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a field, e.g. training.peak_lr=0.005.")(command)
+    return workspace_option(command)
+
+
+def json_option(command: Command) -> Command:
+    """--json: for scripts."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def _flow_verb(run: Callable[..., None]) -> Callable[..., None]:
+    @wraps(run)
+    def verb(*args: Any, **kwargs: Any) -> None:
+        from flows.server import quiet_prefect
+
+        quiet_prefect()
+        run(*args, **kwargs)
+
+    return verb
+
+
+@main.command()
+@recipe_options
+@json_option
+@_flow_verb
+def run(recipe: str, overrides: Sequence[str], workspace: str | None, as_json: bool) -> None:
+    """The whole river; default recipe: quickstart."""
+    from flows.session import workspace_folder
+    from flows.summary import print_summary, summary
+    from flows.xmodel import xmodel
+
+    report = xmodel(recipe, list(overrides), workspace)
+    facts = summary(workspace_folder(workspace), Path(report))
+    click.echo(json.dumps(facts, ensure_ascii=False, indent=1)) if as_json else print_summary(facts)
+
+
+@main.command()
+@recipe_options
+@json_option
+def plan(recipe: str, overrides: Sequence[str], workspace: str | None, as_json: bool) -> None:
+    """What would be built, what is reused and why; documents, tokens, parameters, FLOPs, hours."""
+    from flows.plan import plan as make_plan
+    from flows.plan import print_plan
+    from flows.session import workspace_folder
+    from xmodel_core.config import load_recipe
+
+    values, path = load_recipe(recipe, overrides)
+    planned = make_plan(values, path, workspace_folder(workspace))
+    click.echo(json.dumps(planned, ensure_ascii=False, indent=1)) if as_json else print_plan(planned)
+
+
+@main.command("xdata-build")
+@recipe_options
+@click.option("--decisions-only", is_flag=True, help="Show what the thresholds would do; write no documents.")
+@_flow_verb
+def xdata_build(recipe: str, overrides: Sequence[str], workspace: str | None, decisions_only: bool) -> None:
+    """Sources to kept documents."""
+    from flows.session import workspace_folder
+    from flows.summary import print_queries
+    from flows.xdata_build import xdata_build as build
+
+    label = build(recipe, list(overrides), workspace, decisions_only)
+    if not decisions_only:
+        print_queries(workspace_folder(workspace), ["@funnel", "@drops", "@balance"], corpus=label)
+
+
+@main.command("tokenizer-train")
+@recipe_options
+@_flow_verb
+def tokenizer_train(recipe: str, overrides: Sequence[str], workspace: str | None) -> None:
+    """Documents to a tokenizer and token shards."""
+    from flows.session import workspace_folder
+    from flows.summary import print_queries
+    from flows.tokenizer_train import tokenizer_train as train
+
+    label = train(recipe, list(overrides), workspace)
+    print_queries(workspace_folder(workspace), ["@fertility"], tokenizer=label)
+
+
+@main.command()
+@recipe_options
+@_flow_verb
+def pretrain(recipe: str, overrides: Sequence[str], workspace: str | None) -> None:
+    """Token shards to checkpoints."""
+    from flows.pretrain import pretrain as train
+    from flows.session import workspace_folder
+    from flows.summary import print_queries
+
+    label = train(recipe, list(overrides), workspace)
+    print_queries(workspace_folder(workspace), ["@mixture", "@loss"], run=label)
+
+
+@main.command()
+@recipe_options
+@click.option("--checkpoint", metavar="PATH", help="A checkpoint folder; default: the last of the recipe's run.")
+@_flow_verb
+def evaluate(recipe: str, overrides: Sequence[str], workspace: str | None, checkpoint: str | None) -> None:
+    """A checkpoint to scores."""
+    from flows.evaluate import evaluate as score
+    from flows.session import workspace_folder
+    from flows.summary import print_queries
+
+    label = score(recipe, list(overrides), workspace, checkpoint)
+    print_queries(workspace_folder(workspace), ["@scores"], run=label)
+
+
+@main.command()
+@workspace_option
+@click.option("--port", type=int, help="The server's port; default: 4200, or the next that is free.")
+def up(workspace: str | None, port: int | None) -> None:
+    """Prefect server with its UI, a worker, the deployments."""
+    from flows.server import up as start
+    from flows.session import workspace_folder
+
+    click.echo(start(workspace_folder(workspace), port))
+
+
+@main.command()
+def down() -> None:
+    """Stop what `up` started and restore the Prefect profile."""
+    from flows.server import down as stop
+
+    click.echo(stop())
+
+
+@main.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Server, worker, deployments and the latest runs."""
+    from dataclasses import asdict
+
+    from flows.server import status as ask
+
+    now = ask()
+    click.echo(json.dumps(asdict(now), ensure_ascii=False, indent=1, default=str) if as_json else now)
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="The folder to write and the recipe's name.")
+def init(paths: tuple[Path, ...], name: str) -> None:
+    """Write NAME/recipe.yaml, sources.yaml and mixture.yaml for files of your own."""
+    from flows.init import init as write
+
+    for path in write(list(paths), name):
+        click.echo(f"wrote {path}")
+    click.echo(f"\nRead them, change what you like, then:\n  xmodel plan {name}/recipe.yaml\n  xmodel run {name}/recipe.yaml")
+
+
+@main.command()
+@click.argument("action", required=False, type=click.Choice(["check"]))
+@click.option("--recipe", help="Only the sources of this recipe.")
+@json_option
+def sources(action: str | None, recipe: str | None, as_json: bool) -> None:
+    """What the specs declare; `check`: whether it is there."""
+    from flows.sources import declared, print_sources
+
+    rows = declared(recipe, check=action == "check")
+    click.echo(json.dumps(rows, ensure_ascii=False, indent=1)) if as_json else print_sources(rows)
+    if any(row.get("problem") for row in rows):
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("query", required=False)
+@workspace_option
+@json_option
+def ledger(query: str | None, workspace: str | None, as_json: bool) -> None:
+    """A query ("SQL" or @NAME) and its table; without one, the path and the tables."""
+    from flows.session import workspace_folder
+    from flows.summary import print_table
+    from xmodel_core.ledger.build import refresh
+    from xmodel_core.ledger.query import contents, run_query
+
+    root = workspace_folder(workspace)
+    path = refresh(root)
+    columns, rows = run_query(root, query) if query else contents(root)
+    if as_json:
+        click.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], ensure_ascii=False, default=str))
+        return
+    if not query:
+        click.echo(path)
+    print_table(columns, rows)
+
+
+@main.command()
+@click.argument("document", metavar="[SOURCE:]ID")
+@workspace_option
+@json_option
+def trace(document: str, workspace: str | None, as_json: bool) -> None:
+    """One document's way: source, each decision, shard and offset, the steps that consumed it."""
+    from flows.session import workspace_folder
+    from flows.trace import print_trace, trace_document
+
+    found = trace_document(workspace_folder(workspace), document)
+    click.echo(json.dumps(found, ensure_ascii=False, indent=1, default=str)) if as_json else print_trace(found)
+
+
+@main.command()
+@click.argument("run", required=False)
+@workspace_option
+def report(run: str | None, workspace: str | None) -> None:
+    """One self-contained HTML page about a run; default: the newest."""
+    from flows.report import report_of
+    from flows.session import workspace_folder
+
+    click.echo(report_of(workspace_folder(workspace), run))
+
+
+@main.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--prompt", required=True, help="The text to continue.")
+@click.option("--max-new-tokens", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--temperature", type=click.FloatRange(min=0), default=0.0, show_default=True, help="0: the likeliest token each time.")
+@click.option("--seed", type=int, default=0, show_default=True)
+def generate(checkpoint: Path, prompt: str, max_new_tokens: int, temperature: float, seed: int) -> None:
+    """Continue a prompt; float32 on a CPU."""
+    from xmodel_core.model.generate import stream
+
+    click.echo(prompt, nl=False)
+    for piece in stream(checkpoint, prompt, max_new_tokens, temperature, seed):
+        click.echo(piece, nl=False)
+    click.echo()
+
+
+@main.command()
+@workspace_option
+@json_option
+def doctor(workspace: str | None, as_json: bool) -> None:
+    """What is installed, reachable, too small; what to do about it."""
+    from flows.doctor import doctor as examine
+    from flows.doctor import print_findings
+    from flows.session import workspace_folder
+
+    findings = examine(workspace_folder(workspace))
+    click.echo(json.dumps(findings, ensure_ascii=False, indent=1)) if as_json else print_findings(findings)
+    if any(finding["state"] == "fail" for finding in findings):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The stages as Prefect tasks: one per stage or source, never one per document or shard.
+
+Takes the session and the artifacts of the stage before; gives the stage's artifact. A task only
+calls its room's door. Retried are transient errors alone: a bug or bad input fails at once.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task
+
+from flows.session import Session
+from xmodel_core.artifacts import Artifact
+from xmodel_core.errors import TransientError, XmodelError
+from xmodel_core.ledger.build import refresh
+from xmodel_core.ledger.query import run_query
+from xmodel_core.specs import Source, SourceFiles, load_mixture, load_sources, resolve
+
+
+def only_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether another try may help."""
+    try:
+        state.result()
+    except TransientError:
+        return True
+    except Exception:
+        return False
+    return False
+
+
+# Receipts and manifests are the only memory of what is done: Prefect's caching stays off.
+stage: Callable[..., Any] = partial(
+    task, retries=2, retry_delay_seconds=[2, 20], retry_condition_fn=only_transient, cache_policy=NO_CACHE, persist_result=False
+)
+
+
+@stage(name="make sample world")
+def make_sample_world(session: Session) -> Artifact:
+    """The embedded world's raw documents and benchmarks."""
+    from xmodel_core.sample_world import stage as door
+
+    config = session.recipe.sample_world
+    assert config is not None
+    return door.run(session.recipe.name, config, session.store)
+
+
+@stage(name="find sources")
+def find_sources(session: Session, world: Artifact | None) -> list[SourceFiles]:
+    """The files behind the recipe's sources, with their digests."""
+    declared = load_sources(session.recipe.sources, session.path.parent)
+    return [resolve(source, session.store.digest, world.path if world else None) for source in declared]
+
+
+@stage(name="scan", task_run_name="scan {files.source.name}")
+def scan(session: Session, files: SourceFiles) -> Artifact:
+    """Every readable document of a source with its features and signature."""
+    from xmodel_core.corpus import stage as door
+
+    return door.scan(files, session.recipe.corpus.scan, session.store, session.cluster)
+
+
+@stage(name="build corpus")
+def build_corpus(session: Session, sources: list[SourceFiles], scans: list[Artifact]) -> Artifact:
+    """Decisions over all sources, then the kept documents."""
+    from xmodel_core.corpus import stage as door
+
+    recipe = session.recipe
+    corpus = door.build_corpus(recipe.name, sources, scans, recipe.corpus, session.store, session.cluster)
+    refresh(session.store.root)
+    return corpus
+
+
+@stage(name="train tokenizer")
+def train_tokenizer(session: Session, corpus: Artifact) -> Artifact:
+    """A tokenizer from a sample of the kept documents."""
+    from xmodel_core.tokenizer import stage as door
+
+    return door.train_tokenizer(session.recipe.name, corpus, session.recipe.tokenizer, session.store)
+
+
+@stage(name="encode", task_run_name="encode {source.name}")
+def encode(session: Session, source: Source, corpus: Artifact, tokenizer: Artifact) -> Artifact:
+    """A source's kept documents as token shards."""
+    from xmodel_core.tokenizer import stage as door
+
+    return door.encode_source(
+        source, corpus, tokenizer, session.recipe.tokenizer, session.store, session.cluster
+    )
+
+
+@stage(name="plan mixture")
+def plan_mixture(session: Session, sources: list[Source], shards: dict[str, Artifact]) -> Artifact:
+    """Shares of tokens turned into an exact plan, from the shards' counts."""
+    from xmodel_core.mixture import stage as door
+
+    recipe = session.recipe
+    mixture = load_mixture(recipe.mixture, session.path.parent)
+    plan = door.build_plan(
+        recipe.name,
+        mixture,
+        recipe.training.phases(),
+        recipe.training.sequence_length,
+        recipe.training.global_batch_tokens,
+        sources,
+        list(shards.values()),
+        session.store,
+    )
+    refresh(session.store.root)
+    return plan
+
+
+@stage(name="pretrain")
+def pretrain(session: Session, plan: Artifact, shards: dict[str, Artifact], tokenizer: Artifact) -> Artifact:
+    """Checkpoints and metrics of one run; goes on from its newest whole checkpoint."""
+    from xmodel_core.training import stage as door
+
+    recipe = session.recipe
+    run = door.run(
+        recipe.name, recipe.model, recipe.training, plan, shards, tokenizer, session.store, session.cluster
+    )
+    refresh(session.store.root)
+    return run

@@ -1,0 +1,68 @@
+"""What a person reads when a run is done: funnel, mixture, fertility, loss, scores, where it lies.
+
+Takes a workspace whose ledger is up to date; gives plain facts, or tables on the terminal. Every
+figure is a query of the ledger: nothing is counted here.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from xmodel_core.ledger.query import run_query
+
+TITLES = {
+    "@funnel": "documents and characters, stage by stage",
+    "@drops": "what was dropped, and why",
+    "@balance": "what is kept",
+    "@fertility": "tokenizer: fewer tokens per character is better",
+    "@mixture": "mixture: planned and consumed tokens",
+    "@loss": "training",
+    "@scores": "scores, with standard errors; chance of four choices is 0.25",
+}
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
+    """A table on the terminal, numbers to the right."""
+    table = Table(title=title, title_justify="left", header_style="bold", title_style="bold cyan")
+    for index, column in enumerate(columns):
+        numeric = any(isinstance(row[index], int | float) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_shown(value) for value in row))
+    Console().print(table)
+
+
+def print_queries(root: Path, names: Sequence[str], **only: str) -> None:
+    """The tables of named queries; `only` keeps the rows whose column of that name has that value."""
+    for name in names:
+        columns, rows = run_query(root, name)
+        kept = [
+            row for row in rows if all(row[columns.index(key)] == value for key, value in only.items() if key in columns)
+        ]
+        hidden = [columns.index(key) for key in only if key in columns]
+        shown = [index for index in range(len(columns)) if index not in hidden]
+        print_table(
+            [columns[index] for index in shown], [[row[index] for index in shown] for row in kept], TITLES.get(name, name)
+        )
+
+
+def print_gates(gates: Sequence[dict[str, Any]]) -> None:
+    """The verdict of each gate that the suites set."""
+    console = Console()
+    for gate in gates:
+        verdict = "[green]passed[/]" if gate["passed"] else "[red]missed[/]"
+        above = f", {gate['value'] - gate['control']:+.3f} over {gate['above_task']}" if gate.get("above_task") else ""
+        console.print(f"gate {gate['task']}: {gate['value']:.3f} (asked {gate['at_least']}){above}: {verdict}", highlight=False)

@@ -1,0 +1,86 @@
+"""The whole river, top to bottom: from raw documents to an evaluated model and its report.
+
+Takes a recipe, overrides and a workspace; gives finished artifacts, a ledger whose books close, a page.
+Each `to_…` runs the river up to there: a stage whose artifact is whole is found, not built, so the
+flows that stop earlier (xdata-build, tokenizer-train, pretrain, evaluate) are prefixes of this one.
+"""
+
+from typing import NamedTuple
+
+from prefect import flow
+
+from flows import pages, stages
+from flows.session import Session, open_session
+from xmodel_core.artifacts import Artifact
+from xmodel_core.specs import SourceFiles
+
+
+class Corpus(NamedTuple):
+    """Documents that were kept, and where they came from."""
+
+    world: Artifact | None
+    sources: list[SourceFiles]
+    corpus: Artifact
+
+
+class Tokens(NamedTuple):
+    """A tokenizer and each source's token shards."""
+
+    tokenizer: Artifact
+    shards: dict[str, Artifact]
+
+
+class Training(NamedTuple):
+    """A plan in exact tokens and the run that consumed it."""
+
+    plan: Artifact
+    run: Artifact
+
+
+def to_corpus(session: Session) -> Corpus:
+    """sources ▸ scans ▸ decisions ▸ documents"""
+    world = stages.make_sample_world(session) if session.recipe.sample_world else None
+    sources = stages.find_sources(session, world)
+    scans = [stages.scan(session, source) for source in sources]
+    corpus = stages.build_corpus(session, sources, scans)
+    pages.corpus(session.store.root, corpus.label)
+    return Corpus(world, sources, corpus)
+
+
+def to_tokens(session: Session, corpus: Corpus) -> Tokens:
+    """documents ▸ tokenizer ▸ token shards"""
+    tokenizer = stages.train_tokenizer(session, corpus.corpus)
+    shards = {
+        files.source.name: stages.encode(session, files.source, corpus.corpus, tokenizer) for files in corpus.sources
+    }
+    stages.close_encoding(session)
+    pages.tokens(session.store.root, tokenizer.label)
+    return Tokens(tokenizer, shards)
+
+
+def to_run(session: Session, corpus: Corpus, tokens: Tokens) -> Training:
+    """token shards ▸ mixture plan ▸ checkpoints"""
+    plan = stages.plan_mixture(session, [files.source for files in corpus.sources], tokens.shards)
+    run = stages.pretrain(session, plan, tokens.shards, tokens.tokenizer)
+    pages.run(session.store.root, plan.label, run.label)
+    return Training(plan, run)
+
+
+def to_scores(session: Session, corpus: Corpus, tokens: Tokens, training: Training) -> Artifact:
+    """checkpoints ▸ scores"""
+    evaluation = stages.evaluate(session, training.run, tokens.tokenizer, corpus.world)
+    pages.scores(session.store.root, training.run.label)
+    return evaluation
+
+
+@flow(name="xmodel", log_prints=False)
+def xmodel(recipe: str = "quickstart", overrides: list[str] | None = None, workspace: str | None = None) -> str:
+    """Raw documents in, an evaluated model and its report out. Returns the report's path."""
+    with open_session(recipe, overrides or [], workspace) as session:
+        corpus = to_corpus(session)
+        tokens = to_tokens(session, corpus)
+        training = to_run(session, corpus, tokens)
+        scores = to_scores(session, corpus, tokens, training)
+        report = stages.write_report(session, corpus.corpus, tokens.tokenizer, training.plan, training.run, scores)
+        pages.report(report.path / "index.html")
+        return str(report.path / "index.html")

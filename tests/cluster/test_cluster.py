@@ -1,0 +1,56 @@
+"""The two verbs: results in item order whatever finishes first; a dead worker is a transient error."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from xmodel_core.cluster import ClusterConfig, open_cluster
+from xmodel_core.errors import TransientError, XmodelError
+
+
+def slow_first(item: int) -> int:
+    time.sleep(0.2 if item == 0 else 0)
+    return item * 10
+
+
+def complain(item: int) -> int:
+    if item == 2:
+        raise XmodelError("the third item is wrong", where="item 2")
+    return item
+
+
+def die(item: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_come_in_item_order(workers: int) -> None:
+    with open_cluster(ClusterConfig(workers=workers)) as cluster:
+        assert cluster.map(slow_first, range(5), "counting", sizes=[1, 1, 9, 1, 1]) == [0, 10, 20, 30, 40]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_s_error_comes_home_whole(workers: int) -> None:
+    with open_cluster(ClusterConfig(workers=workers)) as cluster:
+        with pytest.raises(XmodelError, match="item 2"):
+            cluster.map(complain, range(5), "counting")
+        assert cluster.map(slow_first, [1, 2], "again") == [10, 20]
+
+
+def test_a_dead_worker_is_transient_and_the_next_map_works() -> None:
+    with open_cluster(ClusterConfig(workers=2)) as cluster:
+        with pytest.raises(TransientError):
+            cluster.map(die, range(3), "dying")
+        assert cluster.map(slow_first, [1, 2], "again") == [10, 20]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # Ray's own
+def test_the_same_map_on_ray() -> None:
+    with open_cluster(ClusterConfig(kind="ray", workers=2)) as cluster:
+        assert cluster.map(slow_first, range(5), "counting") == [0, 10, 20, 30, 40]
+        with pytest.raises(XmodelError, match="item 2"):
+            cluster.map(complain, range(5), "counting")

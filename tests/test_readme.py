@@ -1,0 +1,65 @@
+"""The README tells the truth: its tree is the disk, its verbs exist, its Chinese twin keeps step."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+
+from flows.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+READMES = ["README.md", "README.zh.md"]
+
+
+def tree_of(readme: str) -> dict[str, str]:
+    """path → phrase, from the indented tree of a README."""
+    block = re.search(r"```\n(xmodel_core/|README\.md|datasets_spec/).*?```", (ROOT / readme).read_text(), re.S)
+    assert block, f"{readme} has no tree"
+    paths: dict[str, str] = {}
+    folders: list[str] = []
+    for line in block[0].strip("`\n").splitlines():
+        name, _, phrase = line.strip().partition("  ")
+        depth = (len(line) - len(line.lstrip())) // 2
+        folders[depth:] = [name.rstrip("/")]
+        paths["/".join(folders)] = phrase.strip()
+    return paths
+
+
+def on_disk() -> set[str]:
+    """Tracked (or about to be) top-level files and folders, and the rooms inside the packages."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    found = set()
+    for name in listed:
+        parts = Path(name).parts
+        if parts[0].startswith("."):
+            continue
+        found.add(parts[0])
+        if parts[0] in ("xmodel_core", "flows", "datasets_spec", "infra", "tests") and len(parts) > 1:
+            found.add("/".join(parts[:2]))
+    return {name for name in found if not name.endswith("__init__.py")}
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_the_tree_equals_the_disk(readme: str) -> None:
+    tree = tree_of(readme)
+    assert set(tree) == on_disk()
+    assert all(tree.values()), [path for path, phrase in tree.items() if not phrase]
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_every_verb_it_names_exists_and_every_verb_is_named(readme: str) -> None:
+    text = (ROOT / readme).read_text()
+    named = set(re.findall(r"\bxmodel ([a-z][a-z-]+)", text))
+    assert isinstance(main, click.Group)
+    assert named - set(main.commands) == set()
+    assert set(main.commands) - named == set()
+
+
+def test_the_chinese_readme_gives_the_same_commands() -> None:
+    commands = [re.findall(r"^(?:xmodel|make|prefect|source) [^#\n]*", (ROOT / name).read_text(), re.M) for name in READMES]
+    stripped = [[command.strip() for command in listed] for listed in commands]
+    assert stripped[0] == stripped[1]

@@ -1,0 +1,18 @@
+"""Where to run: never part of a fingerprint, because it never changes a byte."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from xmodel_core.specs.strict import Strict
+
+
+class ClusterConfig(Strict):
+    """The machines that do the work."""
+
+    kind: Literal["local", "ray"] = "local"
+    """`local`: processes of this machine. `ray`: a Ray cluster."""
+    address: str | None = None
+    """The Ray cluster's address; null starts or finds one on this machine."""
+    workers: int = Field(default=0, ge=0)
+    """Processes (or Ray tasks at a time) for work over files; 0: one per core."""

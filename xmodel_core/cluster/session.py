@@ -1,0 +1,189 @@
+"""The two verbs. `Cluster.map`: a picklable function over items, results in item order, whatever
+finishes first. `Cluster.train`: the same training function under Ray Train's TorchTrainer, in this
+process for one local worker (Ray Train's local mode starts no Ray process), in workers otherwise.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+from xmodel_core.cluster.config import ClusterConfig
+from xmodel_core.errors import TransientError, XmodelError
+from xmodel_core.progress import track
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TRAIN_V2_ENABLED": "1"}
+
+
+class Cluster:
+    """Opened by `open_cluster`; `workers` is how many items run at a time."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        self.kind = config.kind
+        self.address = config.address
+        self.workers = config.workers or os.cpu_count() or 1
+        self._pool: ProcessPoolExecutor | None = None
+
+    def close(self) -> None:
+        """Ends the worker processes and the Ray session that this cluster started."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+        if "ray" in sys.modules:
+            import ray
+
+            if ray.is_initialized():
+                ray.shutdown()
+
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        label: str,
+        unit: str = "files",
+        sizes: Sequence[float] | None = None,
+    ) -> list[Result]:
+        """Runs `function` over `items`; `sizes` weigh the progress bar and start the largest first.
+
+        A worker that dies raises TransientError: what is finished has its receipt, so a retry goes on.
+        """
+        amounts = list(sizes) if sizes is not None else [1.0] * len(items)
+        results: dict[int, Result] = {}
+        # The largest first, so that no long one is left alone at the end; ties keep their order.
+        order = sorted(range(len(items)), key=lambda index: -amounts[index])
+        with track(label, sum(amounts), unit) as bar:
+            for index, result in self._run(function, items, order):
+                results[index] = result
+                bar.advance(amounts[index])
+        return [results[index] for index in range(len(items))]
+
+    def _run(
+        self, function: Callable[[Item], Result], items: Sequence[Item], order: list[int]
+    ) -> Iterator[tuple[int, Result]]:
+        if self.kind == "ray":
+            _start_ray(self.address, self.workers)
+            yield from _run_on_ray(function, items, order, self.workers)
+        elif self.workers == 1 or len(items) <= 1:
+            for index in order:
+                yield index, function(items[index])
+        else:
+            yield from self._run_in_processes(function, items, order)
+
+    def _run_in_processes(
+        self, function: Callable[[Item], Result], items: Sequence[Item], order: list[int]
+    ) -> Iterator[tuple[int, Result]]:
+        if self._pool is None:
+            # forkserver: forking a process that has Prefect's threads could copy a held lock.
+            self._pool = ProcessPoolExecutor(
+                self.workers, mp_context=get_context("forkserver"), initializer=_one_thread_each
+            )
+        waiting: dict[Future[Result], int] = {self._pool.submit(function, items[index]): index for index in order}
+        try:
+            while waiting:
+                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield waiting.pop(future), future.result()
+        except BrokenProcessPool as error:
+            self.close()
+            raise TransientError(
+                "a worker process died",
+                found="it was killed, perhaps for want of memory",
+                remedy="run again: finished shards are kept; `--set cluster.workers=1` needs less memory",
+            ) from error
+        except BaseException:
+            for future in waiting:
+                future.cancel()
+            raise
+
+    def train(
+        self,
+        function: Callable[[dict[str, Any]], None],
+        settings: dict[str, Any],
+        workers: int,
+        threads_per_worker: int,
+        use_gpu: bool = False,
+    ) -> None:
+        """Runs a training function on `workers` workers; settings are plain values, results are on disk."""
+        from ray.train import RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+
+        os.environ.update(RAY_ENVIRONMENT)
+        in_process = self.kind == "local" and workers == 1
+        self.close()  # the map's idle worker processes would only hold memory
+        if not in_process:
+            _start_ray(self.address, workers * threads_per_worker)
+        trainer = TorchTrainer(
+            function,
+            train_loop_config=settings,
+            scaling_config=ScalingConfig(
+                num_workers=0 if in_process else workers,
+                use_gpu=use_gpu,
+                resources_per_worker=None
+                if in_process
+                else {"CPU": threads_per_worker, **({"GPU": 1} if use_gpu else {})},
+            ),
+            torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+            run_config=RunConfig(storage_path=settings["ray_storage"], name="ray"),
+        )
+        trainer.fit()
+
+
+def _one_thread_each() -> None:
+    # Workers are the parallelism: a pool of threads inside each would only fight over the cores.
+    os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")})
+    # Ctrl-C reaches the whole process group; the parent alone decides what ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _start_ray(address: str | None, cpus: int) -> None:
+    os.environ.update(RAY_ENVIRONMENT)
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(address=address, num_cpus=None if address else cpus, log_to_driver=False, include_dashboard=False)
+
+
+def _run_on_ray(
+    function: Callable[[Item], Result], items: Sequence[Item], order: list[int], workers: int
+) -> Iterator[tuple[int, Result]]:
+    import ray
+    from ray.exceptions import RayTaskError, WorkerCrashedError
+
+    remote = ray.remote(max_retries=3)(function)
+    todo = list(reversed(order))
+    running: dict[Any, int] = {}
+    while todo or running:
+        while todo and len(running) < workers:
+            index = todo.pop()
+            running[remote.remote(items[index])] = index
+        done, _ = ray.wait(list(running), num_returns=1)
+        for reference in done:
+            try:
+                result: Result = ray.get(reference)
+            except RayTaskError as error:
+                if isinstance(error.cause, XmodelError):
+                    raise error.cause from None
+                raise
+            except WorkerCrashedError as error:
+                raise TransientError(
+                    "a Ray worker died", found=error, remedy="run again: finished shards are kept"
+                ) from error
+            yield running.pop(reference), result
+
+
+@contextmanager
+def open_cluster(config: ClusterConfig) -> Iterator[Cluster]:
+    """Opens the cluster that a recipe names, and closes what it started."""
+    cluster = Cluster(config)
+    try:
+        yield cluster
+    finally:
+        cluster.close()

@@ -1,0 +1,138 @@
+"""Recipes: one YAML file, one frozen slice per room.
+
+Takes a recipe's name or path and `--set` overrides; gives a `Recipe`. A recipe may extend another
+and state only what differs. The same recipe and overrides reach the flows from the shell, from
+`prefect deployment run` and from the UI, so a run started anywhere is one run.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from xmodel_core.cluster.config import ClusterConfig
+from xmodel_core.corpus.config import CorpusConfig
+from xmodel_core.errors import XmodelError
+from xmodel_core.evaluation.config import EvaluationConfig
+from xmodel_core.model.config import ModelConfig
+from xmodel_core.sample_world.config import SampleWorldConfig
+from xmodel_core.specs.strict import Strict, nearest, read_yaml, validate
+from xmodel_core.tokenizer.config import TokenizerConfig
+from xmodel_core.training.config import TrainingConfig
+
+RECIPES = Path(__file__).resolve().parents[1] / "flows" / "recipes"
+
+
+class Recipe(Strict):
+    """Everything that a run is made of."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """The name of what it builds: folders, plans and runs carry it."""
+    description: str = ""
+    """What the recipe is for, in a line or two."""
+    sources: list[str] = Field(min_length=1)
+    """Families of sources: names in datasets_spec/sources, or paths of YAML files relative to this one. Of two
+    copies of a document the one from the earlier source survives."""
+    mixture: str
+    """A mixture: a name in datasets_spec/mixtures, or the path of a YAML file relative to this one."""
+    sample_world: SampleWorldConfig | None = None
+    """The embedded world whose documents the sources lie in; null: the sources are files of your own."""
+    corpus: CorpusConfig = CorpusConfig()
+    """How documents are read, judged and deduplicated."""
+    tokenizer: TokenizerConfig
+    """How the tokenizer is trained and documents are encoded."""
+    model: ModelConfig
+    """The model's shape; its vocabulary is the tokenizer's."""
+    training: TrainingConfig
+    """The schedule, the optimizer, the batch, the precision."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """Which suites the checkpoints answer."""
+    cluster: ClusterConfig = ClusterConfig()
+    """Where the work runs; never changes a byte."""
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with Xmodel."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def recipe_path(name: str, beside: Path | None = None) -> Path:
+    """The file of a recipe: `name` of ours, or a path (relative to `beside`, else to the working folder)."""
+    if name.endswith((".yaml", ".yml")):
+        return ((beside or Path.cwd()) / name).resolve()
+    path = RECIPES / f"{name}.yaml"
+    if not path.exists():
+        near = nearest(name, recipe_names())
+        raise XmodelError(
+            f"there is no recipe named {name}",
+            expected=f"one of {', '.join(recipe_names())}, or the path of a .yaml file",
+            remedy=f"did you mean {near}?" if near else "check the name",
+        )
+    return path
+
+
+def _placed(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Paths that a recipe file states are relative to that file; a file that extends it may lie elsewhere."""
+
+    def place(name: Any) -> Any:
+        return str((folder / name).resolve()) if isinstance(name, str) and name.endswith((".yaml", ".yml")) else name
+
+    placed = dict(data)
+    if isinstance(data.get("sources"), list):
+        placed["sources"] = [place(name) for name in data["sources"]]
+    if "mixture" in data:
+        placed["mixture"] = place(data["mixture"])
+    evaluation = data.get("evaluation")
+    if isinstance(evaluation, dict):
+        placed["evaluation"] = dict(evaluation)
+        if isinstance(evaluation.get("suites"), list):
+            placed["evaluation"]["suites"] = [place(name) for name in evaluation["suites"]]
+        if isinstance(evaluation.get("data"), str):
+            placed["evaluation"]["data"] = str((folder / evaluation["data"]).resolve())
+    return placed
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        inner = merged.get(key)
+        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if path in seen:
+        raise XmodelError("a recipe extends itself", found=" → ".join(p.name for p in (*seen, path)), where=path)
+    data = _placed(read_yaml(path), path.parent)
+    base = data.pop("extends", None)
+    if base is None:
+        return data
+    if not isinstance(base, str):
+        raise XmodelError("`extends` names one recipe", expected="a name or a path", found=base, where=path)
+    return _merged(_read(recipe_path(base, path.parent), (*seen, path)), data)
+
+
+def _override(data: dict[str, Any], assignment: str) -> dict[str, Any]:
+    key, equals, text = assignment.partition("=")
+    if not equals or not key:
+        raise XmodelError(
+            "an override of the wrong form", expected="--set key.inner=value", found=f"--set {assignment}"
+        )
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text  # an unquoted string with YAML's own signs in it
+    for step in reversed(key.split(".")):
+        value = {step: value}
+    return _merged(data, _placed(value, Path.cwd()))
+
+
+def load_recipe(name: str, overrides: list[str] | tuple[str, ...] = ()) -> tuple[Recipe, Path]:
+    """A recipe and the file it stands in. XmodelError names the file, the key and the nearest right one."""
+    path = recipe_path(name)
+    data = _read(path)
+    for assignment in overrides:
+        data = _override(data, assignment)
+    said = "".join(f" --set {assignment}" for assignment in overrides)
+    return validate(Recipe, data, f"{path}{said}"), path

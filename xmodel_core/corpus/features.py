@@ -1,0 +1,206 @@
+"""What the rules judge by: a few dozen numbers per text, counted from one layout.
+
+Takes a layout and which texts are Chinese; gives float32 columns named in `FEATURES`. Shares lie in
+0..1. Chinese repetition is counted in twice as many characters as English in words, because a
+Chinese word is about two characters long.
+"""
+
+import numpy as np
+
+from xmodel_core.corpus import characters as c
+from xmodel_core.corpus.layout import Array, Layout, SliceHashes, mix, word_hash
+
+# Gopher's eight words (Rae et al. 2021, table A1) and the commonest function words beside them.
+GOPHER_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
+FUNCTION_WORDS = (*GOPHER_WORDS, "a", "in", "is", "it", "for", "on", "was", "as", "are", "this", "you", "he", "i", "not")
+# The particles and pronouns that modern and classical Chinese prose cannot do without, in both scripts.
+FUNCTION_CHARACTERS = "的一是了在不有和人这這中为為上个個也以到他来來与與及之其而于於者所无無我你大可就会會"
+BULLETS = "-*•·‣▪●–—#+○◦"
+TOP_NGRAMS, DUPLICATE_NGRAMS = (2, 3, 4), (5, 10)
+
+FEATURES: dict[str, str] = {
+    "words": "words: runs of letters and digits, and single Chinese characters",
+    "lines": "lines that are not blank",
+    "letter_share": "letters of any script, of the characters that are not blank",
+    "han_share": "Chinese characters, of the letters",
+    "digit_share": "digits, of the characters that are not blank",
+    "punctuation_share": "sentence punctuation and brackets, of the characters that are not blank",
+    "symbol_share": "symbols and separators of menus, of the characters that are not blank",
+    "code_symbol_share": "signs of programming ({}[]=<>_;…), of the characters that are not blank",
+    "control_share": "control, private-use and unassigned characters, of all",
+    "hash_share": "signs # and … or ..., per word (Gopher's symbol-to-word ratio)",
+    "mean_word_length": "characters per word, of words in letters other than Chinese",
+    "long_word_share": "characters in words of more than 30 characters, of the characters in words",
+    "vowel_share": "a e i o u y, of the ASCII letters",
+    "function_words": "how many of Gopher's eight words occur",
+    "function_word_share": "English function words, of the words",
+    "function_character_share": "Chinese function characters, of the Chinese characters",
+    "common_han_share": "everyday characters (level 1 of GB 2312 or of Big5), of the Chinese characters",
+    "traditional_share": "of the characters that differ between the scripts, those in traditional form",
+    "finished_line_share": "lines that end like a sentence",
+    "short_line_share": "characters in lines that are short and unfinished, of the characters in lines",
+    "ellipsis_line_share": "lines that end in an ellipsis",
+    "bullet_line_share": "lines that begin with a bullet",
+    "mean_line_length": "characters per line",
+    "duplicate_line_share": "lines that stood before in this text, of the lines",
+    "duplicate_line_character_share": "the same in characters",
+    "distinct_word_share": "different words, of the words",
+    "urls": "occurrences of ://",
+    **{f"top_{n}gram_share": f"characters in the commonest repeated run of {n} words" for n in TOP_NGRAMS},
+    **{f"duplicate_{n}gram_share": f"characters in runs of {n} words seen before" for n in DUPLICATE_NGRAMS},
+}
+SHORT_LINE = {"zh": 12, "en": 30}  # characters: what a menu entry or a headline has
+
+
+def _ratio(part: Array, whole: Array) -> Array:
+    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+
+
+def class_counts(layout: Layout) -> Array:
+    """int64 [n, CLASSES]: characters of each class, our own newline behind each text not counted."""
+    text = np.repeat(np.arange(layout.texts) * c.CLASSES, np.diff(layout.starts))
+    counts = np.bincount(text + layout.classes, minlength=layout.texts * c.CLASSES).reshape(layout.texts, c.CLASSES)
+    counts[:, c.NEWLINE] -= 1
+    return counts
+
+
+def _repeats(keys: Array) -> tuple[Array, Array, Array]:
+    """(order that sorts the keys, start of each run of equal keys in it, length of each run)."""
+    order = np.argsort(keys)
+    sorted_keys = keys[order]
+    begins = np.flatnonzero(np.concatenate(([True], sorted_keys[1:] != sorted_keys[:-1]))) if len(keys) else order
+    return order, begins, np.diff(np.append(begins, len(keys)))
+
+
+def _within(text: Array, hashes: Array) -> Array:
+    """Hashes that are equal only within one text."""
+    return mix(hashes + text.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+
+
+class _Runs:
+    """Repetition among the words of a batch's texts."""
+
+    def __init__(self, layout: Layout, unit: Array) -> None:
+        words = layout.words
+        self.layout, self.unit = layout, unit[words.text]
+        self.hashes = SliceHashes(words.hashes)
+        self.lengths = np.concatenate(([0], np.cumsum(words.ends - words.starts)))
+        self.characters = layout.per_text(words.text, (words.ends - words.starts).astype(float))
+
+    def _ngrams(self, n: int) -> tuple[Array, Array, Array]:
+        """(first word, word after the last, key) of every run of n units that lies inside one text."""
+        text = self.layout.words.text
+        begins = np.arange(len(text))
+        ends = begins + n * self.unit
+        inside = (ends <= len(text)) & (text[np.minimum(ends, len(text)) - 1] == text)
+        begins, ends = begins[inside], ends[inside]
+        return begins, ends, _within(text[begins], self.hashes.of(begins, ends))
+
+    def top(self, n: int) -> Array:
+        """Share of the characters that the commonest run covers; 0 where nothing repeats."""
+        begins, ends, keys = self._ngrams(n)
+        order, runs, lengths = _repeats(keys)
+        again = lengths > 1
+        first = order[runs[again]]
+        covered = lengths[again] * (self.lengths[ends[first]] - self.lengths[begins[first]])
+        most = np.zeros(self.layout.texts)
+        np.maximum.at(most, self.layout.words.text[begins[first]], covered)
+        return np.minimum(_ratio(most, self.characters), 1)
+
+    def duplicate(self, n: int) -> Array:
+        """Share of the characters that lie in a run seen before, each counted once."""
+        begins, ends, keys = self._ngrams(n)
+        order, runs, lengths = _repeats(keys)
+        repeated = np.ones(len(keys), bool)
+        if len(keys):
+            repeated[np.minimum.reduceat(order, runs)] = False
+        cover = np.zeros(len(self.unit) + 1, np.int32)
+        np.add.at(cover, begins[repeated], 1)
+        np.add.at(cover, ends[repeated], -1)
+        covered = np.cumsum(cover)[:-1] > 0
+        words = self.layout.words
+        return _ratio(
+            self.layout.per_text(words.text[covered], (words.ends - words.starts)[covered].astype(float)),
+            self.characters,
+        )
+
+
+def _distinct(layout: Layout) -> Array:
+    order, runs, _ = _repeats(_within(layout.words.text, layout.words.hashes))
+    return layout.per_text(layout.words.text[order[runs]])
+
+
+def features(layout: Layout, counts: Array, chinese: Array) -> dict[str, Array]:
+    """float32 [n] for each of FEATURES. `counts` are the class counts, `chinese` marks Chinese texts."""
+    words, lines, per_text = layout.words, layout.lines, layout.per_text
+    inked = counts[:, c.CONTROL :].sum(1)
+    letters = counts[:, c.VOWEL : c.HAN_RARE + 1].sum(1)
+    han = counts[:, c.HAN : c.HAN_RARE + 1].sum(1)
+    words_count, lines_count = per_text(words.text), per_text(lines.text)
+
+    is_word = layout.classes[words.starts] <= c.WORD_LAST
+    lettered = is_word & (layout.classes[words.starts] != c.DIGIT)
+    word_lengths = (words.ends - words.starts).astype(float)
+    of_gopher = [np.uint64(word_hash(word)) for word in GOPHER_WORDS]
+    seen = [np.bincount(words.text[words.hashes == word], minlength=layout.texts) > 0 for word in of_gopher]
+    functional = np.isin(words.hashes, np.array([word_hash(word) for word in FUNCTION_WORDS], np.uint64))
+    particles = np.isin(layout.codes[words.starts], np.array([ord(x) for x in FUNCTION_CHARACTERS], np.uint32))
+
+    line_lengths = (lines.ends - lines.starts).astype(float)
+    last, first = layout.codes[lines.ends - 1], layout.codes[lines.starts]
+    before_last = layout.codes[np.maximum(lines.ends - 2, 0)]
+    finished = c.tables().ends_sentence[last]
+    ellipsis = (last == ord("…")) | ((last == ord(".")) & (before_last == ord(".")))
+    short = ~finished & (line_lengths < np.where(chinese, SHORT_LINE["zh"], SHORT_LINE["en"])[lines.text])
+    line_characters = per_text(lines.text, line_lengths)
+    order, runs, _ = _repeats(_within(lines.text, lines.hashes))
+    again = np.ones(len(lines), bool)
+    if len(lines):
+        again[np.minimum.reduceat(order, runs)] = False
+
+    text_of = np.repeat(np.arange(layout.texts), np.diff(layout.starts))
+    hashes_and_dots = (layout.codes == ord("#")) | (layout.codes == ord("…"))
+    slashes = layout.codes == ord("/")
+    url = (layout.codes == ord(":")) & np.roll(slashes, -1) & np.roll(slashes, -2)
+    vowels = counts[:, c.VOWEL]
+    both = counts[:, c.HAN_SIMPLIFIED] + counts[:, c.HAN_TRADITIONAL]
+    runs_of_words = _Runs(layout, np.where(chinese, 2, 1))
+
+    columns = {
+        "words": words_count,
+        "lines": lines_count,
+        "letter_share": _ratio(letters, inked),
+        "han_share": _ratio(han, letters),
+        "digit_share": _ratio(counts[:, c.DIGIT], inked),
+        "punctuation_share": _ratio(counts[:, c.TERMINAL : c.BRACKET + 1].sum(1), inked),
+        "symbol_share": _ratio(counts[:, c.SYMBOL : c.SEPARATOR + 1].sum(1), inked),
+        "code_symbol_share": _ratio(counts[:, c.CODE_SYMBOL], inked),
+        "control_share": _ratio(counts[:, c.CONTROL], inked),
+        "hash_share": _ratio(per_text(text_of[hashes_and_dots]) + per_text(lines.text[ellipsis]), words_count),
+        "mean_word_length": _ratio(per_text(words.text[lettered], word_lengths[lettered]), per_text(words.text[lettered])),
+        "long_word_share": _ratio(
+            per_text(words.text, np.where(is_word & (word_lengths > 30), word_lengths, 0.0)),
+            per_text(words.text, word_lengths),
+        ),
+        "vowel_share": _ratio(vowels, vowels + counts[:, c.CONSONANT]),
+        "function_words": np.sum(seen, axis=0),
+        "function_word_share": _ratio(per_text(words.text[functional]), words_count),
+        "function_character_share": _ratio(per_text(words.text[particles]), han),
+        "common_han_share": _ratio(han - counts[:, c.HAN_RARE], han),
+        "traditional_share": _ratio(counts[:, c.HAN_TRADITIONAL], both),
+        "finished_line_share": _ratio(per_text(lines.text[finished]), lines_count),
+        "short_line_share": _ratio(per_text(lines.text[short], line_lengths[short]), line_characters),
+        "ellipsis_line_share": _ratio(per_text(lines.text[ellipsis]), lines_count),
+        "bullet_line_share": _ratio(
+            per_text(lines.text[np.isin(first, np.array([ord(x) for x in BULLETS], np.uint32))]), lines_count
+        ),
+        "mean_line_length": _ratio(line_characters, lines_count),
+        "duplicate_line_share": _ratio(per_text(lines.text[again]), lines_count),
+        "duplicate_line_character_share": _ratio(per_text(lines.text[again], line_lengths[again]), line_characters),
+        "distinct_word_share": _ratio(_distinct(layout), words_count),
+        "urls": per_text(text_of[url]),
+        **{f"top_{n}gram_share": runs_of_words.top(n) for n in TOP_NGRAMS},
+        **{f"duplicate_{n}gram_share": runs_of_words.duplicate(n) for n in DUPLICATE_NGRAMS},
+    }
+    assert columns.keys() == FEATURES.keys()
+    return {name: values.astype(np.float32) for name, values in columns.items()}

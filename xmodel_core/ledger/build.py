@@ -1,0 +1,208 @@
+"""Builds `ledger.duckdb` from what the stages left behind.
+
+Takes a workspace: manifests, their receipts, and the metrics of runs, finished or not; gives a
+fresh ledger put in place by one rename. It is built aside under a lock, so no reader ever blocks a
+run and no run a reader; what cannot be read is named, never left out in silence.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xmodel_core.artifacts.shard import read_receipt
+from xmodel_core.artifacts.store import MANIFEST, read_manifest
+from xmodel_core.errors import XmodelError
+from xmodel_core.ledger.tables import COUNT, FLAG, NUMBER, TABLES, Table
+
+LEDGER = "ledger.duckdb"
+LOCK = ".ledger.lock"
+BUILDING = ".ledger-building-"
+VIEWS_SQL = Path(__file__).with_name("views.sql")
+ARROW = {COUNT: pa.int64(), NUMBER: pa.float64(), FLAG: pa.bool_()}
+
+
+@dataclass
+class _Arrived:
+    """Rows of one table from one place: a receipt, a manifest, or a part of a run's metrics."""
+
+    where: Path
+    age: int
+    """The place in time of the artifact that gives them: of two that speak of the same thing, the newer counts."""
+    rows: list[dict[str, Any]] | pa.Table
+
+
+@dataclass
+class _Books:
+    """Everything that arrived, by table."""
+
+    tables: dict[str, list[_Arrived]] = field(default_factory=lambda: {name: [] for name in TABLES})
+
+    def add(self, table: str, where: Path, age: int, rows: list[dict[str, Any]] | pa.Table) -> None:
+        if table not in TABLES:
+            raise XmodelError(
+                "rows for a table that the ledger does not have",
+                expected=f"one of {', '.join(TABLES)}",
+                found=table,
+                where=where,
+                remedy="was it written by a newer version? then use that version; else delete the artifact's folder",
+            )
+        if isinstance(rows, pa.Table):
+            found = set(rows.column_names)
+        else:
+            found = {key for row in rows for key in row}
+        if unknown := sorted(found - set(TABLES[table].columns)):
+            raise XmodelError(
+                f"rows of {table} with columns that the ledger does not have",
+                expected=", ".join(TABLES[table].columns),
+                found=", ".join(unknown),
+                where=where,
+                remedy="was it written by a newer version? then use that version; else delete the artifact's folder",
+            )
+        self.tables[table].append(_Arrived(where, age, rows))
+
+
+def _schema(table: Table) -> pa.Schema:
+    return pa.schema([(name, ARROW.get(kind, pa.string())) for name, kind in table.types.items()])
+
+
+def _to_arrow(arrived: _Arrived, table: Table) -> pa.Table:
+    schema = _schema(table)
+    if isinstance(arrived.rows, list):
+        return pa.Table.from_pylist(arrived.rows, schema)
+    columns = [
+        arrived.rows[name].cast(kind) if name in arrived.rows.column_names else pa.nulls(len(arrived.rows), kind)
+        for name, kind in zip(schema.names, schema.types, strict=True)
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _table_of(arrivals: list[_Arrived], table: Table) -> pa.Table:
+    """All rows of one table, with their age and order; XmodelError naming the place of a value of the wrong type."""
+    parts = []
+    for arrived in arrivals:
+        try:
+            part = _to_arrow(arrived, table)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+            raise XmodelError(
+                f"a row of {table.name} holds a value of the wrong type",
+                expected=", ".join(f"{name} {kind}" for name, kind in table.types.items()),
+                found=error,
+                where=arrived.where,
+                remedy="delete the artifact's folder; the next run builds it again",
+            ) from None
+        parts.append(part.append_column("_age", pa.array([arrived.age] * len(part), pa.int64())))
+    whole = pa.concat_tables(parts)
+    return whole.append_column("_order", pa.array(range(len(whole)), pa.int64()))
+
+
+def _metrics_part(path: Path) -> pa.Table:
+    try:
+        return pq.ParquetFile(path).read()
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise XmodelError(
+            "a part of a run's metrics cannot be read",
+            expected="a whole Parquet file",
+            found=error,
+            where=path,
+            remedy="delete this part; its steps are then missing from the curves",
+        ) from None
+
+
+def _artifact_row(manifest: dict[str, Any], folder: Path, root: Path) -> dict[str, Any]:
+    row = {key: manifest[key] for key in ("kind", "name", "fingerprint", "created_at", "code_version", "seconds")}
+    plain = {
+        key: json.dumps(manifest[key], ensure_ascii=False, sort_keys=True) for key in ("config", "inputs", "facts")
+    }
+    return {**row, **plain, "path": folder.relative_to(root).as_posix(), "label": folder.name}
+
+
+def _collect(root: Path) -> _Books:
+    """Reads the workspace. Only finished artifacts count, but for the metrics of a running training."""
+    books = _Books()
+    manifests = []
+    for path in root.glob(f"*/*/{MANIFEST}"):
+        manifest = read_manifest(path)
+        try:
+            row = _artifact_row(manifest, path.parent, root)
+            manifests.append((str(row["created_at"]), row["path"], path, manifest, row))
+        except (KeyError, TypeError) as error:
+            raise XmodelError(
+                "a manifest is not whole",
+                expected="kind, name, fingerprint, created_at, code_version, seconds, config, inputs, facts",
+                found=f"{type(error).__name__}: {error}",
+                where=path,
+                remedy="delete this manifest; the next run finishes the stage from its shards",
+            ) from None
+    for part in sorted(root.glob("runs/*/metrics/*/*.parquet")):
+        # A training that goes on from a checkpoint takes back the parts after it: one may just have gone.
+        with contextlib.suppress(FileNotFoundError):
+            books.add(part.parent.name, part, 0, _metrics_part(part))
+    for age, (*_, path, manifest, row) in enumerate(sorted(manifests, key=lambda found: found[:2])):
+        books.add("artifacts", path, age, [row])
+        for receipt_file in sorted((path.parent / "receipts").glob("*.json")):
+            for table, rows in read_receipt(receipt_file).rows.items():
+                books.add(table, receipt_file, age, rows)
+        for table, rows in manifest.get("rows", {}).items():
+            books.add(table, path, age, rows)
+    return books
+
+
+@contextlib.contextmanager
+def _only_builder(root: Path) -> Iterator[None]:
+    """One builder at a time, whatever the process or thread; the kernel lets go of a dead one's lock."""
+    with (root / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _write(books: _Books, path: Path) -> None:
+    with contextlib.closing(duckdb.connect(path)) as connection:
+        # One thread: sums of seconds come in one order, and tables of thousands of rows need no more.
+        connection.execute("set threads = 1")
+        connection.execute("begin")
+        for name, table in TABLES.items():
+            connection.execute(table.create)
+            if arrivals := books.tables[name]:
+                connection.register("arrived", _table_of(arrivals, table))
+                connection.execute(table.fill("arrived"))
+                connection.unregister("arrived")
+        connection.execute(VIEWS_SQL.read_text(encoding="utf-8"))
+        connection.execute("commit")
+
+
+def refresh(store_root: Path) -> Path:
+    """Brings the ledger up to date with the workspace; returns its path.
+
+    XmodelError: no such workspace, or a manifest, receipt or metrics part that cannot be read.
+    The ledger that was there stays in place until the new one is whole.
+    """
+    if not store_root.is_dir():
+        raise XmodelError(
+            "there is no workspace here",
+            expected="a folder that a run has written to",
+            where=store_root,
+            remedy="give --workspace, or start with `xmodel run`",
+        )
+    ledger = store_root / LEDGER
+    with _only_builder(store_root):
+        for left_by_a_dead_builder in store_root.glob(f"{BUILDING}*"):
+            left_by_a_dead_builder.unlink()
+        aside = store_root / f"{BUILDING}{os.getpid()}-{secrets.token_hex(4)}.duckdb"
+        try:
+            _write(_collect(store_root), aside)
+            aside.replace(ledger)
+        finally:
+            aside.unlink(missing_ok=True)
+    return ledger

@@ -1,0 +1,96 @@
+"""Asks the ledger: SQL, or a named query, in; columns and rows out. Read-only.
+
+Each call opens the file for itself and lets go of it: a ledger that is replaced meanwhile is seen
+by the next call. Named queries are the files in `queries/`, each with its meaning in the first line.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from xmodel_core.errors import XmodelError
+from xmodel_core.ledger.build import LEDGER
+from xmodel_core.ledger.tables import TABLES, VIEWS
+from xmodel_core.specs.strict import nearest
+
+QUERIES = Path(__file__).with_name("queries")
+Rows = list[tuple[Any, ...]]
+
+
+def named_queries() -> dict[str, str]:
+    """The named queries and their meanings, by name without the @."""
+    found = {}
+    for path in sorted(QUERIES.glob("*.sql")):
+        found[path.stem] = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("--").strip()
+    return found
+
+
+@contextlib.contextmanager
+def open_ledger(store_root: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The workspace's ledger, read-only. XmodelError where there is none."""
+    path = store_root / LEDGER
+    if not path.is_file():
+        raise XmodelError(
+            "there is no ledger yet",
+            expected=LEDGER,
+            where=store_root,
+            remedy="`xmodel ledger` builds it from what the stages left behind; `xmodel run` starts a workspace",
+        )
+    # In a database of its own, and attached: DuckDB shares one instance per file within a process, so that a
+    # thread still reading the old ledger would otherwise make the next one read it too.
+    with contextlib.closing(duckdb.connect()) as connection:
+        connection.execute("set threads = 1")
+        quoted = str(path).replace("'", "''")
+        connection.execute(f"attach '{quoted}' as ledger (read_only)")
+        connection.execute("use ledger")
+        yield connection
+
+
+def _text_of(query: str) -> str:
+    if not query.startswith("@"):
+        return query
+    name, known = query[1:], named_queries()
+    if name in known:
+        return (QUERIES / f"{name}.sql").read_text(encoding="utf-8")
+    near = nearest(name, list(known))
+    raise XmodelError(
+        f"there is no query {query}",
+        expected=f"one of {', '.join('@' + known_name for known_name in known)}",
+        remedy=f"did you mean @{near}?" if near else "`xmodel ledger` lists them",
+    )
+
+
+def run_query(store_root: Path, query: str, parameters: dict[str, Any] | None = None) -> tuple[list[str], Rows]:
+    """The columns and rows of SQL or of a named query (`@funnel`); `parameters` fill `$name` in the SQL.
+
+    XmodelError: no ledger, an unknown name, or SQL that DuckDB refuses, in DuckDB's own words.
+    """
+    text = _text_of(query.strip())
+    with open_ledger(store_root) as connection:
+        try:
+            result = connection.execute(text, parameters or {})
+            if result.description is None:
+                return [], []
+            return [column[0] for column in result.description], result.fetchall()
+        except duckdb.Error as error:
+            raise XmodelError(
+                "the ledger refuses this query",
+                found=error,
+                where=query,
+                remedy="`xmodel ledger` lists tables, views and named queries; the ledger is read-only",
+            ) from None
+
+
+def contents(store_root: Path) -> tuple[list[str], Rows]:
+    """What the ledger holds: tables and views with their rows and meanings, then the named queries."""
+    rows: Rows = []
+    with open_ledger(store_root) as connection:
+        for kind, names in (("table", {n: t.meaning for n, t in TABLES.items()}), ("view", VIEWS)):
+            for name, meaning in names.items():
+                (count,) = connection.execute(f'select count(*) from "{name}"').fetchone() or (0,)
+                rows.append((name, kind, count, meaning))
+    rows += [(f"@{name}", "query", None, meaning) for name, meaning in named_queries().items()]
+    return ["name", "kind", "rows", "meaning"], rows

@@ -1,0 +1,125 @@
+"""The model's shape in Hugging Face's names, its muP settings, and what the shape costs.
+
+Takes a recipe's `model:` slice; gives a frozen `ModelConfig` and exact counts of parameters and
+FLOPs. The vocabulary size is no setting: it is a fact of the tokenizer and is handed in.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from xmodel_core.specs.strict import Strict
+
+
+class ModelConfig(Strict):
+    """The shape of one model. Without the three muP settings it is Xmodel-LM's (the standard
+    parametrisation), with them Xmodel-2's (arXiv 2412.19638, Table 6)."""
+
+    hidden_size: int = Field(ge=2)
+    """Width of the residual stream."""
+    intermediate_size: int = Field(ge=1)
+    """Width of the SwiGLU feed-forward network."""
+    num_hidden_layers: int = Field(ge=1)
+    """Blocks of attention and feed-forward."""
+    num_attention_heads: int = Field(ge=1)
+    """Query heads; the head size is hidden_size / num_attention_heads and must be even (RoPE turns pairs)."""
+    num_key_value_heads: int = Field(ge=1)
+    """Key and value heads, each shared by num_attention_heads / num_key_value_heads query heads."""
+    max_position_embeddings: int = Field(default=4096, ge=1)
+    """The longest context, in tokens; training's sequence_length may not be longer."""
+    rope_theta: float = Field(default=10000.0, gt=0)
+    """Base of the rotary frequencies. Both reports' models: 10,000 (for Xmodel-2 the reports leave it open)."""
+    rms_norm_eps: float = Field(default=1e-5, gt=0)
+    """Added to the mean square in RMSNorm."""
+    tie_word_embeddings: bool = True
+    """Whether the output projection is the input embedding: Xmodel-2 yes, Xmodel-LM no."""
+    initializer_range: float = Field(default=0.02, gt=0)
+    """Standard deviation of initial weights: 0.02 for Xmodel-LM, 0.1 under muP (there divided by sqrt(m) for
+    the matrices inside the blocks, m = hidden_size / dim_model_base)."""
+    scale_emb: float | None = Field(default=None, gt=0)
+    """muP: the embedding's output is multiplied by it (Xmodel-2: 12). Null: no scaling."""
+    scale_depth: float | None = Field(default=None, gt=0)
+    """muP: each block's output is multiplied by scale_depth / sqrt(num_hidden_layers) (Xmodel-2: 1.4)."""
+    dim_model_base: int | None = Field(default=None, ge=1)
+    """muP: the width at which m is 1 (Xmodel-2: 256); logits and the blocks' learning rates are divided by m."""
+    norm_gain_lr: Literal["base", "hidden"] = "base"
+    """muP: the learning rate of RMSNorm gains. `base`, as Table 6 says ("other parts"); `hidden` divides it by
+    m, as Xmodel-2.5's released training code does."""
+    output_projection_init: Literal["width", "depth"] = "width"
+    """Initial standard deviation of o_proj and down_proj. `width`: initializer_range / sqrt(m) as all matrices of
+    the blocks, as Table 6 says; `depth`: initializer_range / sqrt(2 * layers), as Megatron and Xmodel-2.5 do."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ModelConfig":
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} must be a multiple of num_attention_heads {self.num_attention_heads}"
+            )
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                f"num_attention_heads {self.num_attention_heads} must be a multiple of "
+                f"num_key_value_heads {self.num_key_value_heads}"
+            )
+        if self.head_dim % 2:
+            raise ValueError(
+                f"the head size hidden_size / num_attention_heads must be even, for RoPE turns pairs; "
+                f"{self.hidden_size} / {self.num_attention_heads} is {self.head_dim}"
+            )
+        given = [name for name in ("scale_emb", "scale_depth", "dim_model_base") if getattr(self, name) is not None]
+        if len(given) not in (0, 3):
+            raise ValueError(
+                f"muP needs scale_emb, scale_depth and dim_model_base together, or none of them; "
+                f"given: {', '.join(given)}"
+            )
+        return self
+
+    @property
+    def head_dim(self) -> int:
+        """Size of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def width_multiplier(self) -> float:
+        """m of Table 6: hidden_size / dim_model_base, 1 without muP."""
+        return self.hidden_size / self.dim_model_base if self.dim_model_base else 1.0
+
+    @property
+    def residual_scale(self) -> float:
+        """What a block's output is multiplied by before it joins the residual stream."""
+        return self.scale_depth / math.sqrt(self.num_hidden_layers) if self.scale_depth else 1.0
+
+
+@dataclass(frozen=True)
+class ParameterCounts:
+    """How many weights a shape has; the embedding counts once where it is tied."""
+
+    total: int
+    embedding: int
+
+    @property
+    def non_embedding(self) -> int:
+        """Without the input embedding and the untied output projection."""
+        return self.total - self.embedding
+
+
+def count_parameters(config: ModelConfig, vocab_size: int) -> ParameterCounts:
+    """Exact counts for a vocabulary, equal to the sizes of the tensors that are trained."""
+    width, heads, shared = config.hidden_size, config.num_attention_heads, config.num_key_value_heads
+    attention = width * (heads + 2 * shared) * config.head_dim + heads * config.head_dim * width
+    feed_forward = 3 * width * config.intermediate_size
+    layer = attention + feed_forward + 2 * width
+    embedding = vocab_size * width * (1 if config.tie_word_embeddings else 2)
+    return ParameterCounts(total=embedding + config.num_hidden_layers * layer + width, embedding=embedding)
+
+
+def flops_per_token(config: ModelConfig, vocab_size: int, sequence_length: int, *, causal: bool = False) -> float:
+    """Training FLOPs (forward and backward) per token: 6N + 12·L·H·Q·T, as Xmodel-LM's code counts them.
+
+    N is every parameter, L layers, H query heads, Q the head size, T the sequence length. That is the
+    full-attention count of PaLM, Appendix B; `causal` halves the attention's part, which is what a
+    kernel that skips the masked half does.
+    """
+    attention = 12 * config.num_hidden_layers * config.num_attention_heads * config.head_dim * sequence_length
+    return 6 * count_parameters(config, vocab_size).total + attention / (2 if causal else 1)

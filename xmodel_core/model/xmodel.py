@@ -1,0 +1,254 @@
+"""The network, whole: pre-RMSNorm, RoPE, grouped-query attention, SwiGLU, and Table 6's muP scalings.
+
+Takes token ids; gives a mean loss, or logits. Query, key and value (and gate and up) are one matrix
+each, one product instead of three; `weights.py` splits them into Hugging Face's names on disk.
+Letters of shapes: B batch, T time, S time with the cache's, D hidden, H query heads, G key-value heads,
+K head size, F feed-forward, V vocabulary, N = B·T.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from xmodel_core.model.config import ModelConfig
+
+LOGITS_AT_A_TIME = 2**24
+"""The loss makes at most so many logits at once: 64 MiB in fp32, whatever the vocabulary."""
+
+
+class KeyValueCache:
+    """Keys and values of the tokens seen so far, one pair of tensors a layer, made once at full length."""
+
+    def __init__(self, config: ModelConfig, batch: int, length: int, dtype: torch.dtype, device: torch.device) -> None:
+        shape = (config.num_hidden_layers, batch, config.num_key_value_heads, length, config.head_dim)
+        self.keys_LBGSK = torch.zeros(shape, dtype=dtype, device=device)
+        self.values_LBGSK = torch.zeros(shape, dtype=dtype, device=device)
+        self.seen = 0
+
+    def extend(self, layer: int, k_BGTK: Tensor, v_BGTK: Tensor) -> tuple[Tensor, Tensor]:
+        """Puts new tokens behind those seen; gives all keys and values of the layer so far."""
+        end = self.seen + k_BGTK.shape[2]
+        assert end <= self.keys_LBGSK.shape[3], f"the cache holds {self.keys_LBGSK.shape[3]} tokens, {end} asked for"
+        self.keys_LBGSK[layer, :, :, self.seen : end] = k_BGTK
+        self.values_LBGSK[layer, :, :, self.seen : end] = v_BGTK
+        return self.keys_LBGSK[layer, :, :, :end], self.values_LBGSK[layer, :, :, :end]
+
+
+def rotate(x_BTNK: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
+    """RoPE, half-split as in Hugging Face's Llama: dimension i turns with dimension i + K/2."""
+    first, second = x_BTNK.chunk(2, -1)
+    return x_BTNK * cos_TK[:, None] + torch.cat((-second, first), -1) * sin_TK[:, None]
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) · gain, the mean square in fp32."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        return functional.rms_norm(x_BTD, self.weight.shape, self.weight, self.eps)
+
+
+class Attention(nn.Module):
+    """Causal grouped-query attention, scaled by 1/sqrt(head size)."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.heads, self.shared, self.head_dim = (
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            config.head_dim,
+        )
+        self.qkv_proj = nn.Linear(config.hidden_size, (self.heads + 2 * self.shared) * self.head_dim, bias=False)
+        self.o_proj = nn.Linear(self.heads * self.head_dim, config.hidden_size, bias=False)
+
+    def forward(self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor, cache: KeyValueCache | None) -> Tensor:
+        batch, time, _ = x_BTD.shape
+        qkv_BTNK = self.qkv_proj(x_BTD).view(batch, time, self.heads + 2 * self.shared, self.head_dim)
+        turned = self.heads + self.shared  # queries and keys turn together
+        qk_BNTK = rotate(qkv_BTNK[:, :, :turned], cos_TK, sin_TK).to(qkv_BTNK.dtype).transpose(1, 2)
+        q_BHTK, k_BGSK = qk_BNTK.split((self.heads, self.shared), 1)
+        v_BGSK = qkv_BTNK[:, :, turned:].transpose(1, 2)
+        mask_TS = None
+        if cache is not None:
+            k_BGSK, v_BGSK = cache.extend(self.layer, k_BGSK, v_BGSK)
+            if time > 1 and cache.seen > 0:
+                shape = (time, cache.seen + time)
+                mask_TS = torch.ones(shape, dtype=torch.bool, device=x_BTD.device).tril(cache.seen)
+        y_BHTK = functional.scaled_dot_product_attention(
+            q_BHTK,
+            k_BGSK,
+            v_BGSK,
+            attn_mask=mask_TS,
+            is_causal=mask_TS is None and time > 1,  # one new token sees everything cached
+            enable_gqa=self.heads != self.shared,
+        )
+        return self.o_proj(y_BHTK.transpose(1, 2).reshape(batch, time, -1))
+
+
+class FeedForward(nn.Module):
+    """SwiGLU: down(silu(gate(x)) · up(x))."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_up_proj = nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        gate_BTF, up_BTF = self.gate_up_proj(x_BTD).chunk(2, -1)
+        return self.down_proj(functional.silu(gate_BTF) * up_BTF)
+
+
+class Block(nn.Module):
+    """One layer: x + s·attention(norm(x)), then x + s·feed_forward(norm(x)); s is 1 without muP."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.self_attn = Attention(config, layer)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mlp = FeedForward(config)
+        self.scale = config.residual_scale
+
+    def forward(self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor, cache: KeyValueCache | None) -> Tensor:
+        attended_BTD = self.self_attn(self.input_layernorm(x_BTD), cos_TK, sin_TK, cache)
+        x_BTD = torch.add(x_BTD, attended_BTD, alpha=self.scale)
+        return torch.add(x_BTD, self.mlp(self.post_attention_layernorm(x_BTD)), alpha=self.scale)
+
+
+class Body(nn.Module):
+    """Embedding, blocks and final norm: what Hugging Face calls `model`."""
+
+    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList([Block(config, layer) for layer in range(config.num_hidden_layers)])
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+
+class Xmodel(nn.Module):
+    """The language model. `model(tokens, targets)` is the mean loss, `model(tokens)` the logits."""
+
+    cos_SK: Tensor
+    sin_SK: Tensor
+
+    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.vocab_size = vocab_size
+        self.model = Body(config, vocab_size)
+        # Xmodel-LM's output projection stands by itself; a tied one is the embedding and has no tensor.
+        self.lm_head = None if config.tie_word_embeddings else nn.Linear(config.hidden_size, vocab_size, bias=False)
+        steps = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
+        angles = torch.outer(torch.arange(config.max_position_embeddings).float(), config.rope_theta**-steps)
+        angles = torch.cat((angles, angles), -1)
+        self.register_buffer("cos_SK", angles.cos(), persistent=False)
+        self.register_buffer("sin_SK", angles.sin(), persistent=False)
+
+    @property
+    def output_weight_VD(self) -> Tensor:
+        """The output projection, be it the embedding's."""
+        return self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
+
+    def hidden(self, tokens_BT: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """The last hidden states, normed and divided by m, ready for the output projection: (B, T, D)."""
+        start = 0 if cache is None else cache.seen
+        end = start + tokens_BT.shape[1]
+        assert end <= len(self.cos_SK), f"{end} tokens are more than max_position_embeddings {len(self.cos_SK)}"
+        x_BTD = self.model.embed_tokens(tokens_BT)
+        if self.config.scale_emb is not None:
+            x_BTD = x_BTD * self.config.scale_emb
+        cos_TK, sin_TK = self.cos_SK[start:end], self.sin_SK[start:end]
+        for block in self.model.layers:
+            x_BTD = block(x_BTD, cos_TK, sin_TK, cache)
+        if cache is not None:
+            cache.seen = end
+        x_BTD = self.model.norm(x_BTD)
+        return x_BTD if self.config.dim_model_base is None else x_BTD / self.config.width_multiplier
+
+    def forward(
+        self, tokens_BT: Tensor, targets_BT: Tensor | None = None, cache: KeyValueCache | None = None
+    ) -> Tensor:
+        """The mean cross-entropy in nats (a scalar) where targets are given, else logits (B, T, V)."""
+        x_BTD = self.hidden(tokens_BT, cache)
+        if targets_BT is None:
+            return functional.linear(x_BTD, self.output_weight_VD)
+        return linear_cross_entropy(x_BTD.flatten(0, 1), self.output_weight_VD, targets_BT.flatten())
+
+
+def initialise(model: Xmodel, seed: int) -> None:
+    """Draws the weights anew, the same on every device: embeddings N(0, initializer_range), matrices of the
+    blocks N(0, initializer_range / sqrt(m)) (Table 6), norm gains 1."""
+    config = model.config
+    generator = torch.Generator().manual_seed(seed)
+    hidden_std = config.initializer_range / math.sqrt(config.width_multiplier)
+    depth_std = config.initializer_range / math.sqrt(2 * config.num_hidden_layers)
+    for name, parameter in model.named_parameters():
+        if parameter.dim() < 2:
+            nn.init.ones_(parameter)
+            continue
+        if name.startswith("model.layers."):
+            output = name.endswith(("o_proj.weight", "down_proj.weight"))
+            std = depth_std if output and config.output_projection_init == "depth" else hidden_std
+        else:
+            std = config.initializer_range
+        with torch.no_grad():
+            parameter.copy_(torch.empty(parameter.shape).normal_(0.0, std, generator=generator))
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """Some rows at a time: logits, loss, and at once the gradients, so logits never live together."""
+
+    @staticmethod
+    def forward(ctx: Any, x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
+        tokens = len(x_ND)
+        rows = max(1, LOGITS_AT_A_TIME // len(weight_VD))
+        learning = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        dx_ND = torch.empty_like(x_ND) if learning else None
+        dweight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if learning else None
+        loss = torch.zeros((), device=x_ND.device)
+        for start in range(0, tokens, rows):
+            x_nD, targets_n1 = x_ND[start : start + rows], targets_N[start : start + rows, None]
+            # One pass of exp serves loss and gradient: e^(logit - max), its sum, and softmax = e / sum.
+            e_nV = (x_nD @ weight_VD.t()).float()
+            e_nV.sub_(e_nV.amax(1, keepdim=True))
+            target_n1 = e_nV.gather(1, targets_n1)
+            sum_n1 = e_nV.exp_().sum(1, keepdim=True)
+            loss += (sum_n1.log() - target_n1).sum()
+            if dx_ND is not None and dweight_VD is not None:
+                # d loss / d logits = softmax - one-hot, averaged over all tokens
+                dlogits_nV = e_nV.mul_(1 / (sum_n1 * tokens))
+                minus_n1 = torch.full(targets_n1.shape, -1 / tokens, device=e_nV.device)
+                dlogits_nV = dlogits_nV.scatter_add_(1, targets_n1, minus_n1).to(x_ND.dtype)
+                torch.mm(dlogits_nV, weight_VD, out=dx_ND[start : start + rows])
+                if x_ND.dtype == torch.float32:
+                    dweight_VD.addmm_(dlogits_nV.t(), x_nD)
+                else:
+                    dweight_VD.add_(dlogits_nV.t() @ x_nD)
+        if learning:
+            ctx.save_for_backward(dx_ND, dweight_VD)
+        return loss / tokens
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        dx_ND, dweight_VD = ctx.saved_tensors
+        return dx_ND * grads[0], dweight_VD * grads[0], None
+
+
+def linear_cross_entropy(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
+    """Mean cross-entropy of softmax(x · weightᵀ), never holding the full logits; fp32 sums.
+
+    Under autocast the products run in its dtype, as a linear layer's would.
+    """
+    if torch.is_autocast_enabled(x_ND.device.type):
+        dtype = torch.get_autocast_dtype(x_ND.device.type)
+        x_ND, weight_VD = x_ND.to(dtype), weight_VD.to(dtype)
+    with torch.autocast(x_ND.device.type, enabled=False):
+        return _LinearCrossEntropy.apply(x_ND, weight_VD, targets_N)  # type: ignore[no-any-return]

@@ -1,0 +1,155 @@
+"""Benchmarks: suites of tasks, where their data lies, what others have published, and what must hold.
+
+Takes `datasets_spec/benchmarks/*.yaml` or a user's file; gives a `Suite`. A task is either a stock one
+of lm-evaluation-harness, its prompt and metrics untouched, or one of our own formats; both read local
+`<split>.jsonl` files. Nothing here opens a data file.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from xmodel_core.errors import XmodelError
+from xmodel_core.specs.sources import RAW_SCHEME, named_spec
+from xmodel_core.specs.strict import Strict, read_yaml, validate
+
+
+class Task(Strict):
+    """One task of a suite: questions, a prompt, shots, metrics."""
+
+    task: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Its name in the ledger."""
+    data: str
+    """The benchmark's folder, with one `<split>.jsonl` a split, inside the recipe's evaluation.data; or
+    raw://… inside what a recipe makes itself."""
+    split: str
+    """The split whose questions are asked."""
+    lang: Literal["zh", "en"]
+    """The questions' language."""
+    metric: str
+    """The metric that speaks for the task in summaries; the ledger holds every metric that the task gives."""
+    shots: int = Field(default=0, ge=0)
+    """Solved examples before each question."""
+    shots_split: str | None = None
+    """The split that the solved examples come from."""
+    stock: str | None = None
+    """A task of lm-evaluation-harness by its file under lm_eval/tasks, without .yaml; {subject} in it stands for
+    each subject of `subject_field`."""
+    subject_field: str | None = None
+    """The column that divides the data into subjects, each a stock task of its own; scores are averaged by size."""
+    format: Literal["multiple_choice"] | None = None
+    """Our own format: the choice with the highest log-likelihood after the context is the answer."""
+    context: str = "{{context}}"
+    """multiple_choice: the text before the answer, a Jinja template over the question's fields."""
+    choices: str = "{{choices}}"
+    """multiple_choice: a Jinja template that gives the list of choices."""
+    label: str = "{{label}}"
+    """multiple_choice: a Jinja template that gives the right choice's place, from 0."""
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> "Task":
+        if (self.stock is None) == (self.format is None):
+            raise ValueError(f"the task {self.task} needs either `stock` or `format`")
+        if self.format is None and {"context", "choices", "label"} & self.model_fields_set:
+            raise ValueError(f"the stock task {self.task} has its own prompt: leave out context, choices and label")
+        if (self.subject_field is not None) != ("{subject}" in (self.stock or "")):
+            raise ValueError(f"the task {self.task}: `subject_field` and {{subject}} in `stock` go together")
+        if (self.shots > 0) != (self.shots_split is not None):
+            raise ValueError(f"the task {self.task}: `shots` and `shots_split` go together")
+        return self
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether its data is made by the recipe itself."""
+        return self.data.startswith(RAW_SCHEME)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits it reads, the asked one first."""
+        return (self.split, self.shots_split) if self.shots_split not in (None, self.split) else (self.split,)
+
+    @property
+    def delimiter(self) -> str:
+        """What stands between context and choice in our own format: Chinese is written without spaces."""
+        return "" if self.lang == "zh" else " "
+
+    def folder(self, data: Path | None, raw: Path | None) -> Path | None:
+        """The folder of its data; None where that place is not given."""
+        if self.is_raw:
+            return None if raw is None else raw / self.data.removeprefix(RAW_SCHEME)
+        return None if data is None else data / self.data
+
+
+class Published(Strict):
+    """A score that a report gives."""
+
+    model: str
+    """The model, as its report names it."""
+    parameters: int = Field(gt=0)
+    """Its parameters, embeddings included."""
+    task: str
+    """The suite's task."""
+    metric: str
+    """The metric of the figure."""
+    shots: int = Field(ge=0)
+    """Solved examples before each question."""
+    percent: float = Field(ge=0, le=100)
+    """The figure as printed, in percent; the ledger holds fractions, 0 to 1, of published and measured alike."""
+    source: str
+    """The report and the table."""
+
+
+class Gate(Strict):
+    """What a suite's scores must reach."""
+
+    task: str
+    """The task that is judged."""
+    metric: str
+    """By which of its metrics, a fraction of 1."""
+    at_least: float
+    """The score to reach."""
+    above_task: str | None = None
+    """A control task whose score must be exceeded, by the same metric."""
+    margin: float = 0.0
+    """By how much the control must be exceeded."""
+
+
+class Suite(Strict):
+    """One file of tasks."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Its name in the ledger."""
+    description: str = ""
+    """What the suite asks, in a line or two."""
+    tasks: list[Task] = Field(min_length=1)
+    """The tasks, in the order in which they run."""
+    published: list[Published] = []
+    """Rows of reports to stand beside our own."""
+    gates: list[Gate] = []
+    """What the scores must reach; a gate whose tasks were not asked is not judged."""
+
+    @model_validator(mode="after")
+    def _speaks_of_its_tasks(self) -> "Suite":
+        names = [task.task for task in self.tasks]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"the suite {self.name} has the task {twice[0]} twice")
+        spoken_of = {row.task for row in self.published} | {gate.task for gate in self.gates}
+        spoken_of |= {gate.above_task for gate in self.gates if gate.above_task}
+        strange = sorted(spoken_of - set(names))
+        if strange:
+            raise ValueError(f"the suite {self.name} speaks of {strange[0]}, which is none of its tasks")
+        return self
+
+
+def load_suites(names: list[str], beside: Path) -> list[Suite]:
+    """Suites by their names in datasets_spec, or by their paths relative to `beside`; each name once."""
+    suites: dict[str, Suite] = {}
+    for name in names:
+        path = named_spec("benchmarks", name, beside)
+        suite = validate(Suite, read_yaml(path), path)
+        if suite.name in suites:
+            raise XmodelError(f"the suite {suite.name} is asked for twice", where=path, remedy="name it once")
+        suites[suite.name] = suite
+    return list(suites.values())

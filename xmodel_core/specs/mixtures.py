@@ -1,0 +1,58 @@
+"""Mixtures: what share of the training tokens each source gives, phase by phase.
+
+Takes `datasets_spec/mixtures/*.yaml` or a user's file; gives a `Mixture`. Weights are shares of
+tokens and are normalised; the phases' lengths are the training schedule's, not the mixture's.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from xmodel_core.specs.sources import named_spec
+from xmodel_core.specs.strict import Strict, read_yaml, validate
+
+
+class Share(Strict):
+    """What one key of a phase asks for."""
+
+    weight: float = Field(ge=0)
+    """Share of the phase's tokens, relative to the other keys' weights."""
+    max_epochs: float | None = Field(default=None, gt=0)
+    """How often, over the whole run, the source may be seen at most; null: as often as the weight asks."""
+    min_tokens: int = Field(default=0, ge=0)
+    """Tokens that the phase takes from it at least."""
+
+
+def _share(value: Any) -> Any:
+    return {"weight": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+class Phase(Strict):
+    """One phase of training: stable, decay, or the only one."""
+
+    name: str
+    """The name of the schedule's phase."""
+    sources: dict[str, Annotated[Share, BeforeValidator(_share)]]
+    """Source, or language/category (split inside by supply) → weight, or weight with limits."""
+
+    @model_validator(mode="after")
+    def _weighs_something(self) -> "Phase":
+        if not sum(share.weight for share in self.sources.values()) > 0:
+            raise ValueError(f"the weights of phase {self.name} add up to nothing")
+        return self
+
+
+class Mixture(Strict):
+    """The shares of sources, per phase."""
+
+    description: str = ""
+    """What the mixture is and where its figures come from."""
+    phases: list[Phase] = Field(min_length=1)
+    """In the order of training."""
+
+
+def load_mixture(name: str, beside: Path) -> Mixture:
+    """A mixture by its name in datasets_spec, or by its path relative to `beside`."""
+    path = named_spec("mixtures", name, beside)
+    return validate(Mixture, read_yaml(path), path)

@@ -1,0 +1,157 @@
+"""Sources: where documents come from, in what form, in which language, under which licence.
+
+Takes `datasets_spec/sources/*.yaml` or a user's file; gives `Source` values, and the files behind
+one with their digests. A source's fingerprint covers only what changes bytes: its name, format,
+fields, language and policy, and its files' relative names, sizes and contents.
+"""
+
+import glob
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from xmodel_core.artifacts import fingerprint
+from xmodel_core.errors import XmodelError
+from xmodel_core.specs.strict import Strict, nearest, read_yaml, validate
+
+DATASETS_SPEC = Path(__file__).resolve().parents[2] / "datasets_spec"
+RAW_SCHEME = "raw://"
+SUFFIXES = {"jsonl": (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz", ".json"), "parquet": (".parquet",)}
+
+
+class Source(Strict):
+    """One source of documents."""
+
+    name: str
+    """The name by which mixtures, the ledger and document keys know it."""
+    lang: Literal["zh", "en", "code", "multi"]
+    """The declared language; `multi` declares nothing."""
+    category: str
+    """web, book, academic, code, math, social, encyclopedia, news, law, sft …"""
+    license: str
+    """The licence of the text, as its publisher states it."""
+    uri: str
+    """Where the files are: a path or glob, relative to the spec's file; raw://… inside what a recipe makes itself;
+    s3://… or hf://… for published sources that are declared, not fetched."""
+    format: Literal["jsonl", "parquet"] = "jsonl"
+    """The files' format; jsonl may be plain, gzip or zstd."""
+    text_field: str = "text"
+    """The field that holds a document's text."""
+    id_field: str | None = "id"
+    """The field that holds a document's id; null: documents are named file:row."""
+    policy: Literal["prose", "code"] = "prose"
+    """Which quality rules judge it."""
+    published_tokens: int | None = None
+    """Tokens that the source's report gives."""
+    published_weight: float | None = None
+    """Share of training tokens that the report gives."""
+    published_epochs: float | None = None
+    """Epochs that the report gives."""
+
+
+class SourceFamily(Strict):
+    """One file of sources."""
+
+    description: str = ""
+    """What the family is, in a line."""
+    sources: list[Source]
+    """The sources, in the order in which they win over each other's copies."""
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One raw file: `name` is relative to the source's folder, the same on every machine."""
+
+    name: str
+    path: Path
+    bytes: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class SourceFiles:
+    """A source and the files behind it, in name order."""
+
+    source: Source
+    files: tuple[RawFile, ...]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """64 hex digits over what changes bytes: never licence, category, published figures or places."""
+        spec = self.source.model_dump(include={"name", "format", "text_field", "id_field", "lang", "policy"})
+        return fingerprint([spec, [[file.name, file.bytes, file.digest] for file in self.files]])
+
+
+def named_spec(kind: str, name: str, beside: Path) -> Path:
+    """The file of a named spec: `name.yaml` of datasets_spec, or a path relative to `beside`."""
+    if name.endswith((".yaml", ".yml")):
+        return (beside / name).resolve()
+    path = DATASETS_SPEC / kind / f"{name}.yaml"
+    if not path.exists():
+        names = sorted(p.stem for p in (DATASETS_SPEC / kind).glob("*.yaml"))
+        near = nearest(name, names)
+        raise XmodelError(
+            f"there is no {kind.rstrip('s')} spec named {name}",
+            expected=f"one of {', '.join(names)}, or the path of a .yaml file",
+            where=DATASETS_SPEC.name + "/" + kind,
+            remedy=f"did you mean {near}?" if near else "check the name",
+        )
+    return path
+
+
+def load_sources(names: list[str], beside: Path) -> list[Source]:
+    """The sources of several families in order, paths made absolute; each name once."""
+    sources: dict[str, Source] = {}
+    for name in names:
+        path = named_spec("sources", name, beside)
+        for source in validate(SourceFamily, read_yaml(path), path).sources:
+            if source.name in sources:
+                raise XmodelError(f"the source {source.name} is declared twice", where=path, remedy="rename one")
+            if "://" not in source.uri:
+                source = source.model_copy(update={"uri": str(path.parent / source.uri)})
+            sources[source.name] = source
+    return list(sources.values())
+
+
+def _matches(source: Source, raw: Path | None) -> tuple[Path, list[Path]]:
+    """The folder that names are relative to, and the files."""
+    uri = source.uri
+    if uri.startswith(RAW_SCHEME):
+        assert raw is not None, f"{source.name} lies in a raw artifact and none is given"
+        uri = str(raw / uri.removeprefix(RAW_SCHEME))
+    path = Path(uri)
+    if path.is_dir():
+        found = [p for p in path.rglob("*") if p.is_file() and p.name.endswith(SUFFIXES[source.format])]
+        return path, sorted(found)
+    if path.is_file():
+        return path.parent, [path]
+    fixed = Path(uri.split("*")[0].split("?")[0].split("[")[0])
+    folder = fixed if uri.startswith(f"{fixed}/") else fixed.parent
+    return folder, sorted(Path(p) for p in glob.iglob(uri, recursive=True) if Path(p).is_file())  # noqa: PTH207 - an absolute glob
+
+
+def resolve(source: Source, digest: Callable[[Path], str], raw: Path | None = None) -> SourceFiles:
+    """The files behind a source. XmodelError: a missing path, an empty folder, a place that is not on this machine."""
+    if "://" in source.uri and not source.uri.startswith(RAW_SCHEME):
+        raise XmodelError(
+            f"the source {source.name} is declared but not here",
+            expected="a folder or glob on this machine",
+            found=source.uri,
+            remedy="download it and give its folder as the uri, or leave it out of the recipe's sources",
+        )
+    folder, paths = _matches(source, raw)
+    if not paths:
+        missing = not folder.exists() or not (glob.has_magic(source.uri) or Path(source.uri).exists())
+        raise XmodelError(
+            f"the source {source.name} has no files",
+            expected=f"{source.format} files ({', '.join(SUFFIXES[source.format])})",
+            found="no such path" if missing else "none that match",
+            where=source.uri,
+            remedy="check `uri` in the source's spec",
+        )
+    return SourceFiles(
+        source,
+        tuple(RawFile(p.relative_to(folder).as_posix(), p, p.stat().st_size, digest(p)) for p in paths),
+    )
