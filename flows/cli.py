@@ -93,7 +93,7 @@ def run(recipe: str, overrides: Sequence[str], workspace: str | None, as_json: b
     from flows.xmodel import xmodel
 
     report = xmodel(recipe, list(overrides), workspace)
-    facts = summary(workspace_folder(workspace), Path(report))
+    facts = summary(workspace_folder(workspace), Path(report).parent)
     click.echo(json.dumps(facts, ensure_ascii=False, indent=1)) if as_json else print_summary(facts)
 
 
@@ -278,10 +278,12 @@ def report(run: str | None, workspace: str | None) -> None:
 @click.option("--seed", type=int, default=0, show_default=True)
 def generate(checkpoint: Path, prompt: str, max_new_tokens: int, temperature: float, seed: int) -> None:
     """Continue a prompt; float32 on a CPU."""
-    from xmodel_core.model.generate import stream
+    from xmodel_core.model.generate import load_checkpoint, stream
+    from xmodel_core.tokenizer.tokenizer import Tokenizer
 
+    model, tokenizer_file = load_checkpoint(checkpoint)
     click.echo(prompt, nl=False)
-    for piece in stream(checkpoint, prompt, max_new_tokens, temperature, seed):
+    for piece in stream(model, Tokenizer.load(tokenizer_file), prompt, max_new_tokens, temperature, seed):
         click.echo(piece, nl=False)
     click.echo()
 

@@ -1,5 +1,7 @@
 """Flow `evaluate`: a checkpoint to scores."""
 
+from pathlib import Path
+
 from prefect import flow
 
 from flows.session import open_session
@@ -18,5 +20,5 @@ def evaluate(
         corpus = to_corpus(session)
         tokens = to_tokens(session, corpus)
         training = to_run(session, corpus, tokens)
-        to_scores(session, corpus, tokens, training, checkpoint)
+        to_scores(session, corpus, training.run, Path(checkpoint) if checkpoint else None)
         return training.run.label

@@ -6,6 +6,7 @@ calls its room's door. Retried are transient errors alone: a bug or bad input fa
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -19,6 +20,7 @@ from xmodel_core.errors import TransientError, XmodelError
 from xmodel_core.ledger.build import refresh
 from xmodel_core.ledger.query import run_query
 from xmodel_core.specs import Source, SourceFiles, load_mixture, load_sources, resolve
+from xmodel_core.specs.benchmarks import load_suites
 
 
 def only_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -45,7 +47,7 @@ def make_sample_world(session: Session) -> Artifact:
 
     config = session.recipe.sample_world
     assert config is not None
-    return door.run(session.recipe.name, config, session.store)
+    return door.run(config, session.store, session.recipe.name)
 
 
 @stage(name="find sources")
@@ -92,6 +94,12 @@ def encode(session: Session, source: Source, corpus: Artifact, tokenizer: Artifa
     )
 
 
+@stage(name="refresh ledger")
+def refresh_ledger(session: Session) -> None:
+    """Brings the ledger up to date with what the stages left behind."""
+    refresh(session.store.root)
+
+
 @stage(name="plan mixture")
 def plan_mixture(session: Session, sources: list[Source], shards: dict[str, Artifact]) -> Artifact:
     """Shares of tokens turned into an exact plan, from the shards' counts."""
@@ -120,7 +128,55 @@ def pretrain(session: Session, plan: Artifact, shards: dict[str, Artifact], toke
 
     recipe = session.recipe
     run = door.run(
-        recipe.name, recipe.model, recipe.training, plan, shards, tokenizer, session.store, session.cluster
+        recipe.name,
+        session.path.stem,
+        recipe.model,
+        recipe.training,
+        plan,
+        shards,
+        tokenizer,
+        session.store,
+        session.cluster,
     )
     refresh(session.store.root)
     return run
+
+
+@stage(name="evaluate")
+def evaluate(session: Session, run: Artifact, world: Artifact | None, checkpoint: Path | None = None) -> Artifact:
+    """Scores of one checkpoint, by default the run's last, on the recipe's suites."""
+    from xmodel_core.evaluation import stage as door
+    from xmodel_core.training.stage import final_checkpoint
+
+    recipe = session.recipe
+    suites = load_suites(recipe.evaluation.suites, session.path.parent)
+    chosen = checkpoint or final_checkpoint(run)
+    step = int(chosen.name.removeprefix("step-"))
+    scores = door.run(recipe.name, recipe.evaluation, suites, run, chosen, step, world, session.store)
+    refresh(session.store.root)
+    return scores
+
+
+@stage(name="write report")
+def write_report(session: Session, parts: dict[str, Artifact]) -> Artifact:
+    """The page about the run, from the ledger alone."""
+    from xmodel_core.report import stage as door
+
+    report = door.run(session.recipe.name, parts, session.store)
+    refresh(session.store.root)
+    return report
+
+
+@stage(name="close the books")
+def close_the_books(session: Session) -> None:
+    """Fails where something does not add up."""
+    _, rows = run_query(session.store.root, "@books")
+    if rows:
+        what, where, expected, found, _ = rows[0]
+        raise XmodelError(
+            f"the books do not close: {what} ({len(rows)} places)",
+            expected=expected,
+            found=found,
+            where=where,
+            remedy="`xmodel ledger @books` lists every place; this is a bug worth reporting",
+        )

@@ -11,6 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from xmodel_core.artifacts import Store
+from xmodel_core.artifacts.store import MANIFEST, read_manifest
 from xmodel_core.ledger.query import run_query
 
 TITLES = {
@@ -42,7 +44,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: st
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_shown(value) for value in row))
-    Console().print(table)
+    console = Console()
+    # In a log file or a pipe there is no width to keep to, and a folded table cannot be read.
+    Console(width=None if console.is_terminal else 200).print(table)
 
 
 def print_queries(root: Path, names: Sequence[str], **only: str) -> None:
@@ -66,3 +70,36 @@ def print_gates(gates: Sequence[dict[str, Any]]) -> None:
         verdict = "[green]passed[/]" if gate["passed"] else "[red]missed[/]"
         above = f", {gate['value'] - gate['control']:+.3f} over {gate['above_task']}" if gate.get("above_task") else ""
         console.print(f"gate {gate['task']}: {gate['value']:.3f} (asked {gate['at_least']}){above}: {verdict}", highlight=False)
+
+
+def summary(root: Path, report: Path) -> dict[str, Any]:
+    """What a finished river is made of: each part's label and folder, the gates' verdicts, where the page lies.
+
+    `report` is the report's folder; its manifest names the parts.
+    """
+    wanted = set(read_manifest(report / MANIFEST)["inputs"].values())
+    kinds = ("corpus", "tokenizer", "plans", "runs", "evaluations")
+    store = Store(root)
+    parts = {kind: one for kind in kinds for one in store.artifacts(kind) if one.fingerprint in wanted}
+    gates = parts["evaluations"].manifest()["facts"]["gates"] if "evaluations" in parts else []
+    return {
+        "parts": {kind: {"label": part.label, "path": str(part.path)} for kind, part in parts.items()},
+        "gates": gates,
+        "report": str(report / "index.html"),
+        "ledger": str(root / "ledger.duckdb"),
+    }
+
+
+def print_summary(facts: dict[str, Any]) -> None:
+    """Funnel, mixture, fertility, loss, scores, gates, and where everything lies."""
+    root = Path(facts["ledger"]).parent
+    labels = {kind: part["label"] for kind, part in facts["parts"].items()}
+    print_queries(root, ["@funnel", "@drops"], corpus=labels["corpus"])
+    print_queries(root, ["@fertility"], tokenizer=labels["tokenizer"])
+    print_queries(root, ["@mixture", "@loss", "@scores"], run=labels["runs"])
+    print_gates(facts["gates"])
+    console = Console()
+    for kind, part in facts["parts"].items():
+        console.print(f"{kind:12} {part['path']}", highlight=False, soft_wrap=True)
+    console.print(f"{'ledger':12} {facts['ledger']}", highlight=False, soft_wrap=True)
+    console.print(f"{'report':12} {facts['report']}", highlight=False, soft_wrap=True)

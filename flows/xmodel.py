@@ -5,6 +5,7 @@ Each `to_…` runs the river up to there: a stage whose artifact is whole is fou
 flows that stop earlier (xdata-build, tokenizer-train, pretrain, evaluate) are prefixes of this one.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 from prefect import flow
@@ -53,7 +54,7 @@ def to_tokens(session: Session, corpus: Corpus) -> Tokens:
     shards = {
         files.source.name: stages.encode(session, files.source, corpus.corpus, tokenizer) for files in corpus.sources
     }
-    stages.close_encoding(session)
+    stages.refresh_ledger(session)
     pages.tokens(session.store.root, tokenizer.label)
     return Tokens(tokenizer, shards)
 
@@ -62,15 +63,17 @@ def to_run(session: Session, corpus: Corpus, tokens: Tokens) -> Training:
     """token shards ▸ mixture plan ▸ checkpoints"""
     plan = stages.plan_mixture(session, [files.source for files in corpus.sources], tokens.shards)
     run = stages.pretrain(session, plan, tokens.shards, tokens.tokenizer)
-    pages.run(session.store.root, plan.label, run.label)
+    pages.run(session.store.root, run.label)
     return Training(plan, run)
 
 
-def to_scores(session: Session, corpus: Corpus, tokens: Tokens, training: Training) -> Artifact:
-    """checkpoints ▸ scores"""
-    evaluation = stages.evaluate(session, training.run, tokens.tokenizer, corpus.world)
-    pages.scores(session.store.root, training.run.label)
-    return evaluation
+def to_scores(session: Session, corpus: Corpus, run: Artifact, checkpoint: Path | None = None) -> Artifact | None:
+    """checkpoints ▸ scores; none where the recipe names no suite"""
+    if not session.recipe.evaluation.suites:
+        return None
+    scores = stages.evaluate(session, run, corpus.world, checkpoint)
+    pages.scores(session.store.root, run.label)
+    return scores
 
 
 @flow(name="xmodel", log_prints=False)
@@ -80,7 +83,10 @@ def xmodel(recipe: str = "quickstart", overrides: list[str] | None = None, works
         corpus = to_corpus(session)
         tokens = to_tokens(session, corpus)
         training = to_run(session, corpus, tokens)
-        scores = to_scores(session, corpus, tokens, training)
-        report = stages.write_report(session, corpus.corpus, tokens.tokenizer, training.plan, training.run, scores)
-        pages.report(report.path / "index.html")
-        return str(report.path / "index.html")
+        scores = to_scores(session, corpus, training.run)
+        parts = {"corpus": corpus.corpus, "tokenizer": tokens.tokenizer, "plan": training.plan, "run": training.run}
+        report = stages.write_report(session, {**parts, **({"evaluation": scores} if scores else {})})
+        stages.close_the_books(session)
+        page = report.path / "index.html"
+        pages.report(page)
+        return str(page)

@@ -123,7 +123,14 @@ class Books:
             "consumed",
             0,
             [
-                {"run": identity.label, "step": step, "phase": "stable", "source": source, "lang": "zh", "tokens": tokens}
+                {
+                    "run": identity.label,
+                    "step": step,
+                    "phase": "stable",
+                    "source": source,
+                    "lang": "zh",
+                    "tokens": tokens,
+                }
                 for step, source, tokens in self.consumed
             ],
         )

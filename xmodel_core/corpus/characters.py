@@ -61,8 +61,10 @@ def _class(character: str) -> int:
     code = ord(character)
     if character == "\n":
         return NEWLINE
-    if character.isspace() or category in ("Zs", "Zl", "Zp") or character in "\u200b\ufeff\u2060":
-        return SPACE
+    if character.isspace() or category in ("Zs", "Zl", "Zp") or category == "Cf":
+        return SPACE  # zero-width and direction marks are blank too
+    if character == "\ufffd":
+        return CONTROL  # what a decoder leaves where it gave up
     if character in _SEPARATORS:
         return SEPARATOR
     if character in _BRACKETS:

@@ -12,7 +12,23 @@ from xmodel_core.corpus.layout import Array, Layout, SliceHashes, mix, word_hash
 
 # Gopher's eight words (Rae et al. 2021, table A1) and the commonest function words beside them.
 GOPHER_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
-FUNCTION_WORDS = (*GOPHER_WORDS, "a", "in", "is", "it", "for", "on", "was", "as", "are", "this", "you", "he", "i", "not")
+FUNCTION_WORDS = (
+    *GOPHER_WORDS,
+    "a",
+    "in",
+    "is",
+    "it",
+    "for",
+    "on",
+    "was",
+    "as",
+    "are",
+    "this",
+    "you",
+    "he",
+    "i",
+    "not",
+)
 # The particles and pronouns that modern and classical Chinese prose cannot do without, in both scripts.
 FUNCTION_CHARACTERS = "的一是了在不有和人这這中为為上个個也以到他来來与與及之其而于於者所无無我你大可就会會"
 BULLETS = "-*•·‣▪●–—#+○◦"
@@ -28,8 +44,9 @@ FEATURES: dict[str, str] = {
     "symbol_share": "symbols and separators of menus, of the characters that are not blank",
     "code_symbol_share": "signs of programming ({}[]=<>_;…), of the characters that are not blank",
     "control_share": "control, private-use and unassigned characters, of all",
-    "hash_share": "signs # and … or ..., per word (Gopher's symbol-to-word ratio)",
+    "hash_share": "runs of #, signs … and lines that end in ..., per word (Gopher's symbol-to-word ratio)",
     "mean_word_length": "characters per word, of words in letters other than Chinese",
+    "mixed_word_share": "characters in words that mix letters with digits, of the characters in words",
     "long_word_share": "characters in words of more than 30 characters, of the characters in words",
     "vowel_share": "a e i o u y, of the ASCII letters",
     "function_words": "how many of Gopher's eight words occur",
@@ -42,13 +59,14 @@ FEATURES: dict[str, str] = {
     "ellipsis_line_share": "lines that end in an ellipsis",
     "bullet_line_share": "lines that begin with a bullet",
     "mean_line_length": "characters per line",
-    "duplicate_line_share": "lines that stood before in this text, of the lines",
+    "duplicate_line_share": "lines that stood before in this text and are no mere brackets or fences, of the lines",
     "duplicate_line_character_share": "the same in characters",
     "distinct_word_share": "different words, of the words",
     "urls": "occurrences of ://",
     **{f"top_{n}gram_share": f"characters in the commonest repeated run of {n} words" for n in TOP_NGRAMS},
     **{f"duplicate_{n}gram_share": f"characters in runs of {n} words seen before" for n in DUPLICATE_NGRAMS},
 }
+TELLING_LINE = {"zh": 4, "en": 10}  # characters: a repeated `}` or ``` says nothing about a text
 SHORT_LINE = {"zh": 12, "en": 30}  # characters: what a menu entry or a headline has
 
 
@@ -65,10 +83,17 @@ def class_counts(layout: Layout) -> Array:
 
 
 def _repeats(keys: Array) -> tuple[Array, Array, Array]:
-    """(order that sorts the keys, start of each run of equal keys in it, length of each run)."""
-    order = np.argsort(keys)
-    sorted_keys = keys[order]
-    begins = np.flatnonzero(np.concatenate(([True], sorted_keys[1:] != sorted_keys[:-1]))) if len(keys) else order
+    """(positions sorted by key, start of each run of equal keys among them, length of each run).
+
+    The first position of a run is its first occurrence. Key and position share one uint64, which sorts ten
+    times faster than argsort; the 40 and more bits left to the key confuse two of a batch's keys once in thousands.
+    """
+    bits = np.uint64(max(len(keys).bit_length(), 1))
+    positions = np.uint64((1 << int(bits)) - 1)
+    packed = np.sort((keys & ~positions) | np.arange(len(keys), dtype=np.uint64))
+    order = (packed & positions).astype(np.int64)
+    high = packed >> bits
+    begins = np.flatnonzero(np.concatenate(([True], high[1:] != high[:-1]))) if len(keys) else order
     return order, begins, np.diff(np.append(begins, len(keys)))
 
 
@@ -112,8 +137,7 @@ class _Runs:
         begins, ends, keys = self._ngrams(n)
         order, runs, lengths = _repeats(keys)
         repeated = np.ones(len(keys), bool)
-        if len(keys):
-            repeated[np.minimum.reduceat(order, runs)] = False
+        repeated[order[runs]] = False
         cover = np.zeros(len(self.unit) + 1, np.int32)
         np.add.at(cover, begins[repeated], 1)
         np.add.at(cover, ends[repeated], -1)
@@ -146,20 +170,27 @@ def features(layout: Layout, counts: Array, chinese: Array) -> dict[str, Array]:
     functional = np.isin(words.hashes, np.array([word_hash(word) for word in FUNCTION_WORDS], np.uint64))
     particles = np.isin(layout.codes[words.starts], np.array([ord(x) for x in FUNCTION_CHARACTERS], np.uint32))
 
+    digits = np.concatenate(([0], np.cumsum(layout.classes == c.DIGIT)))
+    digits_in_word = digits[words.ends] - digits[words.starts]
+    mixed = is_word & (digits_in_word > 0) & (digits_in_word < word_lengths)
+
     line_lengths = (lines.ends - lines.starts).astype(float)
     last, first = layout.codes[lines.ends - 1], layout.codes[lines.starts]
     before_last = layout.codes[np.maximum(lines.ends - 2, 0)]
+    line_is_chinese = layout.classes[lines.starts] >= c.SINGLE_FIRST
+    line_is_chinese &= layout.classes[lines.starts] <= c.SINGLE_LAST
     finished = c.tables().ends_sentence[last]
     ellipsis = (last == ord("…")) | ((last == ord(".")) & (before_last == ord(".")))
     short = ~finished & (line_lengths < np.where(chinese, SHORT_LINE["zh"], SHORT_LINE["en"])[lines.text])
     line_characters = per_text(lines.text, line_lengths)
     order, runs, _ = _repeats(_within(lines.text, lines.hashes))
     again = np.ones(len(lines), bool)
-    if len(lines):
-        again[np.minimum.reduceat(order, runs)] = False
+    again[order[runs]] = False
+    again &= line_lengths >= np.where(line_is_chinese, TELLING_LINE["zh"], TELLING_LINE["en"])
 
     text_of = np.repeat(np.arange(layout.texts), np.diff(layout.starts))
-    hashes_and_dots = (layout.codes == ord("#")) | (layout.codes == ord("…"))
+    hashes = layout.codes == ord("#")
+    hashes_and_dots = (hashes & ~np.roll(hashes, 1)) | (layout.codes == ord("…"))
     slashes = layout.codes == ord("/")
     url = (layout.codes == ord(":")) & np.roll(slashes, -1) & np.roll(slashes, -2)
     vowels = counts[:, c.VOWEL]
@@ -177,7 +208,12 @@ def features(layout: Layout, counts: Array, chinese: Array) -> dict[str, Array]:
         "code_symbol_share": _ratio(counts[:, c.CODE_SYMBOL], inked),
         "control_share": _ratio(counts[:, c.CONTROL], inked),
         "hash_share": _ratio(per_text(text_of[hashes_and_dots]) + per_text(lines.text[ellipsis]), words_count),
-        "mean_word_length": _ratio(per_text(words.text[lettered], word_lengths[lettered]), per_text(words.text[lettered])),
+        "mean_word_length": _ratio(
+            per_text(words.text[lettered], word_lengths[lettered]), per_text(words.text[lettered])
+        ),
+        "mixed_word_share": _ratio(
+            per_text(words.text[mixed], word_lengths[mixed]), per_text(words.text, word_lengths)
+        ),
         "long_word_share": _ratio(
             per_text(words.text, np.where(is_word & (word_lengths > 30), word_lengths, 0.0)),
             per_text(words.text, word_lengths),

@@ -24,32 +24,40 @@ HAN_SHARE = 0.12  # of the letters: a Chinese character says as much as three le
 FOREIGN_CONFIDENCE = 0.5  # fastText must be this sure of another language, and this unsure of English:
 ENGLISH_DOUBT = 0.2
 CODE_SYMBOL_CANDIDATE = 0.02  # of the inked characters: prose has less, and is not looked at for code
+LONG_LINE_CHARACTERS, FEW_LINES = 200, 3  # longer lines, and texts of fewer, are looked at inside
 CODE_LINES = 0.5  # of the characters in lines: from here on a text is code
 
-# A line that only a program has. Prose that mentions `code` in passing does not match.
-_STATEMENT = re.compile(
-    r"""^\s*(?:
-      [{}\[\]();,]+\s*$                                                   # nothing but brackets
-    | (?:\#\s*(?:include|define|ifdef|ifndef|endif|pragma)\b|\#!/|//|/\*|\*/|\*\s|@\w+\s*(?:\(|$)|<\?php|</?\w+[^>]*>\s*$)
-    | (?:def|class|async\s+def)\s+\w+.*:?                                 # Python
-    | (?:from\s+[\w.]+\s+import\s|import\s+[\w.{*]+)
-    | (?:if|elif|else|for|while|with|try|except|finally)\b.*:\s*(?:\#.*)?$
-    | (?:return|raise|yield|assert|del|pass|break|continue|end|fi|done|esac)\b[^.!?]*;?\s*$
-    | (?:public|private|protected|static|final|abstract|virtual|override|internal|sealed|export|pub|fn|func|function|let|const|var|val
-        |void|int|bool|boolean|char|double|float|long|string|String|struct|enum|impl|package|namespace|using|template|typedef)\s+[\w<>\[\]*&:,.$]+
-        \s*(?:[\w<>\[\]*&:,.]+\s*)*(?:[=({;].*)?$
-    | .*[;{]\s*(?://.*|/\*.*)?$                                           # a C-like statement
-    | [\w.\[\]'"\s,*]+\s*(?:[-+*/%|&]|//|<<|>>)?=\s*[^=].*[^.!?。]$         # an assignment
-    | [\w.]+\s?\(.*\)[;,:]?\s*$                                           # a call
+# Lines that only a program has; prose that mentions `code` in passing does not match.
+_STRONG = re.compile(
+    r"""\s*+(?!.*(?:&\w+|\#\d+|\bquot);)(?:                                 # not the remains of HTML entities
+      [{}\[\]();,]++\s*$                                                  # nothing but brackets
+    | (?:\#\s*(?:include|define|ifn?def|endif|pragma)\b|\#!/|//|/\*|\*/|@\w++\s*(?:\(|$)|<\?php|</?\w[^>]*+>\s*$)
+    | (?:def|class|async\s+def)\s+\w+\s*[(:{]                             # Python
+    | from\s+[\w.]+\s+import\s | import\s+[\w.{*]+\s*(?:;|$|as\b|,)
+    | (?:if|elif|else|for|while|with|try|except|finally)\b.*:\s*$
+    | (?:return|raise|yield|assert|pass|break|continue|end|fi|done|esac)\b[^.!?]*+$
+    | (?:public|private|protected|static|final|abstract|virtual|override|internal|export|pub|fn|func|function|let|const|var|val
+        |void|int|bool|boolean|char|double|float|long|String|struct|enum|impl|package|namespace|using|template|typedef)\s.*[=({;]
+    | .*[)\]}"'\w];\s*$ | .*[)\w]\s?{\s*$                                # a statement or a block of the C family
     )""",
     re.VERBOSE,
 )
-# Signs of a program inside one long line: minified code, or code stored as tokens.
-_IDIOM = re.compile(
-    r"\b(?:def|return|public|private|static|void|elif|lambda|self|this|null|None|import|new|throws?|catch|function|var|const)\b"
-    r"|\w\s?\(|\w\s?\.\s?\w+\s?\(|[=!<>+\-*/]=|\)\s?[{;:]|;|\w\s=\s\w|\[\s?\w+\s?\]|\w_\w"
+# Lines that a program has too, counted only beside strong ones.
+_WEAK = re.compile(
+    r"""\s*+(?:
+      [a-zA-Z_][\w.\[\]'"]*+(?:\s*,\s*[\w.]+)*\s*(?:[-+*/%|&:]|//|<<|>>)?=\s*[^=\s].*[^.!?。]$   # an assignment
+    | [\w.]++\(.*\)[;,:]?\s*$                                                                      # a call
+    )""",
+    re.VERBOSE,
 )
+_INDENTED = ("  ", "\t")
+# Signs of a program inside one long line: minified code, or code stored as tokens.
+_KEYWORD = re.compile(
+    r"\b(?:def|return|public|private|static|void|elif|lambda|self|null|None|import|new|throws|catch|function|var|const)\b"
+)
+_IDIOM = re.compile(r"\w\s?\(|[=!<>+\-*/]=|\)\s?[{;:]|\w\s?;\s|\w\s=\s\w|\w\[\w+\]|\w_\w")
 _TEX = re.compile(r"\\(?:[a-zA-Z]+|[\[\](){}])|\$")
+_NOT_WORDS = re.compile(r"\\[a-zA-Z]+|https?://\S+|[\d{}\[\]()<>=_^$|#*`~\\/+\0]+|\s+")  # formulas, links, figures
 _FENCE = re.compile(r"^\s*(?:```|~~~)")
 
 
@@ -62,33 +70,45 @@ def _identifier() -> Any:
     return fasttext.load_model(str(Path(package.submodule_search_locations[0]) / "resources" / "lid.176.ftz"))
 
 
-def is_foreign(text: str) -> bool:
-    """Whether a text in Latin (or another alphabet's) letters is in some language other than English."""
-    beginning = " ".join(text[:LOOKED_AT_CHARACTERS].split())
-    labels, scores = _identifier().predict(beginning.replace("\0", " "), k=3)
+def spoken(text: str) -> str:
+    """en, zh or other: the language of a text in Latin letters; in doubt (few words, formulas) English."""
+    words = " ".join(_NOT_WORDS.sub(" ", text[:LOOKED_AT_CHARACTERS]).split())
+    labels, scores = _identifier().predict(words, k=3)
     if not labels or labels[0] == "__label__en" or scores[0] < FOREIGN_CONFIDENCE:
-        return False
-    return dict(zip(labels, scores, strict=True)).get("__label__en", 0.0) < ENGLISH_DOUBT
+        return "en"
+    if dict(zip(labels, scores, strict=True)).get("__label__en", 0.0) >= ENGLISH_DOUBT:
+        return "en"
+    return "zh" if labels[0] == "__label__zh" else "other"
 
 
 def code_share(text: str) -> float:
-    """Share, in characters, of the lines that only a program has; looked at up to a limit."""
+    """Share, in characters, of the lines that are a program's; looked at up to a limit."""
     lines = [line for line in text[:CODE_LOOKED_AT_CHARACTERS].split("\n") if line.strip()]
-    total = code = 0
+    total = strong = weak = indented = strong_lines = 0
     for line in lines:
         if _FENCE.match(line):
             continue  # a fence is Markdown's; what it holds is judged by itself
         size = len(line)
         total += size
-        if size > 200 or len(lines) <= 3:
-            idioms = sum(1 for _ in _IDIOM.finditer(line[:4000]))
-            tex = sum(1 for _ in _TEX.finditer(line[:4000]))
-            if idioms - 2 * tex >= max(3, min(size, 4000) / 40):
-                code += size
+        if size > LONG_LINE_CHARACTERS or len(lines) <= FEW_LINES:
+            beginning = line[:4000]
+            keywords, idioms = (len(found.findall(beginning)) for found in (_KEYWORD, _IDIOM))
+            if keywords >= 1 + len(beginning) // 400 and keywords + idioms >= max(3, len(beginning) / 40):
+                strong, strong_lines = strong + size, strong_lines + 1
                 continue
-        if size <= 200 and _STATEMENT.match(line) and len(_TEX.findall(line)) < 2:
-            code += size
-    return code / total if total else 0.0
+        if size > LONG_LINE_CHARACTERS or len(_TEX.findall(line)) > 1:
+            continue
+        if _STRONG.match(line):
+            strong, strong_lines = strong + size, strong_lines + 1
+        elif _WEAK.match(line):
+            weak += size
+        elif line.startswith(_INDENTED):
+            indented += size
+    if not strong_lines:
+        return 0.0
+    if strong_lines >= 0.1 * len(lines):
+        weak += indented  # docstrings and broken lines, where the rest is a program
+    return (strong + weak) / total
 
 
 def script_of(counts: Array, traditional: bool) -> str:
@@ -126,5 +146,5 @@ def detect(texts: Sequence[str], counts: Array) -> tuple[list[str], list[str]]:
         elif candidate[index] and code_share(text) >= CODE_LINES:
             languages.append("code")
         else:
-            languages.append("other" if is_foreign(text) else "en")
+            languages.append(spoken(text))
     return languages, scripts

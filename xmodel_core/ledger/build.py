@@ -56,10 +56,7 @@ class _Books:
                 where=where,
                 remedy="was it written by a newer version? then use that version; else delete the artifact's folder",
             )
-        if isinstance(rows, pa.Table):
-            found = set(rows.column_names)
-        else:
-            found = {key for row in rows for key in row}
+        found = {key for row in rows for key in row} if isinstance(rows, list) else set(rows.column_names)
         if unknown := sorted(found - set(TABLES[table].columns)):
             raise XmodelError(
                 f"rows of {table} with columns that the ledger does not have",

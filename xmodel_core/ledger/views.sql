@@ -40,9 +40,9 @@ group by plan, phase, lang
 order by plan, phase, lang;
 
 create view leaderboard as
-select suite, task, metric, shots, model, parameters, run, step, value, stderr, n, source
+select suite, task, metric, shots, model, parameters, run, step, value, stderr, n, source, filter
 from (
-    select e.suite, e.task, e.metric, e.shots, e.model, r.parameters, e.run, e.step, e.value, e.stderr, e.n,
+    select e.suite, e.task, e.metric, e.shots, e.model, r.parameters, e.run, e.step, e.value, e.stderr, e.n, e.filter,
         'this workspace' as source
     from evals e left join runs r using (run)
     union all by name

@@ -8,74 +8,74 @@ from random import Random
 
 _WORDS = {
     "en": {
-        "who": ("Anna", "Ben", "Clara", "David", "Emma", "Frank", "Grace", "Henry"),
-        "what": ("apples", "pens", "stamps", "books", "eggs", "stones", "tickets", "buttons", "cups", "nails"),
-        "where": ("shop", "school", "garden", "kitchen", "office", "station"),
+        "who": ("the teacher", "the farmer", "the doctor", "the sailor", "the guard", "the singer"),
+        "what": ("books", "cups", "letters", "chairs", "hats", "lamps", "bells", "flags"),
+        "where": ("school", "market", "house", "mill", "station", "well"),
     },
     "zh": {
-        "who": ("小明", "小红", "小刚", "小丽", "小华", "小芳", "小军", "小雨"),
-        "what": ("苹果", "铅笔", "邮票", "课本", "鸡蛋", "石子", "车票", "扣子", "杯子", "钉子"),
-        "where": ("商店", "学校", "花园", "厨房", "办公室", "车站"),
+        "who": ("老师", "农夫", "医生", "水手", "门卫", "歌手"),
+        "what": ("杯子", "椅子", "帽子", "桌子", "铃", "灯", "果子", "房子"),
+        "where": ("学校", "集市", "家里", "磨坊", "车站", "店里"),
     },
 }
 _PROBLEMS = {
     "en": {
         "+": (
-            "{who} has {a} {what} and buys {b} more at the {where}, so there are {a} + {b} = {c} {what} in the bag now.",
-            "There are {a} {what} in the {where}, and {who} brings another {b}; together that makes {a} + {b} = {c}.",
-            "In the morning {who} counted {a} {what} and in the evening {b}, which is {a} + {b} = {c} for the whole day.",
+            "At the {where} {who} has {a} {what} and buys {b} more, so now there are {a} + {b} = {c}.",
+            "There are {a} {what} at the {where}, and {who} takes {b} more there; that makes {a} + {b} = {c}.",
+            "One day {who} saw {a} {what} at the {where} and then {b} more, which is {a} + {b} = {c} in all.",
         ),
         "-": (
-            "{who} had {a} {what} and gave away {b} of them at the {where}, so {a} - {b} = {c} are left over.",
-            "Of the {a} {what} in the {where}, {who} used {b} last week, and the rest is {a} - {b} = {c}.",
-            "A box holds {a} {what}; when {who} takes out {b}, there are still {a} - {b} = {c} inside the box.",
+            "At the {where} {who} had {a} {what} and gave {b} of them to guests, so there are still {a} - {b} = {c}.",
+            "There were {a} {what} at the {where}; when {who} took {b} of them home, {a} - {b} = {c} were left.",
+            "Of {a} {what} at the {where}, {who} lost {b} last week, and the rest is {a} - {b} = {c}.",
         ),
         "×": (
-            "{who} fills {a} boxes with {b} {what} each for the {where}, and needs {a} × {b} = {c} {what} in all.",
-            "Every day {who} sells {b} {what} at the {where}; after {a} days that comes to {a} × {b} = {c}.",
-            "On {a} shelves in the {where} there are {b} {what} each, so {who} finds {a} × {b} = {c} of them.",
+            "On each of {a} tables at the {where} {who} sees {b} {what}, which makes {a} × {b} = {c} in all.",
+            "Every day {who} makes {b} {what} at the {where}; after {a} days there are {a} × {b} = {c}.",
+            "For {a} guests at the {where} {who} buys {b} {what} each, and that makes {a} × {b} = {c}.",
         ),
         "÷": (
-            "{who} divides {a} {what} among {b} friends at the {where}, and each of them gets {a} ÷ {b} = {c}.",
-            "To carry {a} {what} to the {where} in {b} equal parts, {who} puts {a} ÷ {b} = {c} in each part.",
-            "If {b} tables in the {where} share {a} {what}, then {who} lays {a} ÷ {b} = {c} on every table.",
+            "At the {where} {who} shares {a} {what} with {b} people, so each of them has {a} ÷ {b} = {c}.",
+            "If {b} tables at the {where} share {a} {what}, then {who} sees {a} ÷ {b} = {c} on each.",
+            "In {b} days {who} makes {a} {what} at the {where}, which is {a} ÷ {b} = {c} every day.",
         ),
     },
     "zh": {
         "+": (
-            "{who}有{a}个{what}，又在{where}买了{b}个，现在一共有{a}+{b}={c}个。",
-            "{where}里有{a}个{what}，{who}又拿来{b}个，合起来是{a}+{b}={c}个。",
-            "{who}上午数了{a}个{what}，下午数了{b}个，全天一共数了{a}+{b}={c}个。",
+            "{where}有{a}个{what}，{who}又买了{b}个，一共有{a}+{b}={c}个。",
+            "{who}早上看到{a}个{what}，晚上在{where}又看到{b}个，一共是{a}+{b}={c}个。",
+            "{who}有{a}个{what}，去{where}又带回{b}个，这就有{a}+{b}={c}个。",
         ),
         "-": (
-            "{who}原来有{a}个{what}，在{where}送给别人{b}个，还剩下{a}-{b}={c}个。",
-            "{where}里的{a}个{what}，{who}上周用掉了{b}个，剩余的是{a}-{b}={c}个。",
-            "盒子里装着{a}个{what}，{who}取出{b}个以后，里面还有{a}-{b}={c}个。",
+            "{who}有{a}个{what}，在{where}送人{b}个，还有{a}-{b}={c}个。",
+            "{where}有{a}个{what}，{who}用了{b}个，后来只有{a}-{b}={c}个。",
+            "{who}买了{a}个{what}，在{where}送出{b}个，家里还有{a}-{b}={c}个。",
         ),
         "×": (
-            "{who}给{where}准备了{a}盒{what}，每盒{b}个，总共需要{a}×{b}={c}个。",
-            "{who}每天在{where}卖出{b}个{what}，{a}天以后就卖出了{a}×{b}={c}个。",
-            "{where}有{a}层架子，每层放着{b}个{what}，{who}算出共有{a}×{b}={c}个。",
+            "{where}来了{a}个人，{who}给每人{b}个{what}，一共要{a}×{b}={c}个。",
+            "{who}每天在{where}做{b}个{what}，{a}天一共做{a}×{b}={c}个。",
+            "{where}有{a}个门，每个门前有{b}个{what}，{who}知道一共有{a}×{b}={c}个。",
         ),
         "÷": (
-            "{who}在{where}把{a}个{what}平均分给{b}个朋友，每人得到{a}÷{b}={c}个。",
-            "{who}要把{a}个{what}分成{b}份送到{where}，每份正好是{a}÷{b}={c}个。",
-            "{where}的{b}张桌子要平分{a}个{what}，{who}在每张桌上放{a}÷{b}={c}个。",
+            "{who}在{where}把{a}个{what}送给{b}个朋友，每人得到{a}÷{b}={c}个。",
+            "{who}在{where}{b}天做了{a}个{what}，每天做{a}÷{b}={c}个。",
+            "{where}有{a}个{what}，{b}个人每人一样多，{who}说每人有{a}÷{b}={c}个。",
         ),
     },
 }
 _OPENINGS = {
     "en": (
-        "Let us practise counting with {what} from the {where}.",
-        "{who} wrote down these problems at the {where} after lunch.",
-        "Here is a page of exercises about {what}, with all the results.",
-        "Before the lesson in the {where}, {who} solved the following problems.",
+        "Today {who} asks about {what} at the {where}.",
+        "One day {who} wrote these lines at the {where}.",
+        "This page is about {what}, and {who} wrote it at the {where}.",
+        "Before class at the {where}, {who} looks at {what}.",
     ),
     "zh": (
-        "让我们用{where}里的{what}来练习计算。",
-        "这些题目是{who}午饭后在{where}写下来的。",
-        "这一页练习和{what}有关，答案都写在后面。",
-        "在{where}上课以前，{who}做完了下面的题目。",
+        "今天{who}在{where}问起{what}的事。",
+        "这些是{who}在{where}写下的。",
+        "这一页讲的是{what}，是{who}写的。",
+        "上课以前，{who}在{where}写了这些。",
     ),
 }
 

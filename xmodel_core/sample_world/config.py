@@ -10,7 +10,7 @@ class SampleWorldConfig(Strict):
 
     seed: int = 1
     """Names the world: another seed deals other facts and writes other documents."""
-    documents: int = Field(default=12_000, ge=200)
+    documents: int = Field(default=10_800, ge=200)
     """Clean documents over all sources; the default is about 3.4 million tokens of a 1,200-piece vocabulary."""
     planted_share: float = Field(default=0.12, ge=0, le=0.5)
     """Planted documents (copies, junk, wrong languages, personal data, benchmark questions) per clean document."""

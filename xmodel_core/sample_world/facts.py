@@ -1,8 +1,8 @@
 """The world: 32 people, six attributes of 16 values each, every value held by exactly two people.
 
 Takes a seed; gives the people with their names and facts in both languages. A name is two parts, each
-shared by two people, so that no single piece of a vocabulary can stand for a person; the parts are of
-a few syllables. Exact balance leaves no frequency prior that could look like knowledge.
+shared by two people, so that no single piece of a vocabulary can stand for a person; the parts are made
+of a few syllables. Exact balance leaves no frequency prior that could look like knowledge.
 """
 
 from dataclasses import dataclass
@@ -80,14 +80,33 @@ ATTRIBUTES: dict[str, Attribute] = {
     ),
 }
 
-_GIVEN = (
-    "Mirel=米雷=f Tavo=塔沃=m Kelan=凯兰=m Sorin=索林=m Ludo=卢多=m Nesra=内莎=f Orla=奥拉=f Bramil=布拉=m"
-    " Pavo=帕沃=m Rinel=丽内=f Dalen=达伦=m Yara=雅拉=f Ivo=伊沃=m Hedra=赫达=f Cyra=西拉=f Jolan=乔兰=f"
-).split()
-_FAMILY = (
-    "Holter=霍特 Varnel=瓦恩 Merow=梅罗 Quillan=奎兰 Tarnov=塔诺 Fenrik=芬里 Lornas=洛纳 Brasko=布科 Ostel=奥特"
-    " Dumarin=杜林 Wexel=韦塞 Galdor=加多 Pellas=佩拉 Rovin=罗文 Sandrik=桑里 Urmano=乌曼"
-).split()
+_GIVEN = [
+    *("Mira=米拉=f", "Taso=塔索=m", "Kalan=卡兰=m", "Solin=索林=m", "Ludar=卢达=m", "Linor=丽诺=f", "Orla=奥拉=f"),
+    *("Pamir=帕米=m", "Dalen=达伦=m", "Yali=雅丽=f", "Vita=维塔=f", "Lanor=兰诺=f", "Noka=诺卡=f", "Rando=拉多=m"),
+    *("Kamil=卡米=m", "Vilan=维兰=m"),
+]
+_FAMILY = [
+    *(
+        "Solvy=索维",
+        "Landar=兰达",
+        "Norvik=诺维",
+        "Parlen=帕伦",
+        "Lintar=林塔",
+        "Lumis=卢米",
+        "Dakar=达卡",
+        "Yarnot=雅诺",
+    ),
+    *(
+        "Orlend=奥伦",
+        "Rapall=拉帕",
+        "Tallin=塔林",
+        "Velur=维卢",
+        "Mizor=米索",
+        "Caorn=卡奥",
+        "Lennox=伦诺",
+        "Livett=丽维",
+    ),
+]
 _PRONOUNS = {"f": {"en": "she", "zh": "她"}, "m": {"en": "he", "zh": "他"}}
 
 

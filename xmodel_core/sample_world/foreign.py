@@ -10,13 +10,14 @@ from random import Random
 # Per language: subjects; times; verb phrases (third person); places; whole remarks; how a sentence is put together.
 _GRAMMARS: dict[str, tuple[str, ...]] = {
     "de": (
-        "Der Gärtner|Die Lehrerin|Mein Bruder|Unsere Nachbarin|Der alte Fischer|Das kleine Mädchen|Die Ärztin|Mein Onkel",
+        "Der Gärtner|Die Lehrerin|Mein Bruder|Unsere Nachbarin|Der alte Fischer|Das kleine Mädchen|Die Ärztin",
         "heute Morgen|gestern Abend|am Sonntag|im Frühling|nach der Arbeit|seit drei Wochen|jeden Tag",
         "kauft frisches Brot|repariert das alte Fahrrad|liest einen langen Brief|sucht den verlorenen Schlüssel"
         "|kocht eine kräftige Suppe|erzählt eine lustige Geschichte|zählt die weißen Vögel|putzt die großen Fenster",
         "auf dem Marktplatz|hinter dem Haus|neben der Brücke|in der kleinen Küche|am Ufer des Flusses|vor der Schule",
-        "Das Wetter ist schön, aber es wird bald regnen.|Niemand weiß, warum das so ist.|Wir freuen uns schon auf den Winter."
-        "|Danach gehen alle zusammen nach Hause.|Die Kinder lachen und spielen im Garten.|Es gibt noch viel zu tun.",
+        "Das Wetter ist schön, aber es wird bald regnen.|Niemand weiß, warum das so ist."
+        "|Wir freuen uns schon auf den Winter.|Danach gehen alle zusammen nach Hause."
+        "|Die Kinder lachen und spielen im Garten.|Es gibt noch viel zu tun.",
         "{subject} {verb} {place}, und zwar {time}.|{subject} {verb} {time} {place}.",
     ),
     "fr": (
@@ -24,10 +25,12 @@ _GRAMMARS: dict[str, tuple[str, ...]] = {
         "ce matin|hier soir|le dimanche|au printemps|après le travail|depuis trois semaines|tous les jours",
         "achète du pain frais|répare le vieux vélo|lit une longue lettre|cherche la clé perdue|prépare une bonne soupe"
         "|raconte une histoire drôle|compte les oiseaux blancs|nettoie les grandes fenêtres",
-        "sur la place du marché|derrière la maison|à côté du pont|dans la petite cuisine|au bord de la rivière|devant l'école",
+        "sur la place du marché|derrière la maison|à côté du pont|dans la petite cuisine|au bord de la rivière"
+        "|devant l'école",
         "Il fait beau, mais il va bientôt pleuvoir.|Personne ne sait pourquoi c'est ainsi.|Nous attendons déjà l'hiver."
-        "|Ensuite, tout le monde rentre à la maison.|Les enfants rient et jouent dans le jardin.|Il reste beaucoup à faire.",
-        "{subject} {verb} {place} {time}.|Comme toujours, on raconte que cela se passe {time} : {subject} {verb} {place}.",
+        "|Ensuite, tout le monde rentre à la maison."
+        "|Les enfants rient et jouent dans le jardin.|Il reste beaucoup à faire.",
+        "{subject} {verb} {place} {time}.|{subject} {verb} {time}, toujours {place}.",
     ),
     "ru": (
         "Садовник|Наш учитель|Мой брат|Добрый сосед|Старый рыбак|Маленький мальчик|Молодой врач|Мой дядя",
@@ -56,7 +59,8 @@ _GRAMMARS: dict[str, tuple[str, ...]] = {
         "|재미있는 이야기를 합니다|하얀 새를 셉니다|큰 창문을 닦습니다",
         "시장에서|집 뒤에서|다리 옆에서|작은 부엌에서|강가에서|학교 앞에서",
         "날씨는 좋지만 곧 비가 올 것입니다.|왜 그런지는 아무도 모릅니다.|우리는 벌써 겨울을 기다리고 있습니다."
-        "|그다음에 모두 함께 집으로 돌아갑니다.|아이들은 마당에서 웃으며 놀고 있습니다.|아직 할 일이 많이 남아 있습니다.",
+        "|그다음에 모두 함께 집으로 돌아갑니다."
+        "|아이들은 마당에서 웃으며 놀고 있습니다.|아직 할 일이 많이 남아 있습니다.",
         "{subject} {time} {place} {verb}.|{time} {subject} {place} {verb}.",
     ),
 }
@@ -73,7 +77,10 @@ def foreign(lang: str, rng: Random) -> Iterator[str]:
             sentences = []
             for _ in range(rng.randint(6, 9)):
                 text = rng.choice(frames).format(
-                    subject=rng.choice(subjects), time=rng.choice(times), verb=rng.choice(verbs), place=rng.choice(places)
+                    subject=rng.choice(subjects),
+                    time=rng.choice(times),
+                    verb=rng.choice(verbs),
+                    place=rng.choice(places),
                 )
                 sentences.append(text[0].upper() + text[1:])
             for remark in rng.sample(remarks, 2):

@@ -1,6 +1,6 @@
 """Stories: short tales in both languages, from a grammar of scenes.
 
-Takes a language; gives texts without end. A tale has a hero, a friend, a wish, a way, trouble, help
+Takes a language; gives texts without end. A tale has a hero, a friend, a wish, a way, trouble, talk
 and an ending; each scene is one of several sentences with slots, and middle scenes come in any order,
 so two tales share a sentence now and then but never a page.
 """
@@ -31,141 +31,145 @@ def _lines(text: str) -> tuple[str, ...]:
 
 _ENGLISH = Tale(
     heroes=(
-        "the little mouse", "the old bear", "the young fox", "the quiet owl", "the tall horse", "the small bird",
-        "the lazy cat", "the clever rabbit", "the brave dog", "the slow turtle", "the hungry wolf", "the proud goose",
+        "the old teacher",
+        "the young sailor",
+        "the tall guard",
+        "the small child",
+        "the good doctor",
+        "the poor farmer",
     ),
     words={
-        "place": ("river", "forest", "hill", "lake", "garden", "cave", "field", "road", "tower", "island"),
-        "thing": ("key", "map", "kite", "drum", "boat", "coin", "ladder", "feather", "box", "candle", "rope", "shell"),
-        "time": ("morning", "evening", "night", "afternoon"),
-        "weather": ("rain", "snow", "wind", "fog", "storm"),
-        "mood": ("happy", "tired", "afraid", "proud", "sad", "calm"),
-        "kind": ("big", "small", "old", "new", "broken", "heavy", "bright", "strange"),
-        "part": ("under a stone", "behind the door", "on the roof", "in the grass", "beside the water", "near the wall"),
-        "number": ("two", "three", "four", "five", "six", "seven"),
+        "place": ("bridge", "market", "school", "well", "mill", "station", "house", "road"),
+        "thing": ("lamp", "book", "cup", "letter", "chair", "bell", "flag", "hat"),
+        "time": ("morning", "evening", "night", "day"),
+        "weather": ("rain", "snow", "wind"),
+        "mood": ("happy", "tired", "sad", "afraid"),
+        "kind": ("big", "small", "new", "good", "lost"),
+        "part": ("under the table", "behind the door", "on the wall", "near the road"),
+        "number": ("two", "three", "four", "five", "six", "ten"),
     },
     beginnings=_lines("""
-        Once upon a time {hero} lived by the {place} with {friend}.
-        Long ago, when the {place} was still young, {hero} met {friend} in the {weather}.
+        Once {hero} lived near the {place} with {friend}.
+        One {time} {hero} met {friend} in the {weather}.
         In a {kind} house near the {place} lived {hero}, and {friend} lived next door.
-        One {time} in the {weather}, {hero} knocked on the door of {friend}.
-        Nobody remembers how {hero} and {friend} became friends, but it happened at the {place}.
-        There was once a {kind} {thing} that {hero} and {friend} both wanted.
+        One {time} in the {weather}, {hero} came to the door of {friend}.
+        It was at the {place} that {hero} first met {friend}.
+        There was a {kind} {thing} that {hero} and {friend} both wanted.
     """),
     wishes=_lines("""
-        More than anything, {hero} wished to find the {kind} {thing} that was hidden {part}.
-        All {hero} wanted was to see the {place} before the {weather} came.
-        For {number} days {hero} had been thinking of a {kind} {thing}.
-        {friend} had lost a {thing} at the {place}, and {hero} promised to bring it back.
-        A letter had come which said that a {kind} {thing} was waiting at the {place}.
-        They had heard that whoever reached the {place} first would win a {thing}.
+        All that {hero} wanted was the {kind} {thing} {part}.
+        All that {hero} wanted was to see the {place} before the {weather} came.
+        For {number} days {hero} had dreams about a {kind} {thing}.
+        {friend} had lost a {thing} at the {place}, and {hero} went to look for it.
+        A letter came, and it said that a {kind} {thing} was at the {place}.
+        The first one at the {place} would win a {thing}, people said.
     """),
     ways=_lines("""
-        So they packed a {thing} and a {thing2} and walked towards the {place}.
-        The way led over a {kind} bridge and past {number} trees.
-        On the road they counted {number} birds and found a {thing} {part}.
-        They crossed the {place} in a {kind} boat while the {weather} grew stronger.
-        By the {time} they had come as far as the {place}, and {hero} felt {mood}.
-        {friend} carried the {thing} and {hero} carried the {kind} {thing2}.
-        They slept {part} and dreamed of a {kind} {thing}.
-        After {number} hours they sat down {part} and shared their lunch.
+        So they took a {thing} and a {thing2} and went to the {place}.
+        They walked over a {kind} bridge and past {number} houses.
+        On the road they met {number} people and saw a {thing} {part}.
+        They left the {place} while the {weather} grew and grew.
+        By {time} they had come to the {place}, and {hero} was {mood}.
+        {friend} took the {thing} and {hero} took the {kind} {thing2}.
+        They slept {part} and had a dream about a {kind} {thing}.
+        After {number} days they sat {part} and talked about home.
     """),
     troubles=_lines("""
-        Then the {weather} began, and the {kind} {thing} fell into the {place}.
-        But the door was closed and the {thing} would not open it.
-        Suddenly {friend} slipped, and the {thing} broke into {number} pieces.
-        A {kind} voice called from the {place}, and both of them were {mood}.
-        It was so dark in the {place} that {hero} could not see the {thing}.
-        They had lost the way, and nobody at the {place} could help them.
-        The {kind} {thing} was gone, and in its place lay a {thing2}.
-        There were {number} roads, and every one of them looked the same in the {weather}.
+        Then the {weather} came, and the {kind} {thing} was lost at the {place}.
+        But the door was not open, and no {thing} could help.
+        Then {friend} let the {thing} fall, and it was in {number} parts.
+        Someone called from the {place}, and both of them were {mood}.
+        It was night at the {place}, and {hero} could not see the {thing}.
+        They had lost the road, and no one at the {place} could help.
+        The {kind} {thing} was not there, but {part} they saw a {thing2}.
+        There were {number} roads, and all were the same in the {weather}.
     """),
     talks=_lines("""
-        "We should wait here until the {weather} is over," said {friend}.
-        "Give me the {thing}," said {hero}, "and I will try it {part}."
-        "I am not {mood}," said {hero}, "I am only thinking of the {place}."
-        "Have you looked {part}?" asked {friend}, holding up the {thing}.
+        "Let us rest here until the {weather} is over," said {friend}.
+        "Give me the {thing}," said {hero}, "and I will look {part}."
+        "I am not {mood}," said {hero}, "I only think about the {place}."
+        "Did you look {part}?" asked {friend} with the {thing}.
         "Once I saw a {kind} {thing} like this at the {place}," said {friend}.
-        "If we stay together," said {hero}, "no {weather} can hurt us."
-        "Listen," said {friend}, "there is something moving {part}."
-        "It was only {number} steps away all the time," said {hero}.
+        "We two," said {hero}, "are not afraid of the {weather}."
+        "I hear a {thing}," said {friend}, "and it is {part}."
+        "It was only {number} houses from here," said {hero}.
     """),
     endings=_lines("""
-        In the end they found the {thing} {part}, and {hero} was {mood} no more.
-        From that {time} on, the {kind} {thing} stood in the house of {friend}.
-        They went home through the {weather}, and {hero} told the story {number} times.
-        And so {hero} learned that a friend is worth more than a {kind} {thing}.
+        In the end they saw the {thing} {part}, and {hero} was {mood} no more.
+        Since that {time} the {kind} {thing} has been in the house of {friend}.
+        They went home in the {weather}, and {hero} told the story {number} times.
+        Now {hero} knows that a friend is more than a {kind} {thing}.
         Since that day {hero} and {friend} meet at the {place} every {time}.
-        When the {weather} was over, the whole {place} sang for {hero} and {friend}.
+        When the {weather} was over, everyone at the {place} was happy.
     """),
     gap=" ",
 )
 
 _CHINESE = Tale(
-    heroes=("小老鼠", "老黑熊", "小狐狸", "猫头鹰", "高个子马", "小鸟", "懒猫", "聪明的兔子", "勇敢的狗", "慢吞吞的乌龟", "饿狼", "大白鹅"),
+    heroes=("老师", "小水手", "门卫", "小孩子", "好医生", "老农夫"),
     words={
-        "place": ("河边", "森林", "山坡", "湖边", "花园", "山洞", "田野", "大路", "高塔", "小岛"),
-        "thing": ("钥匙", "地图", "风筝", "小鼓", "木船", "硬币", "梯子", "羽毛", "盒子", "蜡烛", "绳结", "贝壳"),
+        "place": ("桥头", "集市", "学校", "水井", "磨坊", "车站", "老家", "大路"),
+        "thing": ("灯", "书", "杯子", "信", "椅子", "铃", "旗", "帽子"),
         "time": ("早上", "晚上", "夜里", "下午"),
-        "weather": ("大雨", "大雪", "大风", "浓雾", "雷雨"),
-        "mood": ("高兴", "疲倦", "害怕", "得意", "难过", "平静"),
-        "kind": ("大", "小", "旧", "新", "破", "沉重的", "明亮的", "奇怪的"),
-        "part": ("石头下面", "门后面", "屋顶上", "草丛里", "水旁边", "墙角边"),
-        "number": ("两", "三", "四", "五", "六", "七"),
+        "weather": ("大雨", "大雪", "大风"),
+        "mood": ("高兴", "忙", "难过", "怕"),
+        "kind": ("大", "小", "新", "旧", "好"),
+        "part": ("桌子下面", "门后面", "墙上", "路上"),
+        "number": ("两", "三", "四", "五", "六", "十"),
     },
     beginnings=_lines("""
         从前，{hero}和{friend}一起住在{place}。
-        很久以前，{hero}在{weather}里遇见了{friend}。
-        {place}旁边有一座房子，里面住着{hero}，隔壁住着{friend}。
-        有一天{time}下着{weather}，{hero}敲开了{friend}的门。
-        没有人记得{hero}和{friend}是怎么成为朋友的，只知道那是在{place}。
-        从前有一个{kind}{thing}，{hero}和{friend}都想得到它。
+        一天{time}，{hero}在{weather}里认识了{friend}。
+        {place}有房子，里面住着{hero}和{friend}。
+        一天{time}有{weather}，{hero}来到{friend}的门前。
+        {hero}和{friend}是在{place}认识的。
+        有一个{kind}{thing}，{hero}和{friend}都想要。
     """),
     wishes=_lines("""
-        {hero}最想找到藏在{part}的那个{kind}{thing}。
-        {hero}只想在{weather}到来之前去看看{place}。
-        整整{number}天，{hero}都在想着一个{kind}{thing}。
-        {friend}把{thing}丢在了{place}，{hero}答应把它找回来。
-        一封信里写着，有一个{kind}{thing}在{place}等着他们。
-        听说谁先走到{place}，谁就能得到一个{thing}。
+        {hero}最想要{part}的那个{kind}{thing}。
+        {hero}只想在{weather}来以前去看{place}。
+        有{number}天，{hero}做梦也在想{kind}{thing}。
+        {friend}的{thing}在{place}不见了，{hero}去找它。
+        一个人写信说，有一个{kind}{thing}在{place}。
+        人们说，最早走到{place}的人会得到{thing}。
     """),
     ways=_lines("""
-        于是他们带上{thing}和{thing2}，向{place}走去。
-        路上要过一座桥，还要经过{number}棵大树。
-        他们一路数了{number}只鸟，又在{part}捡到一个{thing}。
-        他们划着船经过{place}，{weather}越来越大。
-        到了{time}，他们已经走到{place}，{hero}觉得很{mood}。
-        {friend}拿着{thing}，{hero}背着{kind}{thing2}。
-        他们睡在{part}，梦见了一个{kind}{thing}。
-        走了{number}个小时，他们坐在{part}，分着吃了午饭。
+        他们就带着{thing}和{thing2}，去了{place}。
+        路上过了一个{kind}桥头，又走过{number}个房子。
+        他们在路上看到{number}个人，又在{part}看到{thing}。
+        他们离开{place}，{weather}也来了。
+        到了{time}，他们走到{place}，{hero}很{mood}。
+        {friend}带着{thing}，{hero}带着{kind}{thing2}。
+        他们晚上住在{place}，做梦见到了{kind}{thing}。
+        走了{number}天，他们在{part}说起自己的家。
     """),
     troubles=_lines("""
-        忽然{weather}来了，那个{kind}{thing}掉在了{place}。
-        可是门关着，{thing}怎么也打不开它。
-        {friend}脚下一滑，{thing}摔成了{number}块。
-        {place}传来奇怪的声音，他们俩都很{mood}。
-        {place}太黑了，{hero}看不见{thing}在哪里。
-        他们迷了路，{place}也没有人能帮忙。
-        那个{kind}{thing}不见了，地上只有一个{thing2}。
-        前面有{number}条路，在{weather}里看上去都一样。
+        {weather}来了，那个{kind}{thing}在{place}不见了。
+        门不开，{thing}也没有用。
+        {friend}没有看路，{thing}成了{number}个。
+        {place}有人在叫，他们都很{mood}。
+        {place}没有灯，{hero}看不见{thing}。
+        他们找不到路，{place}也没有人知道。
+        那个{kind}{thing}不见了，{part}只有{thing2}。
+        前面有{number}个路口，在{weather}里都是一样的。
     """),
     talks=_lines("""
         “我们就在这里等{weather}过去吧。”{friend}说。
-        “把{thing}给我，”{hero}说，“我到{part}试一试。”
-        “我并不{mood}，”{hero}说，“我只是在想{place}的事。”
-        “你看过{part}没有？”{friend}举着{thing}问。
-        “我以前在{place}见过这样一个{kind}{thing}。”{friend}说。
-        “只要我们在一起，”{hero}说，“什么{weather}都不怕。”
-        “你听，”{friend}说，“{part}有东西在动。”
-        “原来它一直就在{number}步以外。”{hero}说。
+        “把{thing}给我，”{hero}说，“我去{part}看看。”
+        “我不{mood}，”{hero}说，“我只是在想{place}的事。”
+        “{part}看过没有？”{friend}带着{thing}问。
+        “从前我在{place}见过这样的{kind}{thing}。”{friend}说。
+        “我们在一起，”{hero}说，“就不怕{weather}。”
+        “听，”{friend}说，“{part}有{thing}。”
+        “只要再走{number}天就到了。”{hero}说。
     """),
     endings=_lines("""
-        最后他们在{part}找到了{thing}，{hero}再也不{mood}了。
-        从那天{time}起，那个{kind}{thing}就放在{friend}的家里。
-        他们在{weather}里走回了家，{hero}把这个故事讲了{number}遍。
-        {hero}终于明白，朋友比{kind}{thing}更重要。
-        从此以后，{hero}和{friend}每天{time}都在{place}见面。
-        {weather}停了，整个{place}都在为{hero}和{friend}歌唱。
+        最后他们在{part}看到了{thing}，{hero}不再{mood}了。
+        从那天{time}起，那个{kind}{thing}就在{friend}的家里。
+        他们在{weather}里回了家，{hero}把这件事讲了{number}次。
+        {hero}知道了，有朋友比有{kind}{thing}更好。
+        从那天起，{hero}和{friend}每天{time}都去{place}。
+        {weather}过去了，{place}的人都很高兴。
     """),
     gap="",
 )

@@ -1,0 +1,127 @@
+"""How long each stage takes, about: measured rates where the workspace has any, else figures from elsewhere.
+
+Takes a store, a recipe and the sources' stocks; gives hours per stage. Estimates for a person to decide
+by, good to a factor of two: nothing is timed here and nothing depends on them.
+"""
+
+import os
+from dataclasses import dataclass
+from statistics import median
+
+from flows.supply import Stock
+from xmodel_core.artifacts import Artifact, Store
+from xmodel_core.config import Recipe
+
+# Megabytes of text per second (scan and encode: of one core), measured on 85 MB of real Chinese, English and code text (2 cores, Xeon).
+SCAN_MB_PER_SECOND = 1.2
+CORPUS_MB_PER_SECOND = 8.0
+ENCODE_MB_PER_SECOND = 20.0
+TOKENIZER_CHARS_PER_SECOND = 200_000
+WORLD_SECONDS = 10.0
+# fp32 products of a small model reach about this on one thread of a server CPU (AVX-512).
+CPU_FLOPS_PER_THREAD = 3.5e10
+# Dense bf16 of an H100, H800 or H200 (NVIDIA's data sheet), and what models of about a billion parameters reach of it:
+# 40 % in MPT-1b's published table (8 H100), 55 % on Xmodel-LM's model card.
+GPU_PEAK_FLOPS = 989e12
+GPU_UTILISATION = 0.40
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Rates that the hours follow from."""
+
+    scan_mb_per_second_and_core: float
+    corpus_mb_per_second: float
+    encode_mb_per_second_and_core: float
+    tokenizer_characters_per_second: float
+    training_flops_per_second: float
+    cores: int
+
+
+def _text_mb(corpus: Artifact) -> float:
+    """Megabytes of text that went into a corpus."""
+    flow = corpus.manifest()["rows"].get("document_flow", [])
+    return sum(row["bytes_in"] or 0 for row in flow if row["stage"] == "read") / 1e6
+
+
+def _measured(store: Store) -> dict[str, float]:
+    """Rates of the newest corpus, tokenizer and runs of this workspace that took long enough to tell."""
+    rates: dict[str, float] = {}
+    for corpus in store.artifacts("corpus")[-1:]:
+        manifest, mb = corpus.manifest(), _text_mb(corpus)
+        scans = {artifact.fingerprint: artifact for artifact in store.artifacts("scans")}
+        used = [scans[print_] for print_ in manifest["inputs"].values() if print_ in scans]
+        seconds = sum(artifact.manifest()["seconds"] for artifact in used)
+        if mb > 1 and seconds > 1:
+            rates |= {"scan": mb / seconds, "corpus": mb / max(manifest["seconds"], 0.1)}
+    for tokenizer in store.artifacts("tokenizer")[-1:]:
+        manifest = tokenizer.manifest()
+        if manifest["seconds"] > 1:
+            rates["tokenizer"] = manifest["config"]["sample_characters"] / manifest["seconds"]
+    return rates
+
+
+def _training_rate(store: Store, recipe: Recipe, flops_per_token: float) -> tuple[float, str]:
+    """FLOP/s of all workers, and where the figure is from."""
+    import pyarrow.parquet as pq
+
+    training = recipe.training
+    shape = recipe.model.model_dump(mode="json")
+    for run in reversed(store.artifacts("runs")):
+        # Only a run of the same shape and settings of the machine says what this one will do.
+        config = run.manifest()["config"]
+        same = all(config["training"][key] == getattr(training, key) for key in ("precision", "threads_per_worker"))
+        parts = sorted((run.path / "metrics" / "train_metrics").glob("*.parquet"))
+        if config["model"] == shape and same and parts:
+            speeds = [v for part in parts for v in pq.read_table(part)["tokens_per_second"].to_pylist() if v]
+            if speeds:
+                return median(speeds) * flops_per_token, f"training: {median(speeds):,.0f} tokens a second, as {run.label}"
+    if training.device == "cuda":
+        rate = training.workers * GPU_PEAK_FLOPS * GPU_UTILISATION
+        said = f"training: {training.workers} GPUs of H100 class, {GPU_PEAK_FLOPS / 1e12:.0f} TFLOP/s dense bf16, {GPU_UTILISATION:.0%} reached"
+        return rate, said
+    rate = training.workers * training.threads_per_worker * CPU_FLOPS_PER_THREAD
+    said = f"training: {training.workers} workers of {training.threads_per_worker} CPU threads, {CPU_FLOPS_PER_THREAD / 1e9:.0f} GFLOP/s each"
+    return rate, said
+
+
+class Rates:
+    """The rates of this machine, as far as they are known, and what is assumed of the rest."""
+
+    def __init__(self, store: Store, recipe: Recipe, flops_per_token: float) -> None:
+        measured = _measured(store)
+        training, said = _training_rate(store, recipe, flops_per_token)
+        self.flops_per_token = flops_per_token
+        self.figures = Figures(
+            scan_mb_per_second_and_core=measured.get("scan", SCAN_MB_PER_SECOND),
+            corpus_mb_per_second=measured.get("corpus", CORPUS_MB_PER_SECOND),
+            encode_mb_per_second_and_core=ENCODE_MB_PER_SECOND,
+            tokenizer_characters_per_second=measured.get("tokenizer", TOKENIZER_CHARS_PER_SECOND),
+            training_flops_per_second=training,
+            cores=recipe.cluster.workers or os.cpu_count() or 1,
+        )
+        by = "as the last corpus of this workspace" if "scan" in measured else "as on two cores of a Xeon"
+        self.assumptions = [
+            f"corpus: {self.figures.scan_mb_per_second_and_core:.1f} MB of text a second on each of {self.figures.cores} cores, {by}",
+            said,
+            "evaluation is not estimated: it depends on how many questions have data",
+            "hours are estimates, good to a factor of two",
+        ]
+
+
+def stage_hours(stage: str, found: list[Stock], recipe: Recipe, rates: Rates, tokens: int) -> float:
+    """Hours of one row of the plan's stages; those of scans and shards are spread over the sources evenly."""
+    figures = rates.figures
+    mb = sum(stock.bytes_text for stock in found) / 1e6
+    chars = sum(stock.chars or 0 for stock in found)
+    seconds = {
+        "sample world": WORLD_SECONDS,
+        "scan": mb / figures.scan_mb_per_second_and_core / figures.cores / len(found),
+        "corpus": mb / figures.corpus_mb_per_second,
+        "tokenizer": min(recipe.tokenizer.sample_characters, chars) / figures.tokenizer_characters_per_second,
+        "shards": mb / figures.encode_mb_per_second_and_core / figures.cores / len(found),
+        "plan": 0.0,
+        "run": tokens * rates.flops_per_token / figures.training_flops_per_second,
+        "evaluation": 0.0,
+    }
+    return seconds[stage] / 3600

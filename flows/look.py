@@ -1,0 +1,320 @@
+"""What files of documents hold, found by looking at some of their records.
+
+Takes the paths that a person names; gives one `Seen` per source to be: format, text and id fields,
+language, category, size. Looks at the first records of a few files and extrapolates, so a terabyte
+takes no longer than a gigabyte. Whatever cannot be used is named with its reason, never dropped silently.
+"""
+
+import gzip
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+
+from xmodel_core.corpus.characters import CLASSES, tables
+from xmodel_core.corpus.language import detect
+from xmodel_core.errors import XmodelError
+from xmodel_core.specs.sources import SUFFIXES
+
+FILES_LOOKED_AT = 4
+RECORDS_PER_FILE = 2_000
+BYTES_PER_FILE = 32_000_000
+CHARS_PER_DOCUMENT = 4_000
+DOCUMENTS_JUDGED = 500
+
+CLEAR_MAJORITY = 0.6
+CODE_AMONG_COMMENTS = 0.25
+
+TEXT_FIELDS = ("text", "content")
+ID_FIELDS = ("id", "_id", "doc_id", "document_id", "uuid", "guid", "hash", "sha1", "sha256", "url", "path")
+CONVERSATIONS = (
+    {"instruction", "output"},
+    {"instruction", "response"},
+    {"prompt", "response"},
+    {"prompt", "completion"},
+    {"question", "answer"},
+    {"messages"},
+    {"conversations"},
+)
+CATEGORIES = {
+    "math": ("math", "gsm8k", "arithmetic"),
+    "encyclopedia": ("wiki", "wikipedia", "baike", "encyclopedia"),
+    "news": ("news", "agnews"),
+    "law": ("law", "laws", "legal", "statutes"),
+    "book": ("book", "books", "ebooks", "novel", "novels", "literature", "poetry", "gutenberg", "gitenberg"),
+    "academic": ("paper", "papers", "arxiv", "abstracts", "pubmed", "patent", "patents"),
+    "social": ("reviews", "forum", "chat", "reddit", "comments", "stackexchange"),
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One source to be, and what its records look like. Sizes are extrapolated from the records looked at."""
+
+    name: str
+    uri: str
+    """A file, a folder or a glob, absolute."""
+    format: str
+    text_field: str
+    id_field: str | None
+    lang: str
+    mixed: dict[str, float]
+    """Share of documents per language, where no language is clear by itself; else empty."""
+    category: str
+    files: int
+    documents: int
+    bytes_text: int
+    chars: int
+    characters: frozenset[str]
+    """The distinct characters of the records looked at: a vocabulary needs room for most of them."""
+
+
+@dataclass
+class _Records:
+    """Records of some files of a source, and what share of its stored bytes they came from."""
+
+    rows: list[dict[str, Any]]
+    share: float
+    bad_lines: int = 0
+
+
+def languages_of(texts: list[str]) -> list[str]:
+    """zh, en, code or other for each text: the corpus room's own judgement, so that `init` and the run agree."""
+    classes = tables().classes
+    codes = [np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32) for text in texts]
+    return detect(texts, np.stack([np.bincount(classes[code], minlength=CLASSES) for code in codes]))[0]
+
+
+def _suffix(path: Path) -> tuple[str, str] | None:
+    """The format of a file and the suffix that says so."""
+    for kind, suffixes in SUFFIXES.items():
+        for suffix in sorted(suffixes, key=len, reverse=True):
+            if path.name.endswith(suffix):
+                return kind, suffix
+    return None
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
+
+
+def _stem(path: Path) -> str:
+    found = _suffix(path)
+    return path.name.removesuffix(found[1]) if found else path.stem
+
+
+def groups(path: Path) -> tuple[list[tuple[str, str, str, list[Path]]], Counter[str]]:
+    """(name, uri, format, files) per source under a path, and how many files of other kinds lie there, by suffix.
+
+    One source per leaf folder. A file named by itself is a source; so is each file of a folder that has no folders
+    inside and whose files are not parts of one thing (their names differ in more than digits)."""
+    if path.is_file():
+        found = _suffix(path)
+        return ([(_stem(path), str(path), found[0], [path])] if found else []), Counter({path.suffix: not found})
+    others: Counter[str] = Counter()
+    by_folder: dict[tuple[Path, str], list[Path]] = {}
+    for file in sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p, path)):
+        found = _suffix(file)
+        if found is None:
+            others[file.suffix or "no suffix"] += 1
+        else:
+            by_folder.setdefault((file.parent, found[0]), []).append(file)
+    sources = []
+    for (folder, kind), files in by_folder.items():
+        leaf = not any(p.is_dir() and not p.name.startswith((".", "_")) for p in folder.iterdir())
+        parts_of_one = len({re.sub(r"\d+", "", _stem(file)) for file in files}) == 1
+        if leaf and (folder != path or parts_of_one):
+            sources.append((folder.name, str(folder), kind, files))
+        else:
+            sources += [(_stem(file), str(file), kind, [file]) for file in files]
+    return sources, others
+
+
+def _open(path: Path) -> tuple[IO[bytes], IO[bytes]]:
+    """The decompressed stream and the stored one, whose position says how far the first has come."""
+    stored = path.open("rb")
+    if path.name.endswith(".gz"):
+        return gzip.GzipFile(fileobj=stored), stored
+    if path.name.endswith(".zst"):
+        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(stored)), stored  # type: ignore[arg-type]
+    return stored, stored
+
+
+def _jsonl(path: Path) -> tuple[list[dict[str, Any]], int, int]:
+    """Records, stored bytes that they took, lines that are no JSON object."""
+    stream, stored = _open(path)
+    rows: list[dict[str, Any]] = []
+    bad = read = 0
+    with stored, stream:
+        try:
+            for line in stream:
+                read += len(line)
+                try:
+                    record = json.loads(line)
+                    rows.append(record) if isinstance(record, dict) else None
+                    bad += not isinstance(record, dict)
+                except ValueError:
+                    bad += bool(line.strip())
+                if len(rows) + bad >= RECORDS_PER_FILE or read >= BYTES_PER_FILE:
+                    return rows, max(stored.tell(), 1), bad
+        except (OSError, EOFError, zstandard.ZstdError):
+            bad += 1  # a broken tail: what came before it counts, the corpus room names the rest
+    return rows, path.stat().st_size, bad
+
+
+def _parquet(path: Path) -> tuple[list[dict[str, Any]], int, int]:
+    try:
+        with pq.ParquetFile(path) as file:
+            batch = next(file.iter_batches(batch_size=RECORDS_PER_FILE), None)
+            rows = batch.to_pylist() if batch is not None else []
+            return rows, round(path.stat().st_size * len(rows) / max(file.metadata.num_rows, 1)), 0
+    except (pa.ArrowException, OSError):
+        return [], path.stat().st_size, 1
+
+
+def _some(files: list[Path]) -> Iterator[Path]:
+    """The first file, the last and some between."""
+    count = min(FILES_LOOKED_AT, len(files))
+    yield from (files[round(i * (len(files) - 1) / max(count - 1, 1))] for i in range(count))
+
+
+def _records(kind: str, files: list[Path]) -> _Records:
+    rows: list[dict[str, Any]] = []
+    taken = bad = 0
+    for file in _some(files):
+        some, stored, wrong = _jsonl(file) if kind == "jsonl" else _parquet(file)
+        rows, taken, bad = rows + some, taken + stored, bad + wrong
+    total = sum(file.stat().st_size for file in files)
+    return _Records(rows, min(taken / total, 1.0) if total else 1.0, bad)
+
+
+def text_field(rows: list[dict[str, Any]]) -> str | None:
+    """`text` or `content` where most records have it, else the field with the longest strings."""
+    lengths: Counter[str] = Counter()
+    seen: Counter[str] = Counter()
+    for row in rows:
+        for key, value in row.items():
+            if isinstance(value, str) and value.strip():
+                lengths[key] += len(value)
+                seen[key] += 1
+    often = [key for key in lengths if seen[key] * 2 >= len(rows)]
+    return next((key for key in TEXT_FIELDS if key in often), max(often, key=lambda key: lengths[key], default=None))
+
+
+def id_field(rows: list[dict[str, Any]]) -> str | None:
+    """A field named like an id that every record has and that never repeats among the records looked at."""
+    named = sorted(
+        (key for key in rows[0] if key in ID_FIELDS or key.lower().endswith("_id")),
+        key=lambda key: ID_FIELDS.index(key) if key in ID_FIELDS else len(ID_FIELDS),
+    )
+    for key in named:
+        values = [row.get(key) for row in rows]
+        whole = all(isinstance(value, str | int) and str(value) for value in values)
+        if whole and len(set(values)) == len(rows):
+            return key
+    return None
+
+
+def _declared(name: str, rows: list[dict[str, Any]]) -> str | None:
+    """The language that the records, or else the source's name, state. Used only where looking is not clear."""
+    stated = Counter(str(row.get("lang") or row.get("language") or "").lower()[:4] for row in rows).most_common(1)[0][0]
+    tokens = [stated, *re.split(r"[\W_]+", name.lower())]
+    words = {"zh": ("zh", "cn", "zh-c", "chinese"), "en": ("en", "engl", "english"), "code": ("code",)}
+    return next((lang for token in tokens for lang, names in words.items() if token in names), None)
+
+
+def measure(kind: str, files: list[Path], field: str) -> tuple[int, int, int]:
+    """About how many documents, bytes of text and characters some files hold."""
+    found = _records(kind, files)
+    texts = [row[field] for row in found.rows if isinstance(row.get(field), str) and row[field].strip()]
+    return _sizes(texts, found.share)
+
+
+def _sizes(texts: list[str], share: float) -> tuple[int, int, int]:
+    """Documents, bytes and characters of texts that are a share of all."""
+    size, chars = sum(len(text.encode("utf-8", "replace")) for text in texts), sum(map(len, texts))
+    return round(len(texts) / share), round(size / share), round(chars / share)
+
+
+def look(name: str, uri: str, kind: str, files: list[Path]) -> Seen | str:
+    """What a source holds, or why it cannot be used."""
+    found = _records(kind, files)
+    if not found.rows:
+        return "no record could be read" + (f" ({found.bad_lines} lines are not JSON objects)" if found.bad_lines else "")
+    keys = {key for row in found.rows[:50] for key, value in row.items() if value is not None}
+    if not keys & set(TEXT_FIELDS) and (pair := next((c for c in CONVERSATIONS if c <= keys), None)):
+        return f"instruction data ({' + '.join(sorted(pair))}); not supported yet, only documents with one text field"
+    field = text_field(found.rows)
+    if field is None:
+        return "no field holds text"
+    texts = [row[field] for row in found.rows if isinstance(row.get(field), str) and row[field].strip()]
+    judged = texts[:: max(1, len(texts) // DOCUMENTS_JUDGED)]
+    counted = Counter(languages_of([text[:CHARS_PER_DOCUMENT] for text in judged]))
+    shares = {lang: count / len(judged) for lang, count in counted.most_common()}
+    lang, share = next(iter(shares.items()))
+    declared = _declared(name, found.rows)
+    # Programs with long comments look like prose one by one; no source of prose has so many of the other kind.
+    commented = declared == "code" and shares.get("code", 0) >= CODE_AMONG_COMMENTS
+    clear = share >= CLEAR_MAJORITY and lang != "other" and not commented
+    if not clear:
+        lang = declared or "multi"
+    tokens = set(re.split(r"[\W_\d]+", name.lower())) | {name.lower()}
+    category = next((c for c, words in CATEGORIES.items() if tokens & set(words)), "web")
+    documents, size, chars = _sizes(texts, found.share)
+    return Seen(
+        name=name,
+        uri=uri,
+        format=kind,
+        text_field=field,
+        id_field=id_field(found.rows),
+        lang=lang,
+        mixed={} if shares.get(lang, 0) >= CLEAR_MAJORITY else {key: round(value, 2) for key, value in shares.items()},
+        category="code" if lang == "code" else category,
+        files=len(files),
+        documents=documents,
+        bytes_text=size,
+        chars=chars,
+        characters=frozenset().union(*texts),
+    )
+
+
+def look_at(paths: list[Path]) -> tuple[list[Seen], list[str]]:
+    """The sources under some paths, each with a name of its own, and a line for each thing that is left out.
+
+    XmodelError: a path that does not exist, a folder without documents, nothing that can be read."""
+    seen: list[Seen] = []
+    left_out: list[str] = []
+    names: set[str] = set()
+    for path in paths:
+        if not path.exists():
+            raise XmodelError("there is nothing at this path", expected="a file or folder", found="no such path", where=path)
+        found, others = groups(path.resolve())
+        kinds = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+        if not found:
+            held = ", ".join(f"{count} {suffix}" for suffix, count in others.items() if count) or "nothing"
+            raise XmodelError(f"no documents under {path.name}", expected=f"files ending in {kinds}", found=held, where=path)
+        left_out += [f"{path.name}: {count} files ending in {suffix}" for suffix, count in others.items() if count]
+        for name, uri, kind, files in found:
+            safe = re.sub(r"[^\w-]+", "_", name).strip("_") or "source"
+            for other in (f"{Path(uri).parent.name}_{safe}", *(f"{safe}_{n}" for n in range(2, len(names) + 3))):
+                if safe not in names:
+                    break
+                safe = re.sub(r"[^\w-]+", "_", other)
+            result = look(safe, uri, kind, files)
+            if isinstance(result, str):
+                left_out.append(f"{name}: {result}")
+                continue
+            names.add(safe)
+            seen.append(result)
+    if not seen:
+        raise XmodelError("nothing here can be read", expected="records with a text field", found="; ".join(left_out))
+    return seen, left_out

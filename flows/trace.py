@@ -1,0 +1,60 @@
+"""`xmodel trace`: one document's way, from its source to the training steps that consumed it.
+
+Takes `[SOURCE:]ID`; gives plain data per match. The ledger knows decisions, shards and offsets; which
+steps consumed an offset is computed from each run's plan and seed, as the loader computes it.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from xmodel_core.artifacts import Artifact, Store
+from xmodel_core.ledger.trace import trace
+
+
+class _Runs:
+    """Answers which steps of this workspace's finished runs consumed a stretch of a source's tokens."""
+
+    def __init__(self, store: Store) -> None:
+        from xmodel_core.training.stage import stream_of
+
+        self._streams = [(run.label, run.manifest()["inputs"], stream_of(store, run)) for run in store.artifacts("runs")]
+        self._plans = {plan.fingerprint: plan for plan in store.artifacts("plans")}
+
+    def steps(self, shards: Artifact, start: int, end: int) -> list[dict[str, Any]]:
+        """Run and steps, for each run whose plan reads these shards."""
+        return [
+            {"run": label, "steps": stream.steps_of(shards.name, start, end)}
+            for label, inputs, stream in self._streams
+            if shards.fingerprint in self._plans[inputs["plan"]].manifest()["inputs"].values()
+        ]
+
+
+def trace_document(root: Path, document: str) -> list[dict[str, Any]]:
+    """Every match of `[SOURCE:]ID` in the workspace's corpora. XmodelError where there is none."""
+    return trace(root, document, _Runs(Store(root)).steps)
+
+
+def print_trace(found: list[dict[str, Any]]) -> None:
+    """The way of each match, a line per station."""
+    console = Console()
+    for match in found:
+        console.print(f"[bold]{match['source']}:{match['id']}[/] in {match['corpus']}", highlight=False)
+        decision = match["decision"]
+        if not match["kept"]:
+            instead = f", for {decision['kept_source']}:{decision['kept_id']}" if decision["kept_id"] else ""
+            console.print(f"  dropped at {decision['stage']}: {decision['reason']}{instead}", highlight=False)
+            continue
+        document = match["document"]
+        console.print(
+            f"  read from {document['raw_file']}, row {document['raw_row']}; {document['lang']}, "
+            f"one of {document['cluster_size']} copies; kept in {document['file']}, row {document['row']}",
+            highlight=False,
+        )
+        for place in match["tokens"]:
+            held = ", held out for validation" if place["held_out"] else ""
+            console.print(f"  tokens {place['start']}–{place['end']} of {place['shards']}/{place['shard']}{held}", highlight=False)
+            for run in place["steps"]:
+                console.print(f"    consumed by {run['run']} at steps {json.dumps(run['steps'])}", highlight=False)

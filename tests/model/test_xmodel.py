@@ -1,0 +1,173 @@
+"""Our block against transformers' classes, with the same weights: logits, loss and every gradient."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from xmodel_core.model import xmodel
+from xmodel_core.model.config import ModelConfig
+from xmodel_core.model.mup import parameter_groups
+from xmodel_core.model.weights import named_weights
+from xmodel_core.model.xmodel import KeyValueCache, Xmodel, initialise, linear_cross_entropy
+
+VOCAB = 160
+SHAPE: dict[str, Any] = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+}
+MUP: dict[str, Any] = {"scale_emb": 12.0, "scale_depth": 1.4, "dim_model_base": 16, "initializer_range": 0.1}
+
+
+def random_model(**settings: Any) -> Xmodel:
+    model = Xmodel(ModelConfig(**SHAPE, **settings), VOCAB)
+    initialise(model, seed=1)
+    with torch.no_grad():  # gains other than 1, or a forgotten gain would not show
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(len(parameter)))
+    return model
+
+
+def same_weights(reference: torch.nn.Module, model: Xmodel) -> None:
+    """Puts our weights into a transformers model; a tied head is the only key that may be missing."""
+    missing, unexpected = reference.load_state_dict(named_weights(model), strict=False)
+    assert set(missing) <= {"lm_head.weight"}
+    assert not unexpected
+    if model.config.tie_word_embeddings:
+        reference.tie_weights()  # type: ignore[operator]
+
+
+def compare(model: Xmodel, reference: Any) -> None:
+    tokens = torch.randint(0, VOCAB, (2, 33), generator=torch.Generator().manual_seed(0))
+    ours, theirs = model(tokens), reference(tokens).logits
+    assert (ours - theirs).abs().max() < 1e-5 * theirs.abs().max()
+    loss = model(tokens[:, :-1], tokens[:, 1:])
+    loss.backward()
+    expected = reference(tokens, labels=tokens).loss
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    theirs_by_name = {name: p.grad for name, p in reference.named_parameters() if p.grad is not None}
+    gradients = Xmodel(model.config, VOCAB)
+    for mine, gradient in zip(gradients.parameters(), model.parameters(), strict=True):
+        assert gradient.grad is not None
+        mine.data = gradient.grad
+    for name, gradient in named_weights(gradients).items():
+        error = (gradient - theirs_by_name[name]).norm() / theirs_by_name[name].norm()
+        assert error < 1e-5, name
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_equals_llama(tied: bool) -> None:
+    model = random_model(tie_word_embeddings=tied, rope_theta=500.0)
+    rope = {"rope_type": "default", "rope_theta": 500.0}
+    config = LlamaConfig(**SHAPE, vocab_size=VOCAB, rms_norm_eps=1e-5, rope_parameters=rope, tie_word_embeddings=tied)
+    reference = LlamaForCausalLM(config)
+    same_weights(reference, model)
+    compare(model, reference)
+
+
+def test_mup_equals_granite() -> None:
+    model = random_model(**MUP)
+    config = GraniteConfig(
+        **SHAPE,
+        vocab_size=VOCAB,
+        rms_norm_eps=1e-5,
+        tie_word_embeddings=True,
+        embedding_multiplier=12.0,
+        residual_multiplier=1.4 / math.sqrt(3),
+        logits_scaling=64 / 16,
+        attention_multiplier=1 / math.sqrt(16),
+    )
+    reference = GraniteForCausalLM(config)
+    same_weights(reference, model)
+    compare(model, reference)
+
+
+def test_loss_in_pieces_is_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(37, 8, generator=generator, requires_grad=True)
+    weight = torch.randn(50, 8, generator=generator, requires_grad=True)
+    targets = torch.randint(0, 50, (37,), generator=generator)
+    whole = functional.cross_entropy(x @ weight.t(), targets)
+    expected = torch.autograd.grad(whole, (x, weight))
+    monkeypatch.setattr(xmodel, "LOGITS_AT_A_TIME", 50 * 10)  # four pieces, the last shorter
+    loss = linear_cross_entropy(x, weight, targets)
+    torch.testing.assert_close(loss, whole)
+    for ours, theirs in zip(torch.autograd.grad(loss, (x, weight)), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_loss_never_holds_the_full_logits() -> None:
+    x, weight = torch.zeros(64, 8, requires_grad=True), torch.zeros(2**20, 8)
+    sizes: list[int] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            sizes.extend(r.numel() for r in [result] if isinstance(r, torch.Tensor))
+            return result
+
+    with Watch():
+        linear_cross_entropy(x, weight, torch.zeros(64, dtype=torch.long))
+    assert max(sizes) == xmodel.LOGITS_AT_A_TIME < 64 * 2**20
+
+
+def test_bf16_autocast_is_near_fp32() -> None:
+    model = random_model(**MUP)
+    tokens = torch.randint(0, VOCAB, (2, 33), generator=torch.Generator().manual_seed(0))
+    exact = model(tokens[:, :-1], tokens[:, 1:])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = model(tokens[:, :-1], tokens[:, 1:])
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in model.parameters())
+    assert loss.item() == pytest.approx(exact.item(), abs=0.02)
+
+
+def test_cached_equals_uncached() -> None:
+    model = random_model(**MUP).requires_grad_(False)
+    tokens = torch.randint(0, VOCAB, (2, 20), generator=torch.Generator().manual_seed(3))
+    whole = model(tokens)
+    cache = KeyValueCache(model.config, 2, 20, torch.float32, torch.device("cpu"))
+    parts = [model(tokens[:, start:end], cache=cache) for start, end in ((0, 7), (7, 12), (12, 13), (13, 20))]
+    torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-5, atol=1e-5)
+
+
+def test_roles_learn_and_decay_as_table_6_says() -> None:
+    for choice, norm_scale in (("base", 1.0), ("hidden", 0.25)):
+        model = random_model(**MUP, norm_gain_lr=choice)
+        groups = {group["name"]: group for group in parameter_groups(model, weight_decay=0.1)}
+        assert {n: (g["lr_scale"], g["weight_decay"], len(g["params"])) for n, g in groups.items()} == {
+            "hidden": (0.25, 0.1, 12),
+            "embedding": (1.0, 0.1, 1),
+            "norm": (norm_scale, 0.0, 7),
+        }
+    untied = random_model(tie_word_embeddings=False)
+    plain = parameter_groups(untied, weight_decay=0.1)
+    assert [group["lr_scale"] for group in plain] == [1.0, 1.0, 1.0]
+    assert sum(len(group["params"]) for group in plain) == len(
+        list(random_model(tie_word_embeddings=False).parameters())
+    )
+
+
+def test_initial_weights_as_table_6_says() -> None:
+    wide: dict[str, Any] = {**SHAPE, "hidden_size": 512, "intermediate_size": 1280, **MUP, "dim_model_base": 128}
+    for choice, output_std in (("width", 0.1 / 2), ("depth", 0.1 / math.sqrt(6))):
+        model = Xmodel(ModelConfig(**{**wide, "output_projection_init": choice}), 2000)
+        initialise(model, seed=7)
+        named = named_weights(model)
+        assert named["model.embed_tokens.weight"].std().item() == pytest.approx(0.1, rel=0.01)
+        for name in ("self_attn.q_proj", "self_attn.v_proj", "mlp.gate_proj"):
+            assert named[f"model.layers.1.{name}.weight"].std().item() == pytest.approx(0.05, rel=0.01)
+        for name in ("self_attn.o_proj", "mlp.down_proj"):
+            assert named[f"model.layers.1.{name}.weight"].std().item() == pytest.approx(output_std, rel=0.01)
+        assert (named["model.norm.weight"] == 1).all()

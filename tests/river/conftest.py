@@ -1,0 +1,46 @@
+"""One small river, run once through the real command, that many tests then look at."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Xmodel = Callable[..., subprocess.CompletedProcess[str]]
+SMALL = Path(__file__).with_name("small.yaml")
+
+
+@pytest.fixture(scope="session")
+def xmodel() -> Xmodel:
+    """Runs the command as a person would: `xmodel("run", recipe, workspace=folder)`."""
+
+    def call(*words: object, workspace: Path | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **({"XMODEL_WORKSPACE": str(workspace)} if workspace else {})}
+        return subprocess.run(
+            [sys.executable, "-m", "flows.cli", *map(str, words)],
+            env=environment,
+            cwd=cwd or Path(__file__).resolve().parents[2],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def river(tmp_path_factory: pytest.TempPathFactory, xmodel: Xmodel) -> Path:
+    """The workspace of a finished small run. Tests that change it take `fresh_river`."""
+    workspace = tmp_path_factory.mktemp("river") / "workspace"
+    done = xmodel("run", SMALL, workspace=workspace)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return workspace
+
+
+@pytest.fixture
+def fresh_river(river: Path, tmp_path: Path) -> Path:
+    """A copy of the finished workspace, in a folder of another name."""
+    return Path(shutil.copytree(river, tmp_path / "copy", symlinks=True))

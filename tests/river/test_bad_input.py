@@ -1,0 +1,157 @@
+"""What bad input gets: one clear message, or a counted, named, set-aside record. Never a traceback, never a hang."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from xmodel_core.ledger.query import run_query
+
+LINE = "The {n}th ferry left the northern harbour at dawn, carried {m} crates of tea, and came back before the storm. "
+
+
+def documents(count: int = 40, start: int = 0) -> list[dict]:
+    """Distinct, well-formed English documents."""
+    return [
+        {"id": f"d{n}", "text": "".join(LINE.format(n=n * 7 + k, m=n * k + 3) for k in range(6)).strip()}
+        for n in range(start, start + count)
+    ]
+
+
+def jsonl(records: list[dict]) -> bytes:
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
+
+
+def recipe(folder: Path, source: str = "uri: raw", **more: str) -> Path:
+    """A recipe over `folder/raw` that goes as far as its corpus in a second or two."""
+    (folder / "sources.yaml").write_text(
+        f"sources:\n  - {{name: ferry, lang: en, category: web, license: CC0-1.0, {source}}}\n"
+    )
+    (folder / "mixture.yaml").write_text("phases: [{name: all, sources: {ferry: 1}}]\n")
+    path = folder / "recipe.yaml"
+    extra = "".join(f"{key}: {value}\n" for key, value in more.items())
+    path.write_text(
+        f"name: ferry\nextends: quickstart\nsample_world: null\nsources: [sources.yaml]\nmixture: mixture.yaml\n"
+        f"evaluation: {{suites: []}}\ncluster: {{workers: 1}}\n{extra}"
+    )
+    return path
+
+
+def drops(workspace: Path) -> dict[str, int]:
+    _, rows = run_query(workspace, "select reason, sum(docs) from document_drops group by reason")
+    return dict(rows)
+
+
+def told(done, *words: str) -> str:
+    assert done.returncode == 1, (done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr + done.stdout
+    message = done.stderr[done.stderr.rindex("xmodel: ") :]
+    for word in words:
+        assert word in message, message
+    return message
+
+
+def test_a_missing_path_names_it(tmp_path: Path, xmodel) -> None:
+    told(xmodel("xdata-build", recipe(tmp_path), workspace=tmp_path / "w"), "ferry", "no such path", "raw")
+
+
+def test_an_empty_folder_says_what_it_looks_for(tmp_path: Path, xmodel) -> None:
+    (tmp_path / "raw").mkdir()
+    told(xmodel("xdata-build", recipe(tmp_path), workspace=tmp_path / "w"), "ferry", ".jsonl.gz")
+
+
+def test_a_wrong_field_names_the_fields_there_are(tmp_path: Path, xmodel) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.jsonl").write_bytes(jsonl(documents()))
+    path = recipe(tmp_path, "uri: raw, text_field: txt")
+    told(xmodel("xdata-build", path, workspace=tmp_path / "w"), "txt", "text")
+
+
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [("tokeniser: {}", "tokenizer"), ("training: {peek_lr: 1}", "peak_lr"), ("model: {hidden_sise: 3}", "hidden_size")],
+)
+def test_a_wrong_key_in_a_recipe_names_the_nearest(tmp_path: Path, xmodel, key: str, near: str) -> None:
+    path = recipe(tmp_path)
+    path.write_text(path.read_text() + key + "\n")
+    told(xmodel("plan", path, workspace=tmp_path / "w"), "recipe.yaml", near)
+
+
+def test_a_wrong_override_names_the_nearest(tmp_path: Path, xmodel) -> None:
+    told(xmodel("plan", "quickstart", "--set", "training.peek_lr=1", workspace=tmp_path / "w"), "peak_lr")
+
+
+def test_an_unknown_recipe_or_option(tmp_path: Path, xmodel) -> None:
+    told(xmodel("run", "quickstrat", workspace=tmp_path / "w"), "quickstart")
+    assert xmodel("run", "--no-such-option").returncode == 2
+
+
+def test_damaged_records_are_set_aside_counted_and_named(tmp_path: Path, xmodel) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    good = documents(60)
+    lines = jsonl(good[:30]).splitlines(keepends=True)
+    bad = [
+        b'{"id": "utf8", "text": "\xff\xfe broken"}\n',
+        b"not json at all\n",
+        b'[1, 2]\n',
+        b'{"id": "null", "text": null}\n',
+        b'{"id": "empty", "text": "   "}\n',
+        b'{"id": "none"}\n',
+    ]
+    (raw / "a.jsonl").write_bytes(b"".join(lines[:10] + bad + lines[10:]))
+    whole = gzip.compress(jsonl(good[30:]), mtime=0)
+    (raw / "b.jsonl.gz").write_bytes(whole[: len(whole) * 2 // 3])
+    done = xmodel("xdata-build", recipe(tmp_path), workspace=tmp_path / "w")
+    assert done.returncode == 0, done.stderr
+    assert drops(tmp_path / "w")["unreadable"] >= len(bad) + 1  # the broken tail counts too
+    assert run_query(tmp_path / "w", "select * from books")[1] == []
+    _, kept = run_query(tmp_path / "w", "select sum(docs_out) from document_flow where stage = 'near'")
+    assert 30 < kept[0][0] < 60
+
+
+def test_a_truncated_parquet_file_is_set_aside_and_the_rest_goes_on(tmp_path: Path, xmodel) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist(documents(30)), raw / "a.parquet")
+    (raw / "b.parquet").write_bytes((raw / "a.parquet").read_bytes()[:-100])
+    done = xmodel("xdata-build", recipe(tmp_path, "uri: raw, format: parquet"), workspace=tmp_path / "w")
+    assert done.returncode == 0, done.stderr
+    assert drops(tmp_path / "w")["unreadable"] == 1
+    assert run_query(tmp_path / "w", "select * from books")[1] == []
+
+
+def test_repeated_ids_are_told_apart(tmp_path: Path, xmodel) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "a.jsonl").write_bytes(jsonl([{**d, "id": "same"} for d in documents(20)]))
+    (raw / "b.jsonl").write_bytes(jsonl([{**d, "id": "same"} for d in documents(20, start=20)]))
+    assert xmodel("xdata-build", recipe(tmp_path), workspace=tmp_path / "w").returncode == 0
+    ways = json.loads(xmodel("trace", "ferry:same#b.jsonl:3", "--json", workspace=tmp_path / "w").stdout)
+    assert len(ways) == 1
+    ways = json.loads(xmodel("trace", "same", "--json", workspace=tmp_path / "w").stdout)
+    assert len(ways) == 1, "the first keeps the id"
+
+
+def test_a_document_of_fifty_megabytes_neither_hangs_nor_breaks(tmp_path: Path, xmodel) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    giant = {"id": "giant", "text": " ".join(d["text"] for d in documents(70_000))}
+    assert len(giant["text"]) > 40_000_000
+    (raw / "a.jsonl").write_bytes(jsonl([*documents(20, start=100_000), giant]))
+    done = xmodel("xdata-build", recipe(tmp_path), workspace=tmp_path / "w")
+    assert done.returncode == 0, done.stderr
+    _, rows = run_query(tmp_path / "w", "select sum(docs_in) from document_flow where stage = 'read'")
+    assert rows == [(21,)]
+
+
+def test_a_vocabulary_larger_than_the_text_allows_says_what_would_fit(tmp_path: Path, xmodel) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "a.jsonl").write_bytes(jsonl(documents()))
+    done = xmodel("tokenizer-train", recipe(tmp_path), "--set", "tokenizer.vocab_size=60000", workspace=tmp_path / "w")
+    told(done, "vocab", "60000")

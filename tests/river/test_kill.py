@@ -1,0 +1,87 @@
+"""kill -9 of the whole process group, at moments spread over a run: the next run ends 0, with the same bytes.
+
+Documents, tokenizer, shards and token stream are byte for byte those of an unbroken run, the ledger row
+for row but for times and rates, the final weights bitwise.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from xmodel_core.ledger.query import contents, run_query
+
+SMALL = Path(__file__).with_name("small.yaml")
+MOMENTS = int(os.environ.get("XMODEL_KILL_MOMENTS", "4"))
+STEPS = os.environ.get("XMODEL_KILL_STEPS", "300")
+OVERRIDES = [f"training.stable_steps={STEPS}", "training.checkpoint_every_steps=50"]
+TIMES = {"created_at", "seconds", "started_at", "finished_at", "tokens_per_second", "mfu", "path"}
+
+
+def start(workspace: Path, home: Path) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-m", "flows.cli", "run", str(SMALL), "--workspace", str(workspace)]
+    for override in OVERRIDES:
+        words += ["--set", override]
+    log = workspace.with_suffix(".log").open("ab")
+    environment = {**os.environ, "PREFECT_HOME": str(home)}
+    return subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
+    )
+
+
+def finish(workspace: Path, home: Path) -> None:
+    code = start(workspace, home).wait()
+    assert code == 0, workspace.with_suffix(".log").read_text()[-3000:]
+
+
+def data_of(workspace: Path) -> dict[str, bytes]:
+    """Every byte that the second promise covers: data files and the final weights."""
+    found = {}
+    for kind in ("raw", "corpus", "tokenizer", "shards", "plans", "runs"):
+        for path in sorted((workspace / kind).rglob("*")):
+            named = path.relative_to(workspace).as_posix()
+            times = path.suffix == ".json" and kind != "plans"  # manifests, receipts, states: they hold times
+            if path.is_file() and not times and "/metrics/" not in named and not path.name.startswith("."):
+                found[named] = path.read_bytes()
+    return found
+
+
+def ledger_of(workspace: Path) -> dict[str, list[tuple]]:
+    """Every row of every table, times and rates left out."""
+    tables = {}
+    for name, kind, *_ in contents(workspace)[1]:
+        if kind == "table":
+            columns, rows = run_query(workspace, f'select * from "{name}"')
+            kept = [index for index, column in enumerate(columns) if column not in TIMES]
+            tables[name] = sorted((tuple(row[index] for index in kept) for row in rows), key=repr)
+    return tables
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_killed_anywhere_the_next_run_is_the_unbroken_one(tmp_path: Path) -> None:
+    whole, home = tmp_path / "whole", tmp_path / "prefect"
+    started = time.monotonic()
+    finish(whole, home)
+    seconds = time.monotonic() - started
+    expected_data, expected_ledger = data_of(whole), ledger_of(whole)
+    assert any(name.endswith(".safetensors") for name in expected_data)
+    for moment in range(MOMENTS):
+        broken = tmp_path / f"broken-{moment}"
+        process = start(broken, home)
+        time.sleep(seconds * (moment + 0.5) / MOMENTS)
+        still_running = process.poll() is None
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert still_running, "the run was over before it could be killed"
+        finish(broken, home)
+        data = data_of(broken)
+        assert data.keys() == expected_data.keys()
+        assert [name for name in data if data[name] != expected_data[name]] == []
+        ledger = ledger_of(broken)
+        assert {t: r for t, r in ledger.items() if r != expected_ledger[t]} == {}
+        print(f"killed at {seconds * (moment + 0.5) / MOMENTS:.0f} of {seconds:.0f} s: the same")

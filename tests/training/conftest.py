@@ -1,0 +1,125 @@
+"""A workspace with a plan, token shards of two sources and a tokenizer, as the rooms before leave them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from xmodel_core.artifacts import Artifact, Identity, Store, write_shard
+from xmodel_core.cluster import open_cluster
+from xmodel_core.cluster.config import ClusterConfig
+from xmodel_core.model.config import ModelConfig
+from xmodel_core.training import stage
+from xmodel_core.training.config import TrainingConfig
+
+VOCAB = 64
+MODEL = ModelConfig(
+    hidden_size=16,
+    intermediate_size=24,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    num_key_value_heads=1,
+    max_position_embeddings=16,
+    scale_emb=12.0,
+    scale_depth=1.4,
+    dim_model_base=8,
+    initializer_range=0.1,
+)
+TRAINING: dict[str, Any] = {
+    "warmup_steps": 4,
+    "stable_steps": 20,
+    "decay_steps": 12,
+    "decay_shape": "linear",
+    "peak_lr": 0.01,
+    "global_batch_tokens": 64,
+    "sequence_length": 8,
+    "micro_batch_sequences": 4,
+    "log_every_steps": 5,
+    "checkpoint_every_steps": 7,
+    "keep_checkpoints": 2,
+    "validate_every_steps": 12,
+    "validation_tokens": 64,
+}
+
+
+class Workspace(NamedTuple):
+    """What a run is made of, and the way to run it."""
+
+    store: Store
+    plan: Artifact
+    shards: dict[str, Artifact]
+    tokenizer: Artifact
+
+    def train(
+        self, model: ModelConfig = MODEL, on_checkpoint: Callable[[Path, int], None] | None = None, **changes: Any
+    ) -> Artifact:
+        config = TrainingConfig(**{**TRAINING, **changes})
+        with open_cluster(ClusterConfig(workers=1)) as cluster:
+            return stage.run(
+                "small",
+                "small",
+                model,
+                config,
+                self.plan,
+                self.shards,
+                self.tokenizer,
+                self.store,
+                cluster,
+                on_checkpoint,
+            )
+
+
+def _artifact(store: Store, kind: str, name: str, files: dict[str, bytes], facts: dict[str, Any]) -> Artifact:
+    build = store.build(Identity(kind, name, 1, {}, {}))
+    with write_shard(build.folder, "all") as shard:
+        for path, data in files.items():
+            shard.file(path).write_bytes(data)
+    return build.commit(facts=facts)
+
+
+def _shards(store: Store, name: str, tokens: int, held_out: int, tokenizer: Artifact) -> Artifact:
+    # A walk whose next token depends on the one before: something to learn.
+    rng = np.random.default_rng(tokens)
+    walk = (np.cumsum(rng.integers(1, 4, tokens + held_out)) % VOCAB).astype("<u2")
+    files = {}
+    for part, ids in (("documents", walk[:tokens]), ("validation", walk[tokens:])):
+        files[f"{part}-00000.tokens"] = ids.tobytes()
+        files[f"{part}-00000.index"] = np.array([len(ids)], "<u8").tobytes()
+    facts = {"dtype": "uint16", "train_tokens": tokens, "tokenizer": tokenizer.fingerprint}
+    return _artifact(store, "shards", name, files, {**facts, "validation_tokens": held_out, "validation_bytes": 300})
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    store = Store(tmp_path)
+    tokenizer = _artifact(store, "tokenizer", "small", {"tokenizer.model": b"pieces"}, {"vocab_size": VOCAB})
+    shards = {
+        "zh_web": _shards(store, "zh_web", 900, 100, tokenizer),
+        "en_web": _shards(store, "en_web", 400, 5, tokenizer),
+        "unused": _shards(store, "unused", 50, 0, tokenizer),
+    }
+    phases = [
+        {"name": name, "steps": steps, "sources": [_planned("zh_web", "zh", zh), _planned("en_web", "en", en)]}
+        for name, steps, zh, en in (("stable", 24, 150, 42), ("decay", 12, 40, 56))
+    ]
+    plan = {
+        "sequence_length": 8,
+        "global_batch_tokens": 64,
+        "phases": phases,
+        "shards": {name: {"label": shards[name].label} for name in ("en_web", "zh_web")},
+    }
+    files = {"plan.json": json.dumps(plan).encode()}
+    return Workspace(store, _artifact(store, "plans", "small", files, {}), shards, tokenizer)
+
+
+def _planned(source: str, lang: str, sequences: int) -> dict[str, Any]:
+    return {"source": source, "lang": lang, "sequences": sequences}
+
+
+@pytest.fixture
+def small_settings() -> tuple[ModelConfig, dict[str, Any]]:
+    """What `Workspace.train` trains, for a process of its own."""
+    return MODEL, TRAINING

@@ -1,0 +1,199 @@
+"""Whole runs through the door: what lies on disk, what adds up, and what a kill does not change."""
+
+import json
+import math
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from xmodel_core.artifacts import Artifact
+from xmodel_core.errors import XmodelError
+from xmodel_core.model.weights import load_model
+from xmodel_core.training import checkpoint, loop, stage
+from xmodel_core.training.metrics import SCHEMAS
+
+TIMES = {"seconds", "tokens_per_second", "mfu", "created_at", "started_at", "finished_at"}
+
+
+def rows(folder: Path, table: str) -> list[dict[str, Any]]:
+    parts = sorted((folder / "metrics" / table).glob("*.parquet"))
+    found = [row for part in parts for row in pq.ParquetFile(part).read().to_pylist()]
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in found]
+
+
+def weights(folder: Path) -> bytes:
+    return (checkpoint.whole_checkpoints(folder)[-1] / "model.safetensors").read_bytes()
+
+
+def everything(run: Artifact) -> dict[str, Any]:
+    """All of a run but for times and rates."""
+    parts = sorted(part.relative_to(run.path).as_posix() for part in run.path.glob("metrics/*/*"))
+    kept = [path.name for path in checkpoint.whole_checkpoints(run.path)]
+    return {"weights": weights(run.path), "parts": parts, "kept": kept, **{t: rows(run.path, t) for t in SCHEMAS}}
+
+
+def test_a_run_s_files_and_books(workspace: Any) -> None:
+    announced: list[int] = []
+    run = workspace.train(on_checkpoint=lambda path, step: announced.append(step))
+    assert run.kind == "runs" and run.label.startswith("small-")
+    assert stage.final_checkpoint(run).name == "step-00000036"
+    # every 7, the phase's ends 24 and 36; of those the newest two and the phase ends stay
+    assert [row["step"] for row in rows(run.path, "checkpoints")] == [7, 14, 21, 24, 28, 35, 36]
+    assert [row["step"] for row in rows(run.path, "checkpoints") if row["kept"]] == [24, 35, 36]
+    assert [path.name[-2:] for path in checkpoint.whole_checkpoints(run.path)] == ["24", "35", "36"]
+    assert announced[-1] == 36 and announced == sorted(set(announced))
+    metrics = rows(run.path, "train_metrics")
+    assert [row["step"] for row in metrics] == [1, 5, 7, 10, 14, 15, 20, 21, 24, 25, 28, 30, 35, 36]
+    assert metrics[0]["loss"] == pytest.approx(math.log(64), abs=0.7)
+    assert metrics[-1]["loss"] < metrics[0]["loss"] - 0.5
+    assert [row["phase"] for row in metrics if row["step"] in (24, 25)] == ["stable", "decay"]
+    assert metrics[-1]["tokens"] == 36 * 64
+    # planned = consumed, to the token
+    last = {row["source"]: row["tokens"] for row in rows(run.path, "consumed") if row["step"] == 36}
+    assert last == {"zh_web": (150 + 40) * 8, "en_web": (42 + 56) * 8}
+    validation = rows(run.path, "validation")
+    assert {(row["step"], row["source"], row["lang"]) for row in validation} == {
+        (step, *of) for step in (12, 24, 36) for of in (("zh_web", "zh"), ("en_web", "en"))
+    }
+    final = next(row for row in validation if row["step"] == 36 and row["source"] == "zh_web")
+    # 64 of 100 held-out tokens, so 64 % of the 300 bytes of text
+    assert final["bits_per_byte"] == pytest.approx(final["loss"] * 64 / math.log(2) / (300 * 0.64))
+    (row,) = rows(run.path, "runs")
+    assert row["status"] == "finished" and row["world_size"] == 1 and "thread" in row["hardware"]
+    model = load_model(stage.final_checkpoint(run))
+    assert row["parameters"] == sum(p.numel() for p in model.parameters())
+    assert sorted(path.name for path in run.path.iterdir()) == ["checkpoints", "manifest.json", "metrics"]
+    assert (stage.final_checkpoint(run) / "tokenizer.model").read_bytes() == b"pieces"
+
+
+def test_the_same_again_is_found_and_elsewhere_is_bitwise(workspace: Any, tmp_path: Path) -> None:
+    first = workspace.train()
+    before = everything(first)
+    modified = (first.path / "manifest.json").stat().st_mtime_ns
+    assert workspace.train() == first
+    assert (first.path / "manifest.json").stat().st_mtime_ns == modified
+    first.path.rename(tmp_path / "elsewhere")
+    assert everything(workspace.train()) == before
+    other = workspace.train(seed=1)
+    assert other.label != first.label and weights(other.path) != before["weights"]
+
+
+def test_an_error_leaves_whole_checkpoints_and_the_next_run_goes_on(
+    workspace: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unbroken = everything(workspace.train())
+    shutil.rmtree(next(workspace.store.root.glob("runs/small-*")))
+    real: Callable[..., tuple[float, float]] = loop.training_step
+
+    def fails_at_30(*args: Any) -> tuple[float, float]:
+        if args[5] == 30:
+            raise OSError("pulled the plug")
+        return real(*args)
+
+    monkeypatch.setattr(loop, "training_step", fails_at_30)
+    with pytest.raises(OSError, match="pulled the plug"):
+        workspace.train()
+    (folder,) = workspace.store.root.glob("runs/small-*")
+    assert rows(folder, "runs")[0]["status"] == "failed"
+    assert [path.name[-2:] for path in checkpoint.whole_checkpoints(folder)] == ["21", "24", "28"][-2:]
+    # a damaged newest checkpoint is passed over: the run goes on from the one before
+    newest = checkpoint.whole_checkpoints(folder)[-1]
+    (newest / "optimizer.pt").write_bytes(b"half")
+    monkeypatch.setattr(loop, "training_step", real)
+    steps_run: list[int] = []
+    monkeypatch.setattr(loop, "learning_rate", lambda c, s, f=loop.learning_rate: steps_run.append(s) or f(c, s))
+    assert everything(workspace.train()) == unbroken
+    assert steps_run == list(range(25, 37))
+
+
+def test_a_loss_that_is_not_finite_stops_by_name(workspace: Any) -> None:
+    with pytest.raises(XmodelError, match="the training has come apart") as error:
+        workspace.train(peak_lr=1e30, grad_clip=1e30)
+    assert "step " in str(error.value) and "learning rate" in str(error.value)
+    (folder,) = workspace.store.root.glob("runs/small-*")
+    for path in checkpoint.whole_checkpoints(folder):
+        assert all(parameter.isfinite().all() for parameter in load_model(path).parameters())
+
+
+def test_what_does_not_belong_together_is_refused(workspace: Any) -> None:
+    with pytest.raises(XmodelError, match="the sequences are longer than the model's context"):
+        workspace.train(sequence_length=32, micro_batch_sequences=2)
+    with pytest.raises(XmodelError, match="the plan belongs to another schedule"):
+        workspace.train(decay_steps=13)
+    with pytest.raises(XmodelError, match="no token shards here"):
+        workspace._replace(shards={}).train()
+
+
+def test_micro_batches_give_the_same_step(workspace: Any) -> None:
+    whole, parts = (rows(workspace.train(micro_batch_sequences=n).path, "train_metrics") for n in (8, 2))
+    for one, two in zip(whole, parts, strict=True):
+        assert one["loss"] == pytest.approx(two["loss"], abs=1e-4)
+
+
+def test_settings_of_torch_are_put_back(workspace: Any) -> None:
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    workspace.train(warmup_steps=4, threads_per_worker=2)
+    assert before == (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
+
+
+RUN_IT = """
+import sys
+from pathlib import Path
+from xmodel_core.artifacts import Store
+from xmodel_core.cluster import open_cluster
+from xmodel_core.cluster.config import ClusterConfig
+from xmodel_core.model.config import ModelConfig
+from xmodel_core.training import stage
+from xmodel_core.training.config import TrainingConfig
+model, training = ModelConfig.model_validate_json(sys.argv[2]), TrainingConfig.model_validate_json(sys.argv[3])
+store = Store(Path(sys.argv[1]))
+shards = {artifact.name: artifact for artifact in store.artifacts("shards")}
+plan, tokenizer = store.artifacts("plans")[0], store.artifacts("tokenizer")[0]
+with open_cluster(ClusterConfig(workers=1)) as cluster:
+    stage.run("small", "small", model, training, plan, shards, tokenizer, store, cluster)
+"""
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(8, marks=pytest.mark.slow)])
+def test_kill_9_at_any_moment_changes_nothing(workspace: Any, kills: int, small_settings: Any) -> None:
+    model, training = small_settings
+    unbroken = workspace.train(checkpoint_every_steps=3)
+    expected = everything(unbroken)
+    shutil.rmtree(unbroken.path)
+    arguments = [model.model_dump_json(), json.dumps({**training, "checkpoint_every_steps": 3})]
+    command = [sys.executable, "-c", RUN_IT, str(workspace.store.root), *arguments]
+    moment = random.Random(5)
+    killed = 0
+    while killed < kills:
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        # The start takes seconds and the steps take milliseconds: count from the first sign of life.
+        while not list(unbroken.path.glob("metrics/runs/*")) and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(moment.uniform(0, 0.25))
+        process.send_signal(signal.SIGKILL)
+        if process.wait() == 0:  # it was faster
+            break
+        killed += 1
+    again = workspace.train(checkpoint_every_steps=3)
+    assert again == unbroken
+    assert everything(again) == expected
+
+
+@pytest.mark.slow
+def test_two_workers_learn_the_same(workspace: Any) -> None:
+    one = rows(workspace.train().path, "train_metrics")
+    shutil.rmtree(next(workspace.store.root.glob("runs/small-*")))
+    two = workspace.train(workers=2)
+    for alone, together in zip(one, rows(two.path, "train_metrics"), strict=True):
+        assert alone["loss"] == pytest.approx(together["loss"], abs=1e-3)
+    assert rows(two.path, "runs")[0]["world_size"] == 2

@@ -1,0 +1,86 @@
+"""The schedule as the reports write it, the phases, what a run's identity leaves out, and the table of peaks."""
+
+from typing import Any
+
+import pytest
+
+from xmodel_core.errors import XmodelError
+from xmodel_core.specs.strict import validate
+from xmodel_core.training.config import TrainingConfig
+from xmodel_core.training.hardware import dense_bf16_peak
+from xmodel_core.training.schedule import learning_rate
+
+BATCH: dict[str, Any] = {"global_batch_tokens": 1024, "sequence_length": 128, "micro_batch_sequences": 8}
+
+
+def config(**settings: Any) -> TrainingConfig:
+    return TrainingConfig(**{**BATCH, **settings})
+
+
+def test_xmodel_2_holds_then_halves_every_5000_steps() -> None:
+    two = config(warmup_steps=2000, stable_steps=528_000, decay_steps=20_000, peak_lr=0.01)
+    assert two.phases() == [("stable", 530_000), ("decay", 20_000)]
+    expected = {1: 0.01 / 2000, 1000: 0.005, 2000: 0.01, 530_000: 0.01, 535_000: 0.005, 540_000: 0.0025}
+    assert {step: learning_rate(two, step) for step in expected} == pytest.approx(expected)
+
+
+def test_xmodel_lm_falls_on_a_cosine() -> None:
+    lm = config(schedule="cosine", warmup_steps=2000, decay_steps=598_000, peak_lr=6e-4, min_lr_ratio=0.1)
+    assert lm.phases() == [("train", 600_000)]
+    expected = {2000: 6e-4, 301_000: 3.3e-4, 600_000: 6e-5}
+    assert {step: learning_rate(lm, step) for step in expected} == pytest.approx(expected)
+
+
+def test_linear_decay_and_floor() -> None:
+    linear = config(warmup_steps=0, stable_steps=10, decay_steps=10, decay_shape="linear", peak_lr=1, min_lr_ratio=0.2)
+    assert [learning_rate(linear, step) for step in (1, 10, 15, 20)] == pytest.approx([1, 1, 0.6, 0.2])
+    floor = config(warmup_steps=0, decay_steps=100, decay_half_life_steps=1, peak_lr=1, min_lr_ratio=0.3)
+    assert learning_rate(floor, 1) == 0.5
+    assert learning_rate(floor, 50) == 0.3
+    assert floor.phases() == [("decay", 100)]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"global_batch_tokens": 1000}, "must be a multiple of sequence_length 128"),
+        ({"micro_batch_sequences": 3}, "must be a multiple of workers · micro_batch_sequences, 1 · 3"),
+        ({"workers": 2}, "2 · 8"),
+        ({"schedule": "cosine"}, "a cosine has no stable part"),
+        ({"warmup_steps": 0, "stable_steps": 0, "decay_steps": 0}, "nothing to train"),
+        ({"peak_learning_rate": 0.1}, "`peak_learning_rate` is not a field"),
+    ],
+)
+def test_nonsense_gets_one_message(change: dict[str, Any], said: str) -> None:
+    right = {**BATCH, "warmup_steps": 1, "stable_steps": 2, "decay_steps": 3, "peak_lr": 0.01}
+    validate(TrainingConfig, right, "recipe.yaml")
+    with pytest.raises(XmodelError) as error:
+        validate(TrainingConfig, {**right, **change}, "recipe.yaml")
+    assert said in str(error.value)
+
+
+def test_where_it_runs_is_no_part_of_what_it_is() -> None:
+    settings: dict[str, Any] = {"warmup_steps": 1, "decay_steps": 3, "peak_lr": 0.01, "micro_batch_sequences": 4}
+    here = config(**settings).identity()
+    assert here == config(**settings, workers=2, device="cpu").identity()
+    assert here != config(**settings, threads_per_worker=2).identity()
+    assert here != config(**settings, precision="bf16").identity()
+
+
+@pytest.mark.parametrize(
+    ("gpu", "peak"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989e12),
+        ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA H200", 989e12),
+        ("NVIDIA H800", 989e12),
+        ("NVIDIA A100-SXM4-80GB", 312e12),
+        ("NVIDIA L40S", 362e12),
+        ("NVIDIA L4", 121e12),
+        ("NVIDIA L40", None),
+        ("NVIDIA GeForce RTX 4090", 165e12),
+        ("Intel(R) Xeon(R) Processor", None),
+    ],
+)
+def test_peaks_are_the_dense_ones(gpu: str, peak: float | None) -> None:
+    assert dense_bf16_peak(gpu) == peak

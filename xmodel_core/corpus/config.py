@@ -1,0 +1,185 @@
+"""The corpus room's knobs: one table of thresholds per language, each with its origin.
+
+A rule drops a document that lies beyond a threshold. "Measured" means: set on the real corpora of the
+development machine so that clean documents stay; "Gopher" is Rae et al. 2021 (arXiv 2112.11446, table A1),
+"C4" Raffel et al. 2020, "FineWeb" Penedo et al. 2024 and "FineWeb-2" its configs/cmn_Hani.yml.
+"""
+
+from pydantic import Field
+
+from xmodel_core.specs.strict import Strict
+
+
+class ScanConfig(Strict):
+    """What is decided while text is read; changing it reads the text again."""
+
+    max_document_chars: int = Field(default=10_000_000, gt=0)
+    """Characters; a longer document is set aside as unreadable (ten million need about 0.6 GB of memory)."""
+    bands: int = Field(default=20, gt=0)
+    """Bands of the MinHash signature: two documents meet as candidates when one band is equal."""
+    rows: int = Field(default=6, gt=0)
+    """Entries per band. 20 bands of 6 meet at similarity 0.7 in 92 of 100 cases, at 0.8 in 99.8 (Leskovec et al.)."""
+
+
+class NearConfig(Strict):
+    """Near copies."""
+
+    jaccard_threshold: float = Field(default=0.7, gt=0, le=1)
+    """Estimated similarity of five-word (five-character) shingles from which on two documents are copies."""
+
+
+class Repetition(Strict):
+    """Repetition inside one document; Gopher's table A1 for English."""
+
+    max_duplicate_line_share: float = 0.30
+    """Lines that stood before, of the lines (Gopher)."""
+    max_duplicate_line_character_share: float = 0.20
+    """The same in characters (Gopher)."""
+    max_top_2gram_share: float = 0.20
+    """Characters in the commonest run of 2 words (Gopher)."""
+    max_top_3gram_share: float = 0.18
+    """Characters in the commonest run of 3 words (Gopher)."""
+    max_top_4gram_share: float = 0.16
+    """Characters in the commonest run of 4 words (Gopher)."""
+    max_duplicate_5gram_share: float = 0.30
+    """Characters in runs of 5 words seen before (Gopher has 0.15, which takes 7 % of clean technical prose: measured)."""
+    max_duplicate_10gram_share: float = 0.20
+    """Characters in runs of 10 words seen before (Gopher has 0.10; measured)."""
+    short_below_words: int = 200
+    """Documents of fewer words (or Chinese characters): one phrase said twice is a large share of them."""
+    short_allowance: float = 2.0
+    """The shares above are multiplied by this for short documents (measured: word problems stay, chants go)."""
+
+
+class Layout(Strict):
+    """Menus, link lists and other pages without sentences."""
+
+    max_short_line_share: float = 0.67
+    """Characters in short unfinished lines, of the characters (FineWeb: short lines)."""
+    min_finished_line_share: float = 0.12
+    """Lines that end like a sentence (FineWeb: line punctuation)."""
+    max_bullet_line_share: float = 0.90
+    """Lines that begin with a bullet (Gopher)."""
+    max_ellipsis_line_share: float = 0.30
+    """Lines that end in an ellipsis (Gopher)."""
+    max_urls_per_word: float = 0.10
+    """Links, of the words or Chinese characters (measured)."""
+    min_lines: int = 4
+    """Shares of lines are judged from so many lines on (measured: headlines with one line of keywords stay)."""
+
+
+class EnglishRules(Strict):
+    """English prose, counted in words."""
+
+    min_words: int = 10
+    """Words (Gopher asks 50; short questions and news items are documents here: measured)."""
+    max_words: int = 100_000
+    """Words (Gopher)."""
+    min_mean_word_length: float = 3.0
+    """Letters per word (Gopher)."""
+    max_mean_word_length: float = 10.0
+    """Letters per word (Gopher)."""
+    max_long_word_share: float = 0.30
+    """Characters in words of more than 30 characters: encoded data (measured)."""
+    min_letter_share: float = 0.50
+    """Letters, of the characters that are not blank (Gopher asks 80 % of words with a letter)."""
+    max_symbol_share: float = 0.10
+    """Symbols and menu separators, of the characters that are not blank (measured)."""
+    max_hash_share: float = 0.10
+    """Signs # and ellipses per word (Gopher)."""
+    max_control_share: float = 0.01
+    """Control and private-use characters: what a broken decoding leaves (measured)."""
+    min_function_words: int = 2
+    """How many of the, be, to, of, and, that, have, with occur in documents of 50 words and more (Gopher)."""
+    min_function_word_share: float = 0.05
+    """Function words, of the words (measured: prose has 0.2 to 0.5, word lists under 0.05)."""
+    min_vowel_share: float = 0.28
+    """Vowels, of the letters: English has 0.37 to 0.42, random letters 0.23 (measured)."""
+    max_vowel_share: float = 0.55
+    """Vowels, of the letters (measured)."""
+    max_mixed_word_share: float = 0.30
+    """Characters in words that mix letters with digits: keys, random strings (measured)."""
+    formula_share: float = 0.12
+    """Figures and signs, of the characters that are not blank: from here on a text is mathematics, and word shapes
+    and function words are not asked of it (measured: word problems have 0.05 to 0.3)."""
+    min_formula_letter_share: float = 0.15
+    """Letters that mathematics must still have, of the characters that are not blank (measured)."""
+    repetition: Repetition = Repetition()
+    """Repetition inside a document."""
+    layout: Layout = Layout()
+    """Pages without sentences."""
+
+
+class ChineseRules(Strict):
+    """Chinese prose, counted in characters."""
+
+    min_characters: int = 12
+    """Chinese characters and words; bare headlines and one-word reviews are shorter (measured)."""
+    max_characters: int = 200_000
+    """Chinese characters and words: Gopher's 100,000 words at two characters a word."""
+    min_han_share: float = 0.12
+    """Chinese characters, of the letters (the language check's own limit)."""
+    min_letter_share: float = 0.45
+    """Letters of any script, of the characters that are not blank (FineWeb-2 asks 73.5 % of words with a letter)."""
+    max_symbol_share: float = 0.10
+    """Symbols and menu separators, of the characters that are not blank (measured)."""
+    max_punctuation_share: float = 0.35
+    """Punctuation, of the characters that are not blank (the report's punctuation ratio; figure measured)."""
+    max_hash_share: float = 0.10
+    """Signs # and ellipses, per character (Gopher)."""
+    max_control_share: float = 0.01
+    """Control and private-use characters: what a broken decoding leaves (measured)."""
+    min_common_han_share: float = 0.80
+    """Everyday characters, of the Chinese ones: prose has 0.9 and more, wrongly decoded or random text 0.3 (measured)."""
+    min_function_character_share: float = 0.01
+    """Function characters (的 一 是 不 之 …), of the Chinese ones: prose has 0.05 and more (measured)."""
+    function_characters_from: int = 100
+    """Function characters are asked of documents of so many characters: poems and headlines do without."""
+    repetition: Repetition = Repetition(
+        max_duplicate_line_share=0.287,
+        max_top_2gram_share=0.256,
+        max_top_3gram_share=0.201,
+        max_top_4gram_share=0.171,
+        max_duplicate_5gram_share=0.40,
+        max_duplicate_10gram_share=0.30,
+        short_below_words=300,
+    )
+    """Repetition, in runs of twice as many characters (FineWeb-2's cmn_Hani values, which count
+    words; it has 0.198 and 0.127 for runs of 5 and 10, which take a third of the clean statutes: measured)."""
+    layout: Layout = Layout(min_finished_line_share=0.106)
+    """Pages without sentences (FineWeb-2's cmn_Hani line punctuation)."""
+
+
+class CodeRules(Strict):
+    """Programs: rules for prose would eat them, so they have a few of their own."""
+
+    min_words: int = 3
+    """Words; shorter is a fragment (measured)."""
+    max_mean_line_length: float = 5000.0
+    """Characters per line; StarCoder (arXiv 2305.06161) drops from 100 on, but many data sets store a method as one
+    line (measured)."""
+    min_letter_share: float = 0.25
+    """Letters, of the characters that are not blank (StarCoder: alphabetic share)."""
+    max_control_share: float = 0.01
+    """Control and private-use characters (measured)."""
+    max_long_word_share: float = 0.60
+    """Characters in words of more than 30 characters: encoded data (measured; names of Java classes stay)."""
+    max_duplicate_line_share: float = 0.70
+    """Lines that stood before; brackets repeat in every program (measured)."""
+
+
+class CorpusConfig(Strict):
+    """How documents are read, judged and deduplicated."""
+
+    scan: ScanConfig = ScanConfig()
+    """Reading; a change reads the text again."""
+    english: EnglishRules = EnglishRules()
+    """Rules for English prose."""
+    chinese: ChineseRules = ChineseRules()
+    """Rules for Chinese prose."""
+    code: CodeRules = CodeRules()
+    """Rules for programs, and for every document of a source whose policy is code."""
+    near: NearConfig = NearConfig()
+    """Near copies."""
+    dropped_samples_per_reason: int = Field(default=50, ge=0)
+    """Whole dropped documents kept per reason, to read."""

@@ -1,0 +1,31 @@
+"""Quality rules: small named functions over feature columns; a rule's name is the reason of a drop.
+
+Takes columns and one language's thresholds; a rule gives a boolean mask of what it drops. Which
+rules judge a document: those for code where the source's policy or the text is code, else those of
+its detected language. The first rule that drops names the reason.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from xmodel_core.corpus.config import CorpusConfig
+from xmodel_core.corpus.rules import chinese, code, english
+
+KEPT = ""
+
+
+def judge(columns: Mapping[str, np.ndarray], lang: np.ndarray, policy: str, config: CorpusConfig) -> np.ndarray:
+    """The name of the first rule that drops each document, or KEPT; one string per row of the columns."""
+    is_code = (lang == "code") | (policy == "code")
+    sets = (
+        (is_code, code.RULES, config.code),
+        (~is_code & (lang == "zh"), chinese.RULES, config.chinese),
+        (~is_code & (lang != "zh"), english.RULES, config.english),
+    )
+    reasons = np.full(len(lang), KEPT, object)
+    for applies, rules, thresholds in sets:
+        for rule in rules:
+            drops = rule(columns, thresholds)
+            reasons[applies & drops & (reasons == KEPT)] = rule.__name__
+    return reasons

@@ -1,0 +1,60 @@
+"""Rules for Chinese prose: length in characters, everyday and function characters, and the shared ones.
+
+Chinese has no spaces, so nothing is counted in words; gibberish shows in rare characters (random or
+wrongly decoded text) and in prose without 的, 一, 是, 不 or, in classical texts, 之, 其, 而.
+"""
+
+import numpy as np
+
+from xmodel_core.corpus.config import ChineseRules
+from xmodel_core.corpus.rules.shared import FORM, Columns
+
+
+def too_short(columns: Columns, rules: ChineseRules) -> np.ndarray:
+    """Too few characters to say anything: headlines, titles."""
+    return columns["words"] < rules.min_characters
+
+
+def too_long(columns: Columns, rules: ChineseRules) -> np.ndarray:
+    """More characters than a document has: a dump."""
+    return columns["words"] > rules.max_characters
+
+
+def few_chinese_characters(columns: Columns, rules: ChineseRules) -> np.ndarray:
+    """Hardly any Chinese among the letters."""
+    return columns["han_share"] < rules.min_han_share
+
+
+def punctuation(columns: Columns, rules: ChineseRules) -> np.ndarray:
+    """More punctuation than text."""
+    return columns["punctuation_share"] > rules.max_punctuation_share
+
+
+def few_letters(columns: Columns, rules: ChineseRules) -> np.ndarray:
+    """Figures and signs instead of letters: tables, scores, encoded data."""
+    return columns["letter_share"] < rules.min_letter_share
+
+
+def gibberish(columns: Columns, rules: ChineseRules) -> np.ndarray:
+    """Rare characters throughout: UTF-8 read as GBK, random characters."""
+    return columns["common_han_share"] < rules.min_common_han_share
+
+
+def no_function_characters(columns: Columns, rules: ChineseRules) -> np.ndarray:
+    """A long text without particles and pronouns: keyword lists, names, tables."""
+    return (columns["words"] >= rules.function_characters_from) & (
+        columns["function_character_share"] < rules.min_function_character_share
+    )
+
+
+RULES = (
+    too_short,
+    too_long,
+    few_chinese_characters,
+    punctuation,
+    *FORM,
+    few_letters,
+    gibberish,
+    no_function_characters,
+)
+"""In the order in which they name a reason."""

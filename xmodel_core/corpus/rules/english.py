@@ -1,0 +1,58 @@
+"""Rules for English prose: length in words, word shapes, function words (Gopher), and the shared ones."""
+
+import numpy as np
+
+from xmodel_core.corpus.config import EnglishRules
+from xmodel_core.corpus.rules.shared import FORM, Columns
+
+GOPHER_MIN_WORDS = 50
+
+
+def is_mathematics(columns: Columns, rules: EnglishRules) -> np.ndarray:
+    """Figures and signs throughout, but no keys or random strings: judged by form alone."""
+    formulas = columns["digit_share"] + columns["code_symbol_share"]
+    return (formulas >= rules.formula_share) & (columns["mixed_word_share"] <= rules.max_mixed_word_share)
+
+
+def too_short(columns: Columns, rules: EnglishRules) -> np.ndarray:
+    """Too few words to say anything."""
+    return columns["words"] < rules.min_words
+
+
+def too_long(columns: Columns, rules: EnglishRules) -> np.ndarray:
+    """More words than a document has: a dump."""
+    return columns["words"] > rules.max_words
+
+
+def word_length(columns: Columns, rules: EnglishRules) -> np.ndarray:
+    """Words that are too short or too long on average, or runs that are no words."""
+    length = columns["mean_word_length"]
+    return (
+        ((length < rules.min_mean_word_length) & ~is_mathematics(columns, rules))
+        | (length > rules.max_mean_word_length)
+        | (columns["long_word_share"] > rules.max_long_word_share)
+    )
+
+
+def few_letters(columns: Columns, rules: EnglishRules) -> np.ndarray:
+    """Figures and signs instead of letters: tables, scores, encoded data."""
+    least = np.where(is_mathematics(columns, rules), rules.min_formula_letter_share, rules.min_letter_share)
+    return columns["letter_share"] < least
+
+
+def gibberish(columns: Columns, rules: EnglishRules) -> np.ndarray:
+    """Letters that form no English: too few or too many vowels, or letters and digits mixed."""
+    vowels = columns["vowel_share"]
+    unlikely = (vowels < rules.min_vowel_share) | (vowels > rules.max_vowel_share)
+    return (unlikely & ~is_mathematics(columns, rules)) | (columns["mixed_word_share"] > rules.max_mixed_word_share)
+
+
+def no_function_words(columns: Columns, rules: EnglishRules) -> np.ndarray:
+    """No the, of, and, to …: keyword lists, names, tables (Gopher's stop words)."""
+    few = (columns["words"] >= GOPHER_MIN_WORDS) & (columns["function_words"] < rules.min_function_words)
+    rare = columns["function_word_share"] < rules.min_function_word_share
+    return (few | rare) & ~is_mathematics(columns, rules)
+
+
+RULES = (too_short, too_long, *FORM, few_letters, word_length, gibberish, no_function_words)
+"""In the order in which they name a reason."""

@@ -1,0 +1,96 @@
+"""Rules that Chinese and English share, each with its own language's thresholds.
+
+Takes columns and thresholds; gives masks of drops. They judge form, not words: repetition inside a
+document (Gopher), pages without sentences (FineWeb, Gopher), and what a broken decoding leaves.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from xmodel_core.corpus.config import ChineseRules, EnglishRules
+
+Columns = Mapping[str, np.ndarray]
+Prose = EnglishRules | ChineseRules
+
+
+def _allowance(columns: Columns, rules: Prose) -> np.ndarray:
+    short = columns["words"] < rules.repetition.short_below_words
+    return np.where(short, rules.repetition.short_allowance, 1.0)
+
+
+def repeated_lines(columns: Columns, rules: Prose) -> np.ndarray:
+    """Lines that stood before, by number or by length."""
+    limits = rules.repetition
+    return (columns["duplicate_line_share"] > limits.max_duplicate_line_share) | (
+        columns["duplicate_line_character_share"] > limits.max_duplicate_line_character_share
+    )
+
+
+def repeated_phrase(columns: Columns, rules: Prose) -> np.ndarray:
+    """One phrase of two to four words makes up much of the text."""
+    limits, allowance = rules.repetition, _allowance(columns, rules)
+    return (
+        (columns["top_2gram_share"] > allowance * limits.max_top_2gram_share)
+        | (columns["top_3gram_share"] > allowance * limits.max_top_3gram_share)
+        | (columns["top_4gram_share"] > allowance * limits.max_top_4gram_share)
+    )
+
+
+def repeated_passages(columns: Columns, rules: Prose) -> np.ndarray:
+    """Runs of five, or of ten, words that stood before."""
+    limits, allowance = rules.repetition, _allowance(columns, rules)
+    return (columns["duplicate_5gram_share"] > allowance * limits.max_duplicate_5gram_share) | (
+        columns["duplicate_10gram_share"] > allowance * limits.max_duplicate_10gram_share
+    )
+
+
+def menu(columns: Columns, rules: Prose) -> np.ndarray:
+    """Short lines without an end of a sentence: navigation, tables of contents, tag lists."""
+    limits = rules.layout
+    return (
+        (columns["lines"] >= limits.min_lines)
+        & (columns["short_line_share"] > limits.max_short_line_share)
+        & (columns["finished_line_share"] < limits.min_finished_line_share)
+    )
+
+
+def bullet_list(columns: Columns, rules: Prose) -> np.ndarray:
+    """Nearly every line begins with a bullet."""
+    limits = rules.layout
+    return (columns["lines"] >= limits.min_lines) & (columns["bullet_line_share"] > limits.max_bullet_line_share)
+
+
+def cut_off_lines(columns: Columns, rules: Prose) -> np.ndarray:
+    """Lines that end in an ellipsis: lists of teasers."""
+    limits = rules.layout
+    return (columns["lines"] >= limits.min_lines) & (columns["ellipsis_line_share"] > limits.max_ellipsis_line_share)
+
+
+def link_list(columns: Columns, rules: Prose) -> np.ndarray:
+    """More addresses than words to explain them."""
+    return columns["urls"] > rules.layout.max_urls_per_word * columns["words"]
+
+
+def symbols(columns: Columns, rules: Prose) -> np.ndarray:
+    """Symbols and menu separators instead of words, or # and … after every few."""
+    return (columns["symbol_share"] > rules.max_symbol_share) | (columns["hash_share"] > rules.max_hash_share)
+
+
+def broken_decoding(columns: Columns, rules: Prose) -> np.ndarray:
+    """Control and private-use characters: bytes that were read in a wrong encoding."""
+    return columns["control_share"] > rules.max_control_share
+
+
+FORM = (
+    broken_decoding,
+    symbols,
+    menu,
+    bullet_list,
+    cut_off_lines,
+    link_list,
+    repeated_lines,
+    repeated_phrase,
+    repeated_passages,
+)
+"""In the order in which they name a reason."""

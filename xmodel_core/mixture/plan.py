@@ -1,0 +1,264 @@
+"""Shares × supply × schedule → an exact plan: how many sequences of which source, phase by phase.
+
+Takes a mixture, the phases' steps and each source's tokens; gives whole sequences that add up to
+steps × batch exactly. A source's sequences are windows of its tokens; `max_epochs` bounds how often
+they are seen over the whole run, and what it cannot give, the others give by their weights.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+
+from xmodel_core.errors import XmodelError
+from xmodel_core.mixture.apportion import Claim, apportion
+from xmodel_core.specs import Mixture, Phase, Share
+from xmodel_core.specs.strict import nearest
+
+
+@dataclass(frozen=True)
+class Supply:
+    """What a source has: train tokens, or None where nobody knows yet (then nothing bounds it)."""
+
+    source: str
+    lang: str
+    category: str
+    tokens: int | None
+
+
+@dataclass(frozen=True)
+class PlannedSource:
+    """What one source gives to one phase."""
+
+    source: str
+    lang: str
+    category: str
+    weight: float
+    """The share of the phase's tokens that the mixture asks for; the shares add up to 1."""
+    sequences: int
+    planned_tokens: int
+    supply_tokens: int | None
+    epochs: float | None
+    """Planned tokens over supply, in this phase."""
+    max_epochs: float | None
+    capped: bool
+    """Whether it gives less than its weight asks, because max_epochs or its size allows no more."""
+
+
+@dataclass(frozen=True)
+class PlannedPhase:
+    """One phase in exact numbers."""
+
+    name: str
+    first_step: int
+    steps: int
+    sequences: int
+    sources: tuple[PlannedSource, ...]
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """What one source is asked for in one phase, group keys resolved."""
+
+    supply: Supply
+    weight: Fraction
+    min_sequences: int
+    max_epochs: float | None
+
+
+def _members(key: str, phase: Phase, supplies: Sequence[Supply]) -> list[Supply]:
+    """The sources that a key names: one by its name, or all of a lang/category that are not named themselves."""
+    named = [supply for supply in supplies if supply.source == key]
+    if named:
+        return named
+    group = [s for s in supplies if f"{s.lang}/{s.category}" == key and s.source not in phase.sources]
+    if group:
+        return group
+    names = sorted(supply.source for supply in supplies)
+    groups = sorted({f"{supply.lang}/{supply.category}" for supply in supplies})
+    near = nearest(key, names + groups)
+    raise XmodelError(
+        f"the mixture names {key}, and there is no such source",
+        expected=f"a source ({', '.join(names)}) or a lang/category ({', '.join(groups)})",
+        found=key,
+        where=f"mixture, phase {phase.name}",
+        remedy=f"did you mean {near}?" if near else "mend the mixture, or add the source to the recipe",
+    )
+
+
+def _resolved(key: str, share: Share, members: Sequence[Supply], sequence_length: int) -> list[_Ask]:
+    """One key's ask, split over its members by supply (evenly where a supply is unknown)."""
+    tokens = [supply.tokens for supply in members]
+    known = [count for count in tokens if count is not None]
+    by_supply = len(known) == len(members) and sum(known) > 0
+    parts = [Fraction(count) for count in known] if by_supply else [Fraction(1)] * len(members)
+    floors = apportion(ceil(share.min_tokens / sequence_length), [Claim(part) for part in parts])
+    return [
+        _Ask(supply, Fraction(share.weight) * part / sum(parts), floor_, share.max_epochs)
+        for supply, part, floor_ in zip(members, parts, floors, strict=True)
+    ]
+
+
+def _asks(phase: Phase, supplies: Sequence[Supply], sequence_length: int) -> list[_Ask]:
+    found = [
+        ask
+        for key, share in phase.sources.items()
+        for ask in _resolved(key, share, _members(key, phase, supplies), sequence_length)
+    ]
+    total = sum(ask.weight for ask in found)
+    return [_Ask(ask.supply, ask.weight / total, ask.min_sequences, ask.max_epochs) for ask in found]
+
+
+def match_phases(mixture: Mixture, lengths: Sequence[tuple[str, int]]) -> list[tuple[Phase, int]]:
+    """The mixture's phases with their steps; a single one spans them all, several must be the schedule's by name."""
+    if len(mixture.phases) == 1:
+        return [(mixture.phases[0], sum(steps for _, steps in lengths))]
+    names, scheduled = [phase.name for phase in mixture.phases], [name for name, _ in lengths]
+    if names != scheduled:
+        raise XmodelError(
+            "the mixture's phases are not the schedule's",
+            expected=f"phases {', '.join(scheduled)}, in this order, or a single phase for the whole run",
+            found=", ".join(names),
+            where="mixture",
+            remedy="name the mixture's phases after the schedule's, or choose another training.schedule",
+        )
+    return [(phase, steps) for phase, (_, steps) in zip(mixture.phases, lengths, strict=True) if steps > 0]
+
+
+def sequences_per_step(sequence_length: int, global_batch_tokens: int) -> int:
+    """Sequences in a batch; XmodelError where the batch is not whole sequences."""
+    if global_batch_tokens % sequence_length or global_batch_tokens < sequence_length:
+        near = max(1, round(global_batch_tokens / sequence_length)) * sequence_length
+        raise XmodelError(
+            "a batch is not a whole number of sequences",
+            expected=f"a multiple of training.sequence_length, {sequence_length}",
+            found=global_batch_tokens,
+            where="training.global_batch_tokens",
+            remedy=f"the nearest is {near}",
+        )
+    return global_batch_tokens // sequence_length
+
+
+class _Stock:
+    """What each source may still give: windows of its tokens, as often as max_epochs allows over the run."""
+
+    def __init__(self, phases: Sequence[Sequence[_Ask]], sequence_length: int) -> None:
+        self._left: dict[str, int | None] = {}
+        for asks in phases:
+            for ask in asks:
+                name, tokens = ask.supply.source, ask.supply.tokens
+                if tokens is not None and tokens < sequence_length:
+                    bound: int | None = 0  # not one window: nothing to give, however often
+                elif tokens is None or ask.max_epochs is None:
+                    bound = None
+                else:
+                    bound = floor(Fraction(ask.max_epochs) * (tokens // sequence_length))
+                before = self._left.get(name)
+                self._left[name] = bound if before is None else before if bound is None else min(before, bound)
+        # What later phases must have is theirs: an earlier phase may not use it up.
+        self._promised = [{ask.supply.source: ask.min_sequences for ask in asks} for asks in phases]
+
+    def bounds(self, phase: int) -> dict[str, int | None]:
+        """What each source may give to this phase."""
+        later: dict[str, int] = {}
+        for promised in self._promised[phase + 1 :]:
+            for name, count in promised.items():
+                later[name] = later.get(name, 0) + count
+        return {n: None if left is None else max(0, left - later.get(n, 0)) for n, left in self._left.items()}
+
+    def take(self, name: str, sequences: int) -> None:
+        """Some of it is used."""
+        left = self._left[name]
+        self._left[name] = None if left is None else left - sequences
+
+
+def _refuse_impossible(
+    phase: Phase, sequences: int, asks: Sequence[_Ask], bounds: dict[str, int | None], sequence_length: int
+) -> None:
+    def tokens(count: int) -> str:
+        return f"{count * sequence_length:,} tokens"
+
+    for ask in asks:
+        bound = bounds[ask.supply.source]
+        if bound is not None and ask.min_sequences > bound:
+            raise XmodelError(
+                f"{ask.supply.source} cannot give its min_tokens in phase {phase.name}",
+                expected=tokens(ask.min_sequences),
+                found=f"at most {tokens(bound)} ({ask.supply.tokens:,} tokens, max_epochs {ask.max_epochs})",
+                where="mixture",
+                remedy="lower min_tokens, raise max_epochs, or give the source more text",
+            )
+    least = sum(ask.min_sequences for ask in asks)
+    if least > sequences:
+        raise XmodelError(
+            f"the min_tokens of phase {phase.name} are more than the phase has",
+            expected=f"at most {tokens(sequences)}",
+            found=tokens(least),
+            where="mixture",
+            remedy="lower min_tokens, or train for more steps",
+        )
+    able = [(ask, bounds[ask.supply.source]) for ask in asks if ask.weight > 0]
+    most = sum(bound for _, bound in able if bound is not None)
+    most += sum(ask.min_sequences for ask in asks if ask.weight == 0)
+    if all(bound is not None for _, bound in able) and most < sequences:
+        there = "; ".join(
+            f"{ask.supply.source} {tokens(bound or 0)} (has {ask.supply.tokens:,}"
+            + (f", max_epochs {ask.max_epochs:g})" if ask.max_epochs is not None else ", less than one sequence)")
+            for ask, bound in able
+        )
+        raise XmodelError(
+            f"phase {phase.name} asks for more tokens than its sources may give",
+            expected=f"{tokens(sequences)} ({sequences:,} sequences of {sequence_length})",
+            found=f"{tokens(most)}: {there}",
+            where="mixture",
+            remedy="train for fewer steps, raise max_epochs, or add sources",
+        )
+
+
+def make_plan(
+    mixture: Mixture,
+    lengths: Sequence[tuple[str, int]],
+    sequence_length: int,
+    global_batch_tokens: int,
+    supplies: Sequence[Supply],
+) -> list[PlannedPhase]:
+    """The plan. `lengths`: the schedule's phases and their steps; `supplies`: every source at hand.
+
+    XmodelError: phases that are not the schedule's, a source that is not there, limits that cannot be kept.
+    """
+    batch = sequences_per_step(sequence_length, global_batch_tokens)
+    phases = match_phases(mixture, lengths)
+    asks = [_asks(phase, supplies, sequence_length) for phase, _ in phases]
+    stock = _Stock(asks, sequence_length)
+    planned, first_step = [], 0
+    for number, (phase, steps) in enumerate(phases):
+        sequences, bounds = steps * batch, stock.bounds(number)
+        _refuse_impossible(phase, sequences, asks[number], bounds, sequence_length)
+        claims = [Claim(ask.weight, ask.min_sequences, bounds[ask.supply.source]) for ask in asks[number]]
+        counts = apportion(sequences, claims)
+        for ask, count in zip(asks[number], counts, strict=True):
+            stock.take(ask.supply.source, count)
+        sources = tuple(
+            _planned(ask, count, sequences, bounds[ask.supply.source], sequence_length)
+            for ask, count in zip(asks[number], counts, strict=True)
+        )
+        planned.append(PlannedPhase(phase.name, first_step, steps, sequences, sources))
+        first_step += steps
+    return planned
+
+
+def _planned(ask: _Ask, count: int, sequences: int, bound: int | None, sequence_length: int) -> PlannedSource:
+    supply = ask.supply
+    tokens = count * sequence_length
+    return PlannedSource(
+        source=supply.source,
+        lang=supply.lang,
+        category=supply.category,
+        weight=float(ask.weight),
+        sequences=count,
+        planned_tokens=tokens,
+        supply_tokens=supply.tokens,
+        epochs=None if supply.tokens is None else tokens / supply.tokens if supply.tokens else 0.0,
+        max_epochs=ask.max_epochs,
+        capped=bound is not None and count == bound and ask.weight * sequences > bound,
+    )

@@ -1,0 +1,120 @@
+"""The room's door: a mixture, the schedule's lengths and the token shards in; plan.json out.
+
+The plan's identity covers the shards that the mixture uses and no others, so a source that is not in
+the mixture changes no plan. `estimate` is the same arithmetic over published tokens, for `xmodel plan`.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from xmodel_core.artifacts import Artifact, Identity, Store, write_shard
+from xmodel_core.errors import XmodelError
+from xmodel_core.mixture.plan import PlannedPhase, Supply, make_plan
+from xmodel_core.specs import Mixture, Source
+
+VERSION = 1
+
+
+def used_sources(mixture: Mixture, sources: Sequence[Source]) -> list[Source]:
+    """The sources that the mixture names, by themselves or by their lang/category."""
+    keys = {key for phase in mixture.phases for key in phase.sources}
+    return [source for source in sources if source.name in keys or f"{source.lang}/{source.category}" in keys]
+
+
+def plan_identity(
+    name: str,
+    mixture: Mixture,
+    lengths: Sequence[tuple[str, int]],
+    sequence_length: int,
+    global_batch_tokens: int,
+    sources: Sequence[Source],
+    shards: dict[str, str],
+) -> Identity:
+    """`shards`: source → fingerprint of its token shards, at least of the sources that the mixture uses."""
+    used = used_sources(mixture, sources)
+    return Identity(
+        kind="plans",
+        name=name,
+        version=VERSION,
+        config={
+            "mixture": mixture.model_dump(mode="json", include={"phases"}),
+            "lengths": [[phase, steps] for phase, steps in lengths],
+            "sequence_length": sequence_length,
+            "global_batch_tokens": global_batch_tokens,
+            "sources": [[source.name, source.lang, source.category] for source in used],
+        },
+        inputs={source.name: shards[source.name] for source in used},
+    )
+
+
+def estimate(
+    mixture: Mixture,
+    lengths: Sequence[tuple[str, int]],
+    sequence_length: int,
+    global_batch_tokens: int,
+    sources: Sequence[Source],
+) -> list[PlannedPhase]:
+    """The plan that the sources' published tokens allow; a source that publishes none is taken to be large enough."""
+    supplies = [Supply(source.name, source.lang, source.category, source.published_tokens) for source in sources]
+    return make_plan(mixture, lengths, sequence_length, global_batch_tokens, supplies)
+
+
+def build_plan(
+    name: str,
+    mixture: Mixture,
+    lengths: Sequence[tuple[str, int]],
+    sequence_length: int,
+    global_batch_tokens: int,
+    sources: Sequence[Source],
+    shards: Sequence[Artifact],
+    store: Store,
+) -> Artifact:
+    """plan.json and the ledger's rows of `mixture`. XmodelError where the mixture cannot be had from these shards."""
+    by_source = {artifact.name: artifact for artifact in shards}
+    encoded = [source for source in sources if source.name in by_source]
+    if missing := [source.name for source in used_sources(mixture, sources) if source.name not in by_source]:
+        raise XmodelError(
+            f"the mixture uses {', '.join(missing)}, and there are no token shards of it",
+            expected=f"shards of each source; there are those of {', '.join(sorted(by_source))}",
+            remedy="run `xmodel tokenizer-train` with this recipe",
+        )
+    fingerprints = {source: artifact.fingerprint for source, artifact in by_source.items()}
+    identity = plan_identity(name, mixture, lengths, sequence_length, global_batch_tokens, encoded, fingerprints)
+    if done := store.find(identity):
+        return done
+    facts = {source.name: by_source[source.name].manifest()["facts"] for source in encoded}
+    supplies = [
+        Supply(source.name, source.lang, source.category, facts[source.name]["train_tokens"]) for source in encoded
+    ]
+    phases = make_plan(mixture, lengths, sequence_length, global_batch_tokens, supplies)
+    used = sorted({planned.source for phase in phases for planned in phase.sources})
+    plan = {
+        "sequence_length": sequence_length,
+        "global_batch_tokens": global_batch_tokens,
+        "phases": [asdict(phase) for phase in phases],
+        "shards": {
+            source: {
+                "label": by_source[source].label,
+                "fingerprint": by_source[source].fingerprint,
+                "dtype": facts[source]["dtype"],
+            }
+            for source in used
+        },
+    }
+    build = store.build(identity)
+    with write_shard(build.folder, "plan") as shard:
+        text = json.dumps(plan, ensure_ascii=False, indent=1)
+        shard.file("plan.json").write_text(text + "\n", encoding="utf-8")
+    steps, tokens = sum(phase.steps for phase in phases), sum(phase.sequences for phase in phases) * sequence_length
+    return build.commit({"mixture": _rows(identity.label, phases)}, {"steps": steps, "planned_tokens": tokens})
+
+
+def _rows(label: str, phases: Sequence[PlannedPhase]) -> list[dict[str, Any]]:
+    columns = ("source", "lang", "category", "weight", "supply_tokens", "planned_tokens", "epochs", "max_epochs")
+    return [
+        {"plan": label, "phase": phase.name, **{column: getattr(planned, column) for column in columns}}
+        for phase in phases
+        for planned in phase.sources
+    ]

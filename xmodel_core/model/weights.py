@@ -1,0 +1,133 @@
+"""Weights on disk: `model.safetensors` with Llama's and MiniCPM's names, and `config.json` beside it.
+
+Takes a model and a folder, or a folder; gives the files, or the model. The network keeps query, key
+and value (gate and up) as one matrix; here they are split and joined, so the names are everybody's.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from xmodel_core.errors import XmodelError
+from xmodel_core.model.config import ModelConfig
+from xmodel_core.model.xmodel import Xmodel
+from xmodel_core.specs.strict import validate
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+MODEL_TYPE = "xmodel"
+
+
+def _joined(config: ModelConfig) -> dict[str, dict[str, int]]:
+    """For each matrix that the network keeps joined: its parts' names on disk and their rows."""
+    queries = config.num_attention_heads * config.head_dim
+    shared = config.num_key_value_heads * config.head_dim
+    return {
+        "self_attn.qkv_proj": {"self_attn.q_proj": queries, "self_attn.k_proj": shared, "self_attn.v_proj": shared},
+        "mlp.gate_up_proj": {"mlp.gate_proj": config.intermediate_size, "mlp.up_proj": config.intermediate_size},
+    }
+
+
+def named_weights(model: Xmodel) -> dict[str, Tensor]:
+    """The weights under Hugging Face's names (model.layers.0.self_attn.q_proj.weight …); a tied output
+    projection has no entry of its own."""
+    joined = _joined(model.config)
+    named: dict[str, Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        matrix = next((matrix for matrix in joined if matrix in name), None)
+        if matrix is None:
+            named[name] = tensor
+            continue
+        parts = tensor.split(list(joined[matrix].values()))
+        for part, rows in zip(joined[matrix], parts, strict=True):
+            named[name.replace(matrix, part)] = rows
+    return named
+
+
+def set_weights(model: Xmodel, named: Mapping[str, Tensor], where: object) -> None:
+    """Puts weights with Hugging Face's names into the model. XmodelError, one message, where any name or
+    shape is another than the model's; then nothing was changed."""
+    wanted = named_weights(model)
+    problems = [f"{name} is missing" for name in wanted if name not in named]
+    problems += [f"{name} is not known" for name in named if name not in wanted]
+    problems += [
+        f"{name} is {tuple(named[name].shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in named and named[name].shape != tensor.shape
+    ]
+    if problems:
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        raise XmodelError(
+            "these weights are of another model",
+            expected=f"the {len(wanted)} tensors of {model.config.num_hidden_layers} layers, hidden_size "
+            f"{model.config.hidden_size}, vocabulary {model.vocab_size}",
+            found="; ".join(problems[:3]) + more,
+            where=where,
+            remedy="load them with the config.json that they were saved with",
+        )
+    with torch.no_grad():
+        for name, view in wanted.items():  # views of the model's own tensors: state_dict and split share memory
+            view.copy_(named[name])
+
+
+def save_model(model: Xmodel, folder: Path) -> None:
+    """Writes model.safetensors and config.json into a folder that exists. Same weights, same bytes."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named_weights(model).items()}
+    # Into memory first: a full disk is then Python's OSError, which callers know how to tell.
+    (folder / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
+    record = {"model_type": MODEL_TYPE, "vocab_size": model.vocab_size, **model.config.model_dump(mode="json")}
+    (folder / CONFIG).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_config(folder: Path) -> tuple[ModelConfig, int]:
+    """The shape and the vocabulary size that a checkpoint's config.json states; XmodelError where it cannot."""
+    path = folder / CONFIG
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        model_type, vocab_size = record.pop("model_type"), int(record.pop("vocab_size"))
+    except FileNotFoundError:
+        raise XmodelError(
+            "this is no checkpoint",
+            expected=f"a folder with {CONFIG} and {WEIGHTS}",
+            found="a folder without config.json" if folder.is_dir() else "no such folder",
+            where=folder,
+            remedy="give a folder such as runs/NAME/checkpoints/step-00000300",
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise XmodelError(
+            "a checkpoint's config cannot be read",
+            expected=f"JSON with model_type {MODEL_TYPE!r} and vocab_size",
+            found=f"{type(error).__name__}: {error}",
+            where=path,
+        ) from None
+    if model_type != MODEL_TYPE:
+        raise XmodelError("a checkpoint of another kind", expected=MODEL_TYPE, found=model_type, where=path)
+    return validate(ModelConfig, record, path), vocab_size
+
+
+def load_weights(model: Xmodel, folder: Path) -> None:
+    """Reads a checkpoint's weights into a model; XmodelError where they are missing, damaged or of another shape."""
+    path = folder / WEIGHTS
+    try:
+        named = load_file(path, device=str(model.model.embed_tokens.weight.device))
+    except (OSError, safetensors.SafetensorError) as error:
+        raise XmodelError(
+            "a checkpoint's weights cannot be read", expected="a whole safetensors file", found=error, where=path
+        ) from None
+    set_weights(model, named, path)
+
+
+def load_model(folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Xmodel:
+    """The model of a checkpoint folder, ready to answer (not to train)."""
+    config, vocab_size = read_config(folder)
+    model = Xmodel(config, vocab_size).to(device)
+    load_weights(model, folder)
+    # RoPE's tables stay fp32: bf16 cannot tell the angles of far positions apart.
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model.requires_grad_(False).eval()

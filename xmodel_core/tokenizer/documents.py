@@ -1,0 +1,103 @@
+"""The kept documents of a corpus as this room reads them, and which of them are held out.
+
+Takes a corpus artifact; gives each source's document files, found through receipts. A document is
+held out when the hash of its (source, id) is among its source's lowest: one rule for the sample
+and for the shards, with no list to keep, independent of files and their order.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import xxhash
+
+from xmodel_core.artifacts import Artifact
+from xmodel_core.errors import XmodelError
+
+LARGEST_HELD_OUT_SHARE = 1 / 20
+# Any constant but the samples' seeds: what is held out must not depend on what the sample draws.
+HOLDOUT_SEED = 0x686F6C646F7574
+ROWS_AT_A_TIME = 256
+
+
+@dataclass(frozen=True)
+class DocumentFile:
+    """One file of a source's kept documents; `number` is that of the raw file behind it, five digits."""
+
+    source: str
+    number: str
+    path: Path
+    documents: int
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some consecutive documents; `languages` are the detected ones."""
+
+    ids: list[str]
+    texts: list[str]
+    languages: list[str]
+
+
+def documents_digests(corpus: Artifact) -> dict[str, str]:
+    """Source → digest of its kept documents; what the tokenizer and the shards depend on."""
+    sources: dict[str, dict[str, str]] = corpus.manifest()["facts"]["sources"]
+    return {name: facts["documents_digest"] for name, facts in sources.items()}
+
+
+def document_files(corpus: Artifact) -> dict[str, list[DocumentFile]]:
+    """Source → its document files in the order of its raw files."""
+    files: dict[str, list[DocumentFile]] = {name: [] for name in documents_digests(corpus)}
+    for receipt in corpus.receipts().values():
+        for entry in receipt.files:
+            if not entry.path.startswith("documents/"):
+                continue
+            path = corpus.path / entry.path
+            if not path.exists():
+                raise XmodelError(
+                    "a file of kept documents is missing",
+                    expected=f"{entry.bytes:,} bytes, as its receipt says",
+                    where=path,
+                    remedy=f"delete {corpus.path.name}/manifest.json and run again: the missing file is built again",
+                )
+            source = receipt.facts["source"]
+            number = Path(entry.path).stem.removeprefix(f"{source}-")
+            files[source].append(DocumentFile(source, number, path, receipt.facts["docs"]))
+    return {source: sorted(found, key=lambda file: file.number) for source, found in files.items()}
+
+
+def read_documents(file: DocumentFile) -> Iterator[Rows]:
+    """The documents of a file, a few at a time, in row order."""
+    with pq.ParquetFile(file.path) as parquet:
+        for batch in parquet.iter_batches(ROWS_AT_A_TIME, columns=["id", "text", "lang"]):
+            yield Rows(*(batch.column(name).to_pylist() for name in ("id", "text", "lang")))
+
+
+def hashes(source: str, ids: Sequence[str], seed: int) -> np.ndarray:
+    """uint64: one hash per document key (source, id)."""
+    keys = (xxhash.xxh64_intdigest(f"{source}\0{identifier}", seed) for identifier in ids)
+    return np.fromiter(keys, np.uint64, len(ids))
+
+
+def held_out_below(files: Sequence[DocumentFile], documents: int) -> int:
+    """The bound of a source's held-out documents: those whose hash is lower are held out.
+
+    That makes `documents` of them, or a twentieth of a source that is too small to spare so many.
+    """
+    count = min(documents, int(sum(file.documents for file in files) * LARGEST_HELD_OUT_SHARE))
+    if count == 0:
+        return 0
+    lowest = np.empty(0, np.uint64)
+    for file in files:
+        ids = pq.read_table(file.path, columns=["id"]).column("id").to_pylist()
+        merged = np.concatenate([lowest, hashes(file.source, ids, HOLDOUT_SEED)])
+        merged.sort()
+        lowest = merged[: count + 1]
+    return int(lowest[count])
+
+
+def held_out(source: str, ids: Sequence[str], below: int) -> np.ndarray:
+    """bool per document: whether it is held out."""
+    return hashes(source, ids, HOLDOUT_SEED) < np.uint64(below)

@@ -1,0 +1,103 @@
+"""A trained tokenizer: text to token ids and back, without loss.
+
+Takes a tokenizer artifact or any SentencePiece model file, the released Xmodel ones included. A very
+long text is encoded in parts that end at a line's end: SentencePiece sums float32 scores over a whole
+text, and over a book the rounding would choose the pieces.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import sentencepiece
+
+from xmodel_core.artifacts import Artifact
+from xmodel_core.errors import XmodelError
+
+LONGEST_PART_CHARACTERS = 1 << 16
+
+
+def _parts(text: str) -> Iterator[str]:
+    """The text in parts of bounded length, cut after newlines where there are any."""
+    start = 0
+    while len(text) - start > LONGEST_PART_CHARACTERS:
+        end = start + LONGEST_PART_CHARACTERS
+        cut = text.rfind("\n", start, end) + 1
+        cut = cut if cut > start else end
+        yield text[start:cut]
+        start = cut
+    yield text[start:]
+
+
+class Tokenizer:
+    """Immutable and cheap to share; opened by `Tokenizer.load`."""
+
+    def __init__(self, model: bytes) -> None:
+        self._model = sentencepiece.SentencePieceProcessor(model_proto=model)
+        # With a space put before each text (the released models do), parts would not add up to the whole.
+        self._divisible = self._model.encode("\n", out_type=str) == ["\n"]
+
+    @classmethod
+    def load(cls, source: Artifact | Path) -> "Tokenizer":
+        """A tokenizer from its artifact or from a .model file. XmodelError where there is none."""
+        path = source.path / "tokenizer.model" if isinstance(source, Artifact) else source
+        try:
+            return cls(path.read_bytes())
+        except (OSError, RuntimeError) as error:
+            raise XmodelError(
+                "a tokenizer cannot be read",
+                expected="a SentencePiece model",
+                found=error,
+                where=path,
+                remedy="check the path; if the file is damaged, delete its folder and run again",
+            ) from None
+
+    @property
+    def vocab_size(self) -> int:
+        """Pieces, special and byte pieces included."""
+        return self._model.vocab_size()
+
+    @property
+    def bos_id(self) -> int:
+        """The id that begins a text, -1 where there is none. Nothing adds it by itself."""
+        return self._model.bos_id()
+
+    @property
+    def eos_id(self) -> int:
+        """The id that ends every document of a shard."""
+        return self._model.eos_id()
+
+    @cached_property
+    def special_ids(self) -> dict[str, int]:
+        """Piece → id of all pieces that stand for no text."""
+        ids = (i for i in range(self.vocab_size) if self._model.is_control(i) or self._model.is_unknown(i))
+        return {self._model.id_to_piece(i): i for i in ids}
+
+    def piece(self, token: int) -> str:
+        """The piece of a token as the model writes it, with ▁ for a space and <0x0A> for a byte."""
+        return self._model.id_to_piece(int(token))
+
+    @overload
+    def encode(self, text: str) -> list[int]: ...
+    @overload
+    def encode(self, text: Sequence[str]) -> list[list[int]]: ...
+    def encode(self, text: str | Sequence[str]) -> list[int] | list[list[int]]:
+        """Token ids of a text, or of each of several; no BOS, no EOS."""
+        if isinstance(text, str):
+            return self.encode_arrays([text])[0].tolist()
+        return [tokens.tolist() for tokens in self.encode_arrays(text)]
+
+    def encode_arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """int32 token ids of each text, in one batch on one thread: workers are the parallelism."""
+        if not texts:
+            return []
+        parts = [list(_parts(text)) if self._divisible else [text] for text in texts]
+        encoded = iter(self._model.encode_as_numpy([part for own in parts for part in own], num_threads=1))
+        together = ([next(encoded) for _ in own] for own in parts)
+        return [arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for arrays in together]
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """The text of token ids; special pieces give no text, bytes that are no UTF-8 give U+FFFD."""
+        return self._model.decode([int(token) for token in tokens])

@@ -1,0 +1,118 @@
+"""Trains a SentencePiece model: lines of text in, the bytes of a model out, the same on every machine.
+
+Lines are fed one by one and a newline is a piece of its own, so a document encodes as its lines do.
+No dummy space before a text, for the same reason: a line's first word looks the same at every line.
+"""
+
+import io
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+import sentencepiece
+
+from xmodel_core.errors import XmodelError
+from xmodel_core.tokenizer.config import TokenizerConfig
+
+# Sums of float32 depend on how sentences are dealt out to threads, so their number is a constant, never the machine's.
+THREADS = 16
+# SentencePiece drops sentences of more bytes than this; ours are cut long before (see sample.py).
+LONGEST_SENTENCE_BYTES = 1 << 16
+# Whole even where they stand in rows. A tab cannot be learned: SentencePiece reserves it while it trains.
+WHITE_SPACE_PIECES = ("\n", "\n\n", "\t", "\t\t", "\t\t\t", "\t\t\t\t")
+# Unigram starts from this many frequent strings and prunes. On 2M characters of zh, en and code, 10 pieces to seed one
+# survivor gave the same tokens per character on unseen text as SentencePiece's million, in a third of the time.
+SEEDS_PER_PIECE = 30
+FEWEST_SEEDS, MOST_SEEDS = 50_000, 1_000_000
+BYTES = 256
+# Above this the suffix array needs 64-bit positions; it is decided by the recipe, not by the text found.
+LARGE_SAMPLE_CHARACTERS = 500_000_000
+
+Lines = Callable[[], Iterator[str]]
+
+TOO_LARGE = re.compile(r"Vocabulary size too high .* <= (\d+)")
+TOO_SMALL = re.compile(r"Vocabulary size is smaller than required_chars\. \d+ vs (\d+)")
+
+
+def _train(lines: Iterable[str], config: TokenizerConfig, vocab_size: int) -> bytes:
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_writer=model,
+        model_type=config.model_type,
+        vocab_size=vocab_size,
+        character_coverage=config.character_coverage,
+        max_sentencepiece_length=config.max_piece_length,
+        max_sentence_length=LONGEST_SENTENCE_BYTES,
+        byte_fallback=True,
+        split_digits=True,
+        normalization_rule_name="identity",
+        # Indentation is meaning: runs of spaces stay, and become pieces.
+        remove_extra_whitespaces=False,
+        allow_whitespace_only_pieces=True,
+        add_dummy_prefix=False,
+        # Control pieces, not user-defined ones: text that spells them must not turn into them.
+        control_symbols=list(config.special_tokens),
+        user_defined_symbols=list(WHITE_SPACE_PIECES),
+        unk_id=0,
+        bos_id=1,
+        eos_id=2,
+        pad_id=-1,
+        shuffle_input_sentence=False,
+        seed_sentencepiece_size=min(max(SEEDS_PER_PIECE * vocab_size, FEWEST_SEEDS), MOST_SEEDS),
+        train_extremely_large_corpus=config.sample_characters > LARGE_SAMPLE_CHARACTERS,
+        num_threads=THREADS,
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+def _largest_vocabulary(lines: Lines, config: TokenizerConfig, hint: int) -> int:
+    """The largest vocabulary that trains on these lines; SentencePiece's hint may be too high or, by seeds, too low."""
+    while True:
+        try:
+            _train(lines(), config, hint)
+            return hint
+        except RuntimeError as error:
+            found = TOO_LARGE.search(str(error))
+            if not found or int(found[1]) >= hint:
+                raise
+            hint = int(found[1])
+
+
+def _affordable_coverage(lines: Lines, vocab_size: int) -> float:
+    """The coverage at which single characters take half of a vocabulary, rounded down."""
+    counts: Counter[str] = Counter()
+    for line in lines():
+        counts.update(line)
+    kept = sum(count for _, count in counts.most_common((vocab_size - BYTES) // 2))
+    return math.floor(kept / counts.total() * 10_000) / 10_000
+
+
+def train(lines: Lines, config: TokenizerConfig) -> bytes:
+    """The bytes of a tokenizer.model. XmodelError where the text does not allow the vocabulary that is asked for."""
+    try:
+        return _train(lines(), config, config.vocab_size)
+    except RuntimeError as error:
+        if found := TOO_LARGE.search(str(error)):
+            largest = _largest_vocabulary(lines, config, int(found[1]))
+            raise XmodelError(
+                "the vocabulary is larger than the text allows",
+                expected=f"tokenizer.vocab_size of at most {largest}",
+                found=f"{config.vocab_size}, and a sample of {sum(map(len, lines())):,} characters",
+                where="tokenizer.vocab_size",
+                remedy=f"run again with --set tokenizer.vocab_size={largest}, or give it more text",
+            ) from None
+        if found := TOO_SMALL.search(str(error)):
+            coverage = _affordable_coverage(lines, config.vocab_size)
+            raise XmodelError(
+                "the vocabulary is smaller than the text's characters",
+                expected=f"tokenizer.vocab_size above {found[1]}: a piece for each character of the sample "
+                f"(character_coverage {config.character_coverage}), and room for longer pieces",
+                found=config.vocab_size,
+                where="tokenizer.vocab_size",
+                remedy=f"a larger vocabulary, or --set tokenizer.character_coverage={coverage}: single characters then "
+                "take half of the vocabulary, and the rarer ones are written in byte pieces",
+            ) from None
+        raise

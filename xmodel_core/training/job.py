@@ -1,0 +1,108 @@
+"""One run as plain values: what a training worker is handed, wherever it runs.
+
+Takes what the door knows (artifacts, settings, labels); gives a dict that travels to any process, and the
+objects made from it there.
+"""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from xmodel_core.artifacts import Artifact
+from xmodel_core.artifacts.token_shards import TokenShards
+from xmodel_core.errors import XmodelError
+from xmodel_core.model.config import ModelConfig
+from xmodel_core.training.config import TrainingConfig
+from xmodel_core.training.loader import TokenStream, phases_of
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that decides a run, and where it lies. `sources` and `shards` are in one order: by name."""
+
+    run: str
+    recipe: str
+    folder: Path
+    model: ModelConfig
+    training: TrainingConfig
+    vocab_size: int
+    plan_label: str
+    plan: dict[str, Any]
+    tokenizer: Artifact
+    shards: dict[str, Artifact]
+
+    def settings(self) -> dict[str, Any]:
+        """The job as plain values."""
+        return {
+            "run": self.run,
+            "recipe": self.recipe,
+            "folder": str(self.folder),
+            "ray_storage": str(self.folder / "ray"),
+            "model": self.model.model_dump(),
+            "training": self.training.model_dump(),
+            "vocab_size": self.vocab_size,
+            "plan_label": self.plan_label,
+            "plan": self.plan,
+            "tokenizer": {**asdict(self.tokenizer), "path": str(self.tokenizer.path)},
+            "shards": {name: {**asdict(a), "path": str(a.path)} for name, a in self.shards.items()},
+        }
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> "Job":
+        """The job again, in the process that works on it."""
+
+        def artifact(values: dict[str, str]) -> Artifact:
+            return Artifact(values["kind"], values["name"], values["fingerprint"], Path(values["path"]))
+
+        return cls(
+            run=settings["run"],
+            recipe=settings["recipe"],
+            folder=Path(settings["folder"]),
+            model=ModelConfig.model_validate(settings["model"]),
+            training=TrainingConfig.model_validate(settings["training"]),
+            vocab_size=settings["vocab_size"],
+            plan_label=settings["plan_label"],
+            plan=settings["plan"],
+            tokenizer=artifact(settings["tokenizer"]),
+            shards={name: artifact(values) for name, values in sorted(settings["shards"].items())},
+        )
+
+    @cached_property
+    def stream(self) -> TokenStream:
+        """The run's batches. XmodelError where shards, plan and schedule do not belong together."""
+        tokens = {name: TokenShards(a, tokenizer=self.tokenizer.fingerprint) for name, a in self.shards.items()}
+        stream = TokenStream(
+            phases_of(self.plan, list(tokens)),
+            tokens,
+            self.training.sequence_length,
+            self.training.global_batch_sequences,
+            self.training.seed,
+        )
+        planned = [(phase.name, phase.steps) for phase in stream.phases]
+        if planned != self.training.phases() or self.plan["sequence_length"] != self.training.sequence_length:
+            raise XmodelError(
+                "the plan belongs to another schedule",
+                expected=f"{self.training.phases()}, sequences of {self.training.sequence_length} tokens",
+                found=f"{planned}, sequences of {self.plan['sequence_length']} tokens",
+                remedy="run `xmodel pretrain` with this recipe: it plans anew",
+            )
+        return stream
+
+    @cached_property
+    def languages(self) -> dict[str, str]:
+        """Each source's language, as the plan states it."""
+        return {planned["source"]: planned["lang"] for phase in self.plan["phases"] for planned in phase["sources"]}
+
+    def phase_name(self, step: int) -> str:
+        """The phase that a step belongs to."""
+        return self.stream.phases[self.stream.phase_of(step)[0]].name
+
+    @cached_property
+    def phase_ends(self) -> set[int]:
+        """The last step of each phase."""
+        ends, step = set(), 0
+        for phase in self.stream.phases:
+            step += phase.steps
+            ends.add(step)
+        return ends

@@ -1,0 +1,81 @@
+"""A run's rows of the ledger, put in place while it runs: small whole Parquet files.
+
+Takes rows; gives metrics/<table>/step-XXXXXXXX.parquet, each holding the rows up to that step since the
+part before. Parts end at fixed steps, and at every checkpoint just before it is in place: a run that goes on
+from a checkpoint drops the parts after it and writes them again under the same names.
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xmodel_core.artifacts import write_atomically
+
+TEXT, COUNT, NUMBER = pa.string(), pa.int64(), pa.float64()
+SCHEMAS = {
+    "train_metrics": {
+        **{"run": TEXT, "step": COUNT, "phase": TEXT, "tokens": COUNT},
+        **dict.fromkeys(("loss", "lr", "grad_norm", "param_norm", "tokens_per_second", "mfu", "seconds"), NUMBER),
+    },
+    "consumed": {
+        **{"run": TEXT, "step": COUNT, "phase": TEXT, "source": TEXT, "lang": TEXT},
+        **{"tokens": COUNT, "epochs": NUMBER},
+    },
+    "validation": {
+        **{"run": TEXT, "step": COUNT, "source": TEXT, "lang": TEXT},
+        **{"loss": NUMBER, "bits_per_byte": NUMBER},
+    },
+    "checkpoints": {
+        **{"run": TEXT, "step": COUNT, "phase": TEXT, "tokens": COUNT, "path": TEXT, "bytes": COUNT},
+        **{"created_at": TEXT, "kept": pa.bool_()},
+    },
+    "runs": {
+        **dict.fromkeys(("run", "recipe", "plan", "tokenizer", "status", "started_at", "finished_at"), TEXT),
+        **{"world_size": COUNT, "hardware": TEXT, "parameters": COUNT, "flops": NUMBER},
+    },
+}
+"""The contract's columns of the tables that a run writes."""
+
+Row = dict[str, Any]
+
+
+def part_path(folder: Path, table: str, step: int) -> Path:
+    """Where the part of a table that ends with a step lies."""
+    return folder / "metrics" / table / f"step-{step:08d}.parquet"
+
+
+def write_rows(path: Path, table: str, rows: list[Row]) -> None:
+    """Puts one Parquet file in place, whole."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, pa.schema(SCHEMAS[table])), buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of one part."""
+    return pq.ParquetFile(path).read().to_pylist()
+
+
+class Metrics:
+    """Collects rows between parts. One per run: the first worker's."""
+
+    def __init__(self, folder: Path, resumed_at: int) -> None:
+        """Drops what a broken run wrote after the step that it goes on from."""
+        self._folder = folder
+        self._rows: dict[str, list[Row]] = {}
+        for part in (folder / "metrics").glob("*/step-*.parquet"):
+            if int(part.stem.removeprefix("step-")) > resumed_at:
+                part.unlink()
+
+    def add(self, table: str, rows: list[Row]) -> None:
+        """Keeps rows for the next part."""
+        self._rows.setdefault(table, []).extend(rows)
+
+    def put(self, step: int) -> None:
+        """Puts everything collected in place, as the parts that end with `step`."""
+        for table, rows in self._rows.items():
+            write_rows(part_path(self._folder, table, step), table, rows)
+        self._rows = {}

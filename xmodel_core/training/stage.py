@@ -1,0 +1,105 @@
+"""The room's door: (model, training settings, plan, shards, tokenizer) in, a run out.
+
+A run's identity is what decides its weights: never where it runs or how many workers. Its folder is held
+by a lease while it is worked on; a killed run goes on from its newest whole checkpoint, bit for bit.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from xmodel_core.artifacts import Artifact, Identity, Store
+from xmodel_core.artifacts.lease import lease
+from xmodel_core.cluster import Cluster
+from xmodel_core.errors import XmodelError
+from xmodel_core.model.config import ModelConfig
+from xmodel_core.training.config import TrainingConfig
+
+VERSION = 1
+
+
+def identity(
+    name: str, model_config: ModelConfig, training_config: TrainingConfig, plan: str, tokenizer: str
+) -> Identity:
+    """What a run is made of; `plan` and `tokenizer` are fingerprints. The plan's covers the shards."""
+    return Identity(
+        kind="runs",
+        name=name,
+        version=VERSION,
+        config={"model": model_config.model_dump(mode="json"), "training": training_config.identity()},
+        inputs={"plan": plan, "tokenizer": tokenizer},
+    )
+
+
+def final_checkpoint(run: Artifact) -> Path:
+    """The last checkpoint of a finished run."""
+    return run.path / run.manifest()["facts"]["checkpoint"]
+
+
+def run(
+    name: str,
+    recipe_name: str,
+    model_config: ModelConfig,
+    training_config: TrainingConfig,
+    plan: Artifact,
+    shards: Mapping[str, Artifact],
+    tokenizer: Artifact,
+    store: Store,
+    cluster: Cluster,
+    on_checkpoint: Callable[[Path, int], None] | None = None,
+) -> Artifact:
+    """Trains, or finds the run trained. `shards`: source → token shards, at least of the plan's sources;
+    `on_checkpoint(path, step)` is called for each new checkpoint, while the training goes on.
+
+    XmodelError: settings, plan and shards that do not belong together; a loss that is not finite; somebody
+    else at work on the run; a full disk.
+    """
+    identified = identity(name, model_config, training_config, plan.fingerprint, tokenizer.fingerprint)
+    if done := store.find(identified):
+        return done
+    # torch only now: asking whether a run is there must not cost its import.
+    from xmodel_core.training.checkpoint import checkpoint_path
+    from xmodel_core.training.job import Job
+    from xmodel_core.training.loop import train
+    from xmodel_core.training.step import choose_device
+    from xmodel_core.training.watch import watch
+
+    if training_config.sequence_length > model_config.max_position_embeddings:
+        raise XmodelError(
+            "the sequences are longer than the model's context",
+            expected=f"training.sequence_length of at most {model_config.max_position_embeddings}",
+            found=training_config.sequence_length,
+            where="model.max_position_embeddings",
+            remedy="lengthen the one or shorten the other",
+        )
+    values = json.loads((plan.path / "plan.json").read_text(encoding="utf-8"))
+    if missing := sorted(set(values["shards"]) - set(shards)):
+        raise XmodelError("the plan's sources have no token shards here", expected=", ".join(missing), where=plan.path)
+    build = store.build(identified)
+    job = Job(
+        run=identified.label,
+        recipe=recipe_name,
+        folder=build.folder,
+        model=model_config,
+        training=training_config,
+        vocab_size=tokenizer.manifest()["facts"]["vocab_size"],
+        plan_label=plan.label,
+        plan=values,
+        tokenizer=tokenizer,
+        shards={source: shards[source] for source in sorted(values["shards"])},
+    )
+    assert job.stream.total_steps == training_config.total_steps  # refuses what does not fit, before workers start
+    use_gpu = choose_device(training_config).type == "cuda"
+    total, batch = training_config.total_steps, training_config.global_batch_tokens
+    with lease(build.folder), watch(build.folder, f"train {name}", total, batch, on_checkpoint):
+        threads = training_config.threads_per_worker
+        cluster.train(train, job.settings(), training_config.workers, threads, use_gpu)
+        shutil.rmtree(build.folder / "ray", ignore_errors=True)
+        return build.commit(
+            facts={
+                "checkpoint": checkpoint_path(build.folder, total).relative_to(build.folder).as_posix(),
+                "steps": total,
+                "tokens": total * batch,
+            }
+        )
