@@ -27,8 +27,9 @@ def setup_environment(*, ctx: HookContext) -> None:
     ask, ask_async = DeploymentClient.read_deployment_by_name, DeploymentAsyncClient.read_deployment_by_name
     if hasattr(ask, "__wrapped__") or hasattr(ask_async, "__wrapped__"):
         return
-    DeploymentClient.read_deployment_by_name = _with_full_name(ask)
-    DeploymentAsyncClient.read_deployment_by_name = _with_full_name_async(ask_async)
+    # setattr: replacing a method is what this plugin is for, and no type checker should approve of it unasked.
+    setattr(DeploymentClient, ask.__name__, _with_full_name(ask))
+    setattr(DeploymentAsyncClient, ask_async.__name__, _with_full_name_async(ask_async))
 
 
 def _with_full_name(ask: Callable[..., Any]) -> Callable[..., Any]:

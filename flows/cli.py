@@ -5,7 +5,6 @@ Takes what a person types; gives exit code 0 (done, and the books closed), 1 (on
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -41,7 +40,9 @@ class _Verbs(click.Group):
         except Exception as error:  # the one place where a bug becomes a line: -v shows where it is
             if ctx.params.get("verbose"):
                 raise
-            click.echo(f"xmodel: {type(error).__name__}: {error}\n  what to do: -v shows where; please report it", err=True)
+            click.echo(
+                f"xmodel: {type(error).__name__}: {error}\n  what to do: -v shows where; please report it", err=True
+            )
             sys.exit(1)
 
 
@@ -54,15 +55,17 @@ def main(verbose: bool) -> None:
 
 def workspace_option(command: Command) -> Command:
     """--workspace: where artifacts and the ledger lie."""
-    return click.option("--workspace", metavar="DIR", help="Where artifacts lie; else $XMODEL_WORKSPACE, else ./workspace.")(
-        command
-    )
+    return click.option(
+        "--workspace", metavar="DIR", help="Where artifacts lie; else $XMODEL_WORKSPACE, else ./workspace."
+    )(command)
 
 
 def recipe_options(command: Command) -> Command:
     """The recipe, its overrides and the workspace, for every verb that runs part of the river."""
     command = click.argument("recipe", default="quickstart")(command)
-    command = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a field, e.g. training.peak_lr=0.005.")(command)
+    command = click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a field, e.g. training.peak_lr=0.005."
+    )(command)
     return workspace_option(command)
 
 
@@ -119,12 +122,14 @@ def plan(recipe: str, overrides: Sequence[str], workspace: str | None, as_json: 
 def xdata_build(recipe: str, overrides: Sequence[str], workspace: str | None, decisions_only: bool) -> None:
     """Sources to kept documents."""
     from flows.session import workspace_folder
-    from flows.summary import print_queries
+    from flows.summary import print_decisions, print_queries
     from flows.xdata_build import xdata_build as build
 
-    label = build(recipe, list(overrides), workspace, decisions_only)
-    if not decisions_only:
-        print_queries(workspace_folder(workspace), ["@funnel", "@drops", "@balance"], corpus=label)
+    built = build(recipe, list(overrides), workspace, decisions_only)
+    if decisions_only:
+        print_decisions(built)
+    else:
+        print_queries(workspace_folder(workspace), ["@funnel", "@drops", "@balance"], corpus=built["corpus"])
 
 
 @main.command("tokenizer-train")
@@ -207,7 +212,9 @@ def init(paths: tuple[Path, ...], name: str) -> None:
 
     for path in write(list(paths), name):
         click.echo(f"wrote {path}")
-    click.echo(f"\nRead them, change what you like, then:\n  xmodel plan {name}/recipe.yaml\n  xmodel run {name}/recipe.yaml")
+    click.echo(
+        f"\nRead them, change what you like, then:\n  xmodel plan {name}/recipe.yaml\n  xmodel run {name}/recipe.yaml"
+    )
 
 
 @main.command()
@@ -274,7 +281,13 @@ def report(run: str | None, workspace: str | None) -> None:
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--prompt", required=True, help="The text to continue.")
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=64, show_default=True)
-@click.option("--temperature", type=click.FloatRange(min=0), default=0.0, show_default=True, help="0: the likeliest token each time.")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="0: the likeliest token each time.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 def generate(checkpoint: Path, prompt: str, max_new_tokens: int, temperature: float, seed: int) -> None:
     """Continue a prompt; float32 on a CPU."""

@@ -39,6 +39,7 @@ MODULES = {
     "sentencepiece": "sentencepiece",
     "torch": "torch",
 }
+OLDEST_PYTHON = (3, 11)
 SMALL_MEMORY_GB = 4
 SMALL_DISK_GB = 5
 NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "lustre", "beegfs")
@@ -53,7 +54,7 @@ def _finding(what: str, state: str, found: str, remedy: str = "") -> Finding:
 
 def _python() -> Finding:
     found = f"{platform.python_version()} at {sys.prefix}"
-    if sys.version_info < (3, 11):
+    if sys.version_info[:2] < OLDEST_PYTHON:
         return _finding("Python", "fail", found, "Xmodel needs Python 3.11 or later: make PYTHON=python3.11 setup")
     return _finding("Python", "ok", found)
 
@@ -81,12 +82,16 @@ def _packages() -> Iterable[Finding]:
             wrong.append(f"{name} {here} (needs {requirement.specifier})")
         elif name in pins and here.split("+")[0] != pins[name]:
             other.append(f"{name} {here} (tried with {pins[name]})")
-    missing += [name for name, module in MODULES.items() if importlib.util.find_spec(module) is None and name not in missing]
+    missing += [
+        name for name, module in MODULES.items() if importlib.util.find_spec(module) is None and name not in missing
+    ]
     if missing or wrong:
         found = "; ".join([*(f"{name} is not installed" for name in missing), *wrong])
         yield _finding("packages", "fail", found, "make setup installs the versions that work together")
     elif other:
-        yield _finding("packages", "warn", "; ".join(other), "make setup installs the versions that were tried together")
+        yield _finding(
+            "packages", "warn", "; ".join(other), "make setup installs the versions that were tried together"
+        )
     else:
         yield _finding("packages", "ok", f"{len(needed)} packages, at the versions that were tried together")
 
@@ -198,7 +203,11 @@ def print_findings(findings: list[dict[str, Any]]) -> None:
     colours = {"ok": "green", "warn": "yellow", "fail": "red"}
     table = Table(show_header=False, box=None, pad_edge=False)
     for finding in findings:
-        table.add_row(f"[{colours[finding['state']]}]{finding['state']}[/]", f"[bold]{finding['what']}[/]", escape(finding["found"]))
+        table.add_row(
+            f"[{colours[finding['state']]}]{finding['state']}[/]",
+            f"[bold]{finding['what']}[/]",
+            escape(finding["found"]),
+        )
         if finding["remedy"]:
             table.add_row("", "", f"[dim]→ {escape(finding['remedy'])}[/]")
     Console().print(table)

@@ -139,13 +139,13 @@ def groups(path: Path) -> tuple[list[tuple[str, str, str, list[Path]]], Counter[
     return sources, others
 
 
-def _open(path: Path) -> tuple[IO[bytes], IO[bytes]]:
+def _open(path: Path) -> tuple[io.BufferedIOBase, IO[bytes]]:
     """The decompressed stream and the stored one, whose position says how far the first has come."""
     stored = path.open("rb")
     if path.name.endswith(".gz"):
         return gzip.GzipFile(fileobj=stored), stored
     if path.name.endswith(".zst"):
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(stored)), stored  # type: ignore[arg-type]
+        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(stored)), stored
     return stored, stored
 
 
@@ -249,7 +249,9 @@ def look(name: str, uri: str, kind: str, files: list[Path]) -> Seen | str:
     """What a source holds, or why it cannot be used."""
     found = _records(kind, files)
     if not found.rows:
-        return "no record could be read" + (f" ({found.bad_lines} lines are not JSON objects)" if found.bad_lines else "")
+        return "no record could be read" + (
+            f" ({found.bad_lines} lines are not JSON objects)" if found.bad_lines else ""
+        )
     keys = {key for row in found.rows[:50] for key, value in row.items() if value is not None}
     if not keys & set(TEXT_FIELDS) and (pair := next((c for c in CONVERSATIONS if c <= keys), None)):
         return f"instruction data ({' + '.join(sorted(pair))}); not supported yet, only documents with one text field"
@@ -296,12 +298,16 @@ def look_at(paths: list[Path]) -> tuple[list[Seen], list[str]]:
     names: set[str] = set()
     for path in paths:
         if not path.exists():
-            raise XmodelError("there is nothing at this path", expected="a file or folder", found="no such path", where=path)
+            raise XmodelError(
+                "there is nothing at this path", expected="a file or folder", found="no such path", where=path
+            )
         found, others = groups(path.resolve())
         kinds = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
         if not found:
             held = ", ".join(f"{count} {suffix}" for suffix, count in others.items() if count) or "nothing"
-            raise XmodelError(f"no documents under {path.name}", expected=f"files ending in {kinds}", found=held, where=path)
+            raise XmodelError(
+                f"no documents under {path.name}", expected=f"files ending in {kinds}", found=held, where=path
+            )
         left_out += [f"{path.name}: {count} files ending in {suffix}" for suffix, count in others.items() if count]
         for name, uri, kind, files in found:
             safe = re.sub(r"[^\w-]+", "_", name).strip("_") or "source"

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -43,7 +44,17 @@ def _source_row(stock: Stock, weights: dict[str, float]) -> dict[str, Any]:
 
 
 def _phase_row(phase: PlannedPhase, sequence_length: int) -> dict[str, Any]:
-    columns = ("source", "lang", "category", "weight", "planned_tokens", "supply_tokens", "epochs", "max_epochs", "capped")
+    columns = (
+        "source",
+        "lang",
+        "category",
+        "weight",
+        "planned_tokens",
+        "supply_tokens",
+        "epochs",
+        "max_epochs",
+        "capped",
+    )
     return {
         "phase": phase.name,
         "first_step": phase.first_step,
@@ -63,7 +74,9 @@ def _assumed(found: list[Stock], vocab_known: bool, recipe: Recipe, rates: Rates
     """Every figure that is not a count, in words."""
     lines = []
     if not vocab_known:
-        lines.append(f"vocabulary: {recipe.tokenizer.vocab_size:,} pieces, as the recipe says; no tokenizer is there yet")
+        lines.append(
+            f"vocabulary: {recipe.tokenizer.vocab_size:,} pieces, as the recipe says; no tokenizer is there yet"
+        )
     for basis, count in Counter(stock.basis for stock in found if not stock.counted).items():
         lines.append(f"documents, characters, tokens of {count} sources: {basis}")
     if any(stock.basis == "published" for stock in found):
@@ -144,7 +157,7 @@ def _duration(hours: float) -> str:
 
 
 def _stage_table(stages: list[dict[str, Any]]) -> Table:
-    table = Table("stage", "what", "state", "about", title="what would be built", title_justify="left")
+    table = Table("stage", "what", "state", "about", box=SIMPLE_HEAD, title="what would be built", title_justify="left")
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in stages:
         groups.setdefault((row["stage"], row["state"]), []).append(row)
@@ -158,9 +171,14 @@ def _stage_table(stages: list[dict[str, Any]]) -> Table:
 
 def _source_table(rows: list[dict[str, Any]]) -> Table:
     """Without the categories and what each figure rests on, which a narrow terminal has no room for."""
-    table = Table(title="sources (~ is estimated or published, not counted)", title_justify="left")
+    table = Table(
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        title="sources (~ is estimated or published, not counted)",
+        title_justify="left",
+    )
     table.add_column("source", no_wrap=True)
-    table.add_column("lang")
+    table.add_column("lang", no_wrap=True)
     for column in ("documents", "characters", "tokens", "planned", "epochs"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
@@ -204,5 +222,7 @@ def print_plan(planned: dict[str, Any]) -> None:
         console.print(f"  {escape(line)}", highlight=False)
     missing = [row for row in details["sources"] if row["missing"]]
     if missing:
-        console.print(f"\n[yellow]not on this machine:[/] {', '.join(row['source'] for row in missing)}", highlight=False)
+        console.print(
+            f"\n[yellow]not on this machine:[/] {', '.join(row['source'] for row in missing)}", highlight=False
+        )
         console.print("  download them and give their folders as `uri`, or leave them out; until then there is no run")

@@ -43,7 +43,7 @@ def point(api: str, before: Before | None = None) -> Before:
         values = {key: None if had.get(key) is None else str(had[key]) for key in ours}
     else:
         name, text, values = before.name, before.text, before.values
-    update_current_profile(dict(ours))
+    update_current_profile({**ours})
     return Before(str(path), name, text, path.read_text(encoding="utf-8"), values, ours)
 
 

@@ -236,7 +236,9 @@ def _status(state: State) -> Status:
         deployments = [f"{flows[row['flow_id']]}/{row['name']}" for row in _ask(state, "/deployments/filter", in_pool)]
         newest = {"sort": "EXPECTED_START_TIME_DESC", "limit": 8, "flow_runs": {"start_time": {"is_null_": False}}}
         runs = [
-            FlowRun(row["name"], flows.get(row["flow_id"], "?"), row["state_name"], row["start_time"], row["total_run_time"])
+            FlowRun(
+                row["name"], flows.get(row["flow_id"], "?"), row["state_name"], row["start_time"], row["total_run_time"]
+            )
             for row in _ask(state, "/flow_runs/filter", newest)
         ]
     return Status(

@@ -36,7 +36,12 @@ def only_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> b
 
 # Receipts and manifests are the only memory of what is done: Prefect's caching stays off.
 stage: Callable[..., Any] = partial(
-    task, retries=2, retry_delay_seconds=[2, 20], retry_condition_fn=only_transient, cache_policy=NO_CACHE, persist_result=False
+    task,
+    retries=2,
+    retry_delay_seconds=[2, 20],
+    retry_condition_fn=only_transient,
+    cache_policy=NO_CACHE,
+    persist_result=False,
 )
 
 
@@ -76,6 +81,16 @@ def build_corpus(session: Session, sources: list[SourceFiles], scans: list[Artif
     return corpus
 
 
+@stage(name="preview decisions")
+def preview_decisions(
+    session: Session, sources: list[SourceFiles], scans: list[Artifact]
+) -> dict[str, list[dict[str, Any]]]:
+    """What the recipe's thresholds would do: the ledger rows of its corpus, with no document written."""
+    from xmodel_core.corpus import stage as door
+
+    return door.funnel(session.recipe.name, sources, scans, session.recipe.corpus)
+
+
 @stage(name="train tokenizer")
 def train_tokenizer(session: Session, corpus: Artifact) -> Artifact:
     """A tokenizer from a sample of the kept documents."""
@@ -89,9 +104,7 @@ def encode(session: Session, source: Source, corpus: Artifact, tokenizer: Artifa
     """A source's kept documents as token shards."""
     from xmodel_core.tokenizer import stage as door
 
-    return door.encode_source(
-        source, corpus, tokenizer, session.recipe.tokenizer, session.store, session.cluster
-    )
+    return door.encode_source(source, corpus, tokenizer, session.recipe.tokenizer, session.store, session.cluster)
 
 
 @stage(name="refresh ledger")

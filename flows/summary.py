@@ -54,13 +54,31 @@ def print_queries(root: Path, names: Sequence[str], **only: str) -> None:
     for name in names:
         columns, rows = run_query(root, name)
         kept = [
-            row for row in rows if all(row[columns.index(key)] == value for key, value in only.items() if key in columns)
+            row
+            for row in rows
+            if all(row[columns.index(key)] == value for key, value in only.items() if key in columns)
         ]
         hidden = [columns.index(key) for key in only if key in columns]
         shown = [index for index in range(len(columns)) if index not in hidden]
         print_table(
-            [columns[index] for index in shown], [[row[index] for index in shown] for row in kept], TITLES.get(name, name)
+            [columns[index] for index in shown],
+            [[row[index] for index in shown] for row in kept],
+            TITLES.get(name, name),
         )
+
+
+def print_decisions(rows: dict[str, list[dict[str, Any]]]) -> None:
+    """What thresholds would do: documents in and out per stage and language, and the drops by reason."""
+    for title, table, keys, counts in (
+        ("documents, stage by stage, had this been built", "document_flow", ("stage", "lang"), ("docs_in", "docs_out")),
+        ("what would be dropped, and why", "document_drops", ("stage", "reason", "lang"), ("docs", "chars")),
+    ):
+        summed: dict[tuple[str, ...], list[int]] = {}
+        for row in rows[table]:
+            total = summed.setdefault(tuple(row[key] for key in keys), [0] * len(counts))
+            for index, count in enumerate(counts):
+                total[index] += row[count]
+        print_table([*keys, *counts], [(*key, *total) for key, total in summed.items() if any(total)], title)
 
 
 def print_gates(gates: Sequence[dict[str, Any]]) -> None:
@@ -68,8 +86,12 @@ def print_gates(gates: Sequence[dict[str, Any]]) -> None:
     console = Console()
     for gate in gates:
         verdict = "[green]passed[/]" if gate["passed"] else "[red]missed[/]"
-        above = f", {gate['value'] - gate['control']:+.3f} over {gate['above_task']}" if gate.get("above_task") else ""
-        console.print(f"gate {gate['task']}: {gate['value']:.3f} (asked {gate['at_least']}){above}: {verdict}", highlight=False)
+        control, above = gate["control"], ""
+        if control:
+            above = f", {gate['value'] - gate['control_value']:+.3f} over {control} (asked {gate['margin']:+.2f})"
+        console.print(
+            f"gate {gate['task']}: {gate['value']:.3f} (asked {gate['at_least']}){above}: {verdict}", highlight=False
+        )
 
 
 def summary(root: Path, report: Path) -> dict[str, Any]:

@@ -20,7 +20,9 @@ class _Runs:
     def __init__(self, store: Store) -> None:
         from xmodel_core.training.stage import stream_of
 
-        self._streams = [(run.label, run.manifest()["inputs"], stream_of(store, run)) for run in store.artifacts("runs")]
+        self._streams = [
+            (run.label, run.manifest()["inputs"], stream_of(store, run)) for run in store.artifacts("runs")
+        ]
         self._plans = {plan.fingerprint: plan for plan in store.artifacts("plans")}
 
     def steps(self, shards: Artifact, start: int, end: int) -> list[dict[str, Any]]:
@@ -55,6 +57,8 @@ def print_trace(found: list[dict[str, Any]]) -> None:
         )
         for place in match["tokens"]:
             held = ", held out for validation" if place["held_out"] else ""
-            console.print(f"  tokens {place['start']}–{place['end']} of {place['shards']}/{place['shard']}{held}", highlight=False)
+            console.print(
+                f"  tokens {place['start']}–{place['end']} of {place['shards']}/{place['shard']}{held}", highlight=False
+            )
             for run in place["steps"]:
                 console.print(f"    consumed by {run['run']} at steps {json.dumps(run['steps'])}", highlight=False)

@@ -1,10 +1,12 @@
 """Flow `xdata-build`: sources to kept documents, and the balance of the corpus in the ledger."""
 
+from typing import Any
+
 from prefect import flow
 
 from flows import stages
 from flows.session import open_session
-from flows.xmodel import to_corpus
+from flows.xmodel import to_corpus, to_scans
 
 
 @flow(name="xdata-build", log_prints=False)
@@ -13,9 +15,11 @@ def xdata_build(
     overrides: list[str] | None = None,
     workspace: str | None = None,
     decisions_only: bool = False,
-) -> str:
-    """Returns the corpus's label. `decisions_only`: what the thresholds would do, with no document written."""
+) -> dict[str, Any]:
+    """Returns the corpus's label; with `decisions_only` the rows of document_flow and document_drops that the
+    thresholds would give, and no document is written."""
     with open_session(recipe, overrides or [], workspace) as session:
         if decisions_only:
-            return stages.preview_decisions(session)
-        return to_corpus(session).corpus.label
+            _, sources, scans = to_scans(session)
+            return stages.preview_decisions(session, sources, scans)
+        return {"corpus": to_corpus(session).corpus.label}

@@ -16,6 +16,14 @@ from xmodel_core.artifacts import Artifact
 from xmodel_core.specs import SourceFiles
 
 
+class Scanned(NamedTuple):
+    """Sources, and everything that decisions are made of."""
+
+    world: Artifact | None
+    sources: list[SourceFiles]
+    scans: list[Artifact]
+
+
 class Corpus(NamedTuple):
     """Documents that were kept, and where they came from."""
 
@@ -38,11 +46,16 @@ class Training(NamedTuple):
     run: Artifact
 
 
-def to_corpus(session: Session) -> Corpus:
-    """sources ▸ scans ▸ decisions ▸ documents"""
+def to_scans(session: Session) -> Scanned:
+    """sources ▸ scans"""
     world = stages.make_sample_world(session) if session.recipe.sample_world else None
     sources = stages.find_sources(session, world)
-    scans = [stages.scan(session, source) for source in sources]
+    return Scanned(world, sources, [stages.scan(session, source) for source in sources])
+
+
+def to_corpus(session: Session) -> Corpus:
+    """scans ▸ decisions ▸ documents"""
+    world, sources, scans = to_scans(session)
     corpus = stages.build_corpus(session, sources, scans)
     pages.corpus(session.store.root, corpus.label)
     return Corpus(world, sources, corpus)

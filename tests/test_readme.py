@@ -30,7 +30,11 @@ def tree_of(readme: str) -> dict[str, str]:
 def on_disk() -> set[str]:
     """Tracked (or about to be) top-level files and folders, and the rooms inside the packages."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.splitlines()
     found = set()
     for name in listed:
@@ -60,6 +64,8 @@ def test_every_verb_it_names_exists_and_every_verb_is_named(readme: str) -> None
 
 
 def test_the_chinese_readme_gives_the_same_commands() -> None:
-    commands = [re.findall(r"^(?:xmodel|make|prefect|source) [^#\n]*", (ROOT / name).read_text(), re.M) for name in READMES]
+    commands = [
+        re.findall(r"^(?:xmodel|make|prefect|source) [^#\n]*", (ROOT / name).read_text(), re.M) for name in READMES
+    ]
     stripped = [[command.strip() for command in listed] for listed in commands]
     assert stripped[0] == stripped[1]

@@ -5,6 +5,7 @@ and state only what differs. The same recipe and overrides reach the flows from 
 `prefect deployment run` and from the UI, so a run started anywhere is one run.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,12 +124,14 @@ def _override(data: dict[str, Any], assignment: str) -> dict[str, Any]:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         value = text  # an unquoted string with YAML's own signs in it
-    for step in reversed(key.split(".")):
-        value = {step: value}
-    return _merged(data, _placed(value, Path.cwd()))
+    *outer, last = key.split(".")
+    change: dict[str, Any] = {last: value}
+    for step in reversed(outer):
+        change = {step: change}
+    return _merged(data, _placed(change, Path.cwd()))
 
 
-def load_recipe(name: str, overrides: list[str] | tuple[str, ...] = ()) -> tuple[Recipe, Path]:
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> tuple[Recipe, Path]:
     """A recipe and the file it stands in. XmodelError names the file, the key and the nearest right one."""
     path = recipe_path(name)
     data = _read(path)

@@ -15,7 +15,13 @@ from xmodel_core.errors import XmodelError
 
 
 def identity(**changes: object) -> Identity:
-    values: dict = {"kind": "raw", "name": "world", "version": 1, "config": {"seed": 1, "deep": {"x": 0.5}}, "inputs": {}}
+    values: dict = {
+        "kind": "raw",
+        "name": "world",
+        "version": 1,
+        "config": {"seed": 1, "deep": {"x": 0.5}},
+        "inputs": {},
+    }
     return Identity(**{**values, **changes})
 
 
@@ -137,7 +143,10 @@ def test_a_full_disk_is_one_message_and_costs_no_finished_shard(tmp_path: Path) 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # what a disk with 100 kB left does to a writer
     try:
-        with pytest.raises(XmodelError, match="the disk is full") as caught, write_shard(build.folder, "large") as shard:
+        with (
+            pytest.raises(XmodelError, match="the disk is full") as caught,
+            write_shard(build.folder, "large") as shard,
+        ):
             shard.file("large.bin").write_bytes(bytes(1_000_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

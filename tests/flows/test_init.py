@@ -72,16 +72,17 @@ def test_what_is_written_loads_and_stays_right_when_both_folders_move_together(t
     mixture = load_mixture(recipe.mixture, path.parent)
     supplies = [Supply("web", "en", "web", None)]
     training = recipe.training
-    planned = make_plan(
-        mixture, training.phases(), training.sequence_length, training.global_batch_tokens, supplies
-    )
+    planned = make_plan(mixture, training.phases(), training.sequence_length, training.global_batch_tokens, supplies)
     assert sum(phase.steps for phase in planned) == training.total_steps
 
 
 def test_files_named_by_themselves_and_differing_files_of_one_folder_are_a_source_each(tmp_path: Path) -> None:
     a = write(tmp_path / "data" / "chinese.jsonl", documents(ZH))
     write(tmp_path / "data" / "english.jsonl", documents(EN))
-    assert {s.name: s.lang for s in made([tmp_path / "data"], tmp_path / "one").values()} == {"chinese": "zh", "english": "en"}
+    assert {s.name: s.lang for s in made([tmp_path / "data"], tmp_path / "one").values()} == {
+        "chinese": "zh",
+        "english": "en",
+    }
     assert set(made([a], tmp_path / "two")) == {"chinese"}
 
 
@@ -127,7 +128,12 @@ def test_what_cannot_be_used_is_named_and_the_rest_goes_on(tmp_path: Path) -> No
     (data / "good" / "readme.txt").write_text("hello", encoding="utf-8")
     assert set(made([data], tmp_path)) == {"good"}
     said = (tmp_path / "mine" / "sources.yaml").read_text(encoding="utf-8")
-    for reason in ("chat: instruction data", "numbers: no field holds text", "broken: no record could be read", "1 files ending in .txt"):
+    for reason in (
+        "chat: instruction data",
+        "numbers: no field holds text",
+        "broken: no record could be read",
+        "1 files ending in .txt",
+    ):
         assert reason in said
 
 

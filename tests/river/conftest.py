@@ -17,7 +17,9 @@ SMALL = Path(__file__).with_name("small.yaml")
 def xmodel() -> Xmodel:
     """Runs the command as a person would: `xmodel("run", recipe, workspace=folder)`."""
 
-    def call(*words: object, workspace: Path | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def call(
+        *words: object, workspace: Path | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, **({"XMODEL_WORKSPACE": str(workspace)} if workspace else {})}
         return subprocess.run(
             [sys.executable, "-m", "flows.cli", *map(str, words)],

@@ -95,7 +95,7 @@ def test_damaged_records_are_set_aside_counted_and_named(tmp_path: Path, xmodel)
     bad = [
         b'{"id": "utf8", "text": "\xff\xfe broken"}\n',
         b"not json at all\n",
-        b'[1, 2]\n',
+        b"[1, 2]\n",
         b'{"id": "null", "text": null}\n',
         b'{"id": "empty", "text": "   "}\n',
         b'{"id": "none"}\n',

@@ -115,7 +115,9 @@ def test_the_plan_is_consumed_to_the_token(river: Path) -> None:
     planned = rows(river, "select source, sum(planned_tokens) as tokens from mixture group by all")
     consumed = rows(river, "select source, max(tokens) as tokens from consumed group by all")
     by_source = {row["source"]: row["tokens"] for row in consumed}
-    assert {row["source"]: row["tokens"] for row in planned if row["tokens"]} == {s: t for s, t in by_source.items() if t}
+    assert {row["source"]: row["tokens"] for row in planned if row["tokens"]} == {
+        s: t for s, t in by_source.items() if t
+    }
 
 
 def test_the_loss_falls(river: Path) -> None:

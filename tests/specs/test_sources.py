@@ -67,7 +67,15 @@ def test_the_fingerprint_follows_bytes_and_not_places_or_papers(tmp_path: Path) 
     assert resolve(source(tmp_path / "there"), file_digest).fingerprint == here
     papers = {"license": "CC0", "category": "book", "published_tokens": 5}
     assert resolve(source(tmp_path / "here", **papers), file_digest).fingerprint == here
-    changes: list[dict[str, object]] = [{"lang": "en"}, {"text_field": "body"}, {"id_field": None}, {"policy": "code"}, {"name": "w"}]
-    assert len({resolve(source(tmp_path / "here", **change), file_digest).fingerprint for change in changes} | {here}) == 6
+    changes: list[dict[str, object]] = [
+        {"lang": "en"},
+        {"text_field": "body"},
+        {"id_field": None},
+        {"policy": "code"},
+        {"name": "w"},
+    ]
+    assert (
+        len({resolve(source(tmp_path / "here", **change), file_digest).fingerprint for change in changes} | {here}) == 6
+    )
     write(tmp_path / "there" / "a.jsonl", '{"id": 1, "text": "云"}\n')
     assert resolve(source(tmp_path / "there"), file_digest).fingerprint != here

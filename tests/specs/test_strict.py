@@ -49,7 +49,12 @@ def test_a_key_that_stands_twice_is_refused_on_its_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
-    [("- a\n- b\n", "keys and values"), ("a: [1, 2", "not YAML"), ("", "keys and values"), ("a: !!python/object:os.X {}", "not YAML")],
+    [
+        ("- a\n- b\n", "keys and values"),
+        ("a: [1, 2", "not YAML"),
+        ("", "keys and values"),
+        ("a: !!python/object:os.X {}", "not YAML"),
+    ],
 )
 def test_what_is_not_a_mapping_is_one_clear_message(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(XmodelError, match=complaint):

@@ -72,8 +72,15 @@ class Workspace(NamedTuple):
             )
 
 
-def _artifact(store: Store, kind: str, name: str, files: dict[str, bytes], facts: dict[str, Any]) -> Artifact:
-    build = store.build(Identity(kind, name, 1, {}, {}))
+def _artifact(
+    store: Store,
+    kind: str,
+    name: str,
+    files: dict[str, bytes],
+    facts: dict[str, Any],
+    inputs: dict[str, str] | None = None,
+) -> Artifact:
+    build = store.build(Identity(kind, name, 1, {}, inputs or {}))
     with write_shard(build.folder, "all") as shard:
         for path, data in files.items():
             shard.file(path).write_bytes(data)
@@ -112,7 +119,8 @@ def workspace(tmp_path: Path) -> Workspace:
         "shards": {name: {"label": shards[name].label} for name in ("en_web", "zh_web")},
     }
     files = {"plan.json": json.dumps(plan).encode()}
-    return Workspace(store, _artifact(store, "plans", "small", files, {}), shards, tokenizer)
+    inputs = {name: shards[name].fingerprint for name in ("en_web", "zh_web")}
+    return Workspace(store, _artifact(store, "plans", "small", files, {}, inputs), shards, tokenizer)
 
 
 def _planned(source: str, lang: str, sequences: int) -> dict[str, Any]:

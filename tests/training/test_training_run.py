@@ -88,6 +88,20 @@ def test_the_same_again_is_found_and_elsewhere_is_bitwise(workspace: Any, tmp_pa
     assert other.label != first.label and weights(other.path) != before["weights"]
 
 
+def test_the_stream_of_a_finished_run_is_the_one_it_saw(workspace: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    real: Callable[..., tuple[float, float]] = loop.training_step
+    monkeypatch.setattr(loop, "training_step", lambda *args: seen.append(args[2]) or real(*args))
+    run = workspace.train()
+    stream = stage.stream_of(workspace.store, run)
+    assert stream.total_steps == len(seen) == 36
+    assert all((stream.batch(step) == batch).all() for step, batch in enumerate(seen, 1))
+    assert stream.consumed(36) == {"zh_web": 190 * 8, "en_web": 98 * 8}
+    shutil.rmtree(workspace.plan.path)
+    with pytest.raises(XmodelError, match="is no longer here"):
+        stage.stream_of(workspace.store, run)
+
+
 def test_an_error_leaves_whole_checkpoints_and_the_next_run_goes_on(
     workspace: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

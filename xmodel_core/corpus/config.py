@@ -42,7 +42,8 @@ class Repetition(Strict):
     max_top_4gram_share: float = 0.16
     """Characters in the commonest run of 4 words (Gopher)."""
     max_duplicate_5gram_share: float = 0.30
-    """Characters in runs of 5 words seen before (Gopher has 0.15, which takes 7 % of clean technical prose: measured)."""
+    """Characters in runs of 5 words seen before (Gopher has 0.15, which takes 7 % of clean technical
+    prose: measured)."""
     max_duplicate_10gram_share: float = 0.20
     """Characters in runs of 10 words seen before (Gopher has 0.10; measured)."""
     short_below_words: int = 200
@@ -68,6 +69,19 @@ class Layout(Strict):
     """Shares of lines are judged from so many lines on (measured: headlines with one line of keywords stay)."""
 
 
+class Formulas(Strict):
+    """What counts as mathematics, and what is asked of it: neither word shapes nor unlike phrases."""
+
+    min_share: float = 0.12
+    """Figures and signs, of the characters that are not blank (measured: word problems have 0.05 to 0.3)."""
+    max_mixed_word_share: float = 0.30
+    """Characters in words that mix letters with digits; with more it is keys or random strings (measured)."""
+    min_letter_share: float = 0.15
+    """Letters that it must still have, of the characters that are not blank (measured)."""
+    repetition_allowance: float = 1.6
+    """Its shares of repeated phrases may be larger by this factor: a derivation repeats its terms (measured)."""
+
+
 class EnglishRules(Strict):
     """English prose, counted in words."""
 
@@ -75,8 +89,8 @@ class EnglishRules(Strict):
     """Words (Gopher asks 50; short questions and news items are documents here: measured)."""
     max_words: int = 100_000
     """Words (Gopher)."""
-    min_mean_word_length: float = 3.0
-    """Letters per word (Gopher)."""
+    min_mean_word_length: float = 2.5
+    """Letters per word (Gopher asks 3.0, which takes exercises with letters for their answers: measured)."""
     max_mean_word_length: float = 10.0
     """Letters per word (Gopher)."""
     max_long_word_share: float = 0.30
@@ -93,17 +107,12 @@ class EnglishRules(Strict):
     """How many of the, be, to, of, and, that, have, with occur in documents of 50 words and more (Gopher)."""
     min_function_word_share: float = 0.05
     """Function words, of the words (measured: prose has 0.2 to 0.5, word lists under 0.05)."""
-    min_vowel_share: float = 0.28
-    """Vowels, of the letters: English has 0.37 to 0.42, random letters 0.23 (measured)."""
+    min_vowel_share: float = 0.26
+    """Vowels, y included, of the letters: English has 0.35 to 0.42, random letters 0.23 (measured)."""
     max_vowel_share: float = 0.55
     """Vowels, of the letters (measured)."""
-    max_mixed_word_share: float = 0.30
-    """Characters in words that mix letters with digits: keys, random strings (measured)."""
-    formula_share: float = 0.12
-    """Figures and signs, of the characters that are not blank: from here on a text is mathematics, and word shapes
-    and function words are not asked of it (measured: word problems have 0.05 to 0.3)."""
-    min_formula_letter_share: float = 0.15
-    """Letters that mathematics must still have, of the characters that are not blank (measured)."""
+    formulas: Formulas = Formulas()
+    """Mathematics, which rules for prose would eat."""
     repetition: Repetition = Repetition()
     """Repetition inside a document."""
     layout: Layout = Layout()
@@ -123,14 +132,15 @@ class ChineseRules(Strict):
     """Letters of any script, of the characters that are not blank (FineWeb-2 asks 73.5 % of words with a letter)."""
     max_symbol_share: float = 0.10
     """Symbols and menu separators, of the characters that are not blank (measured)."""
-    max_punctuation_share: float = 0.35
+    max_punctuation_share: float = 0.40
     """Punctuation, of the characters that are not blank (the report's punctuation ratio; figure measured)."""
     max_hash_share: float = 0.10
     """Signs # and ellipses, per character (Gopher)."""
     max_control_share: float = 0.01
     """Control and private-use characters: what a broken decoding leaves (measured)."""
     min_common_han_share: float = 0.80
-    """Everyday characters, of the Chinese ones: prose has 0.9 and more, wrongly decoded or random text 0.3 (measured)."""
+    """Everyday characters, of the Chinese ones: prose has 0.9 and more, wrongly decoded or random
+    text 0.3 (measured)."""
     min_function_character_share: float = 0.01
     """Function characters (的 一 是 不 之 …), of the Chinese ones: prose has 0.05 and more (measured)."""
     function_characters_from: int = 100
@@ -146,6 +156,8 @@ class ChineseRules(Strict):
     )
     """Repetition, in runs of twice as many characters (FineWeb-2's cmn_Hani values, which count
     words; it has 0.198 and 0.127 for runs of 5 and 10, which take a third of the clean statutes: measured)."""
+    formulas: Formulas = Formulas()
+    """Mathematics, which rules for prose would eat."""
     layout: Layout = Layout(min_finished_line_share=0.106)
     """Pages without sentences (FineWeb-2's cmn_Hani line punctuation)."""
 

@@ -86,7 +86,7 @@ class Decisions:
         kept = self.kept[part]
         copy = self.survivor[part] != np.arange(part.start, part.stop)
         survivor = self.survivor[part]
-        sources = np.array([f.source.name for f in self.files], object)
+        sources = [self.files[f].source.name for f in self.file[survivor]]
         return pa.table(
             {
                 "source": pa.array([file.source.name] * len(kept), pa.string()),
@@ -95,12 +95,12 @@ class Decisions:
                 "stage": pa.array([None if s == len(STAGES) else STAGES[s] for s in self.stage[part]], pa.string()),
                 "reason": pa.array([reason or None for reason in self.reason[part]], pa.string()),
                 "detail": pa.array(self.detail[part], pa.string()),
-                "kept_source": pa.array(np.where(copy, sources[self.file[survivor]], None), pa.string()),
-                "kept_id": pa.array(np.where(copy, self.id[survivor], None), pa.string()),
+                "kept_source": pa.array(sources, pa.string(), mask=~copy),
+                "kept_id": pa.array(self.id[survivor], pa.string(), mask=~copy),
                 "lang": pa.array(self.lang[part], pa.string()),
                 "script": pa.array(self.script[part], pa.string()),
                 "chars": pa.array(self.chars[part], pa.int64()),
-                "cluster_size": pa.array(np.where(kept, self.cluster_size[part], None), pa.int64()),
+                "cluster_size": pa.array(self.cluster_size[part], pa.int64(), mask=~kept),
                 "raw_file": pa.array([file.raw] * len(kept), pa.string()),
                 "raw_row": pa.array(self.row[part], pa.int64()),
             }

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
@@ -80,7 +79,9 @@ def write_decisions(shard: ShardWriter, decisions: Decisions, index: int) -> Non
     part = decisions.of_file(index)
     for feature, column in decisions.features.items():
         table = table.append_column(feature, pa.array(column[part]))
-    pq.write_table(table.filter(pc.invert(table["kept"])), shard.file(f"dropped/{name}.parquet"), compression="zstd")
+    pq.write_table(
+        table.filter(pa.array(~decisions.kept[part])), shard.file(f"dropped/{name}.parquet"), compression="zstd"
+    )
 
 
 def _chosen(decisions: Decisions, per_reason: int) -> Iterator[tuple[str, np.ndarray]]:

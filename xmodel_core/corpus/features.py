@@ -44,7 +44,7 @@ FEATURES: dict[str, str] = {
     "symbol_share": "symbols and separators of menus, of the characters that are not blank",
     "code_symbol_share": "signs of programming ({}[]=<>_;…), of the characters that are not blank",
     "control_share": "control, private-use and unassigned characters, of all",
-    "hash_share": "runs of #, signs … and lines that end in ..., per word (Gopher's symbol-to-word ratio)",
+    "hash_share": "runs of #, runs of … and lines that end in ..., per word (Gopher's symbol-to-word ratio)",
     "mean_word_length": "characters per word, of words in letters other than Chinese",
     "mixed_word_share": "characters in words that mix letters with digits, of the characters in words",
     "long_word_share": "characters in words of more than 30 characters, of the characters in words",
@@ -135,7 +135,7 @@ class _Runs:
     def duplicate(self, n: int) -> Array:
         """Share of the characters that lie in a run seen before, each counted once."""
         begins, ends, keys = self._ngrams(n)
-        order, runs, lengths = _repeats(keys)
+        order, runs, _ = _repeats(keys)
         repeated = np.ones(len(keys), bool)
         repeated[order[runs]] = False
         cover = np.zeros(len(self.unit) + 1, np.int32)
@@ -190,7 +190,8 @@ def features(layout: Layout, counts: Array, chinese: Array) -> dict[str, Array]:
 
     text_of = np.repeat(np.arange(layout.texts), np.diff(layout.starts))
     hashes = layout.codes == ord("#")
-    hashes_and_dots = (hashes & ~np.roll(hashes, 1)) | (layout.codes == ord("…"))
+    dots = layout.codes == ord("…")  # Chinese writes two of them for one ellipsis
+    hashes_and_dots = (hashes & ~np.roll(hashes, 1)) | (dots & ~np.roll(dots, 1))
     slashes = layout.codes == ord("/")
     url = (layout.codes == ord(":")) & np.roll(slashes, -1) & np.roll(slashes, -2)
     vowels = counts[:, c.VOWEL]

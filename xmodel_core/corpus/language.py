@@ -12,8 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from xmodel_core.corpus import characters as c
 from xmodel_core.corpus.layout import Array
 
@@ -23,6 +21,7 @@ KANA_SHARE, HANGUL_SHARE = 0.08, 0.3  # of the letters: names and loans in Chine
 HAN_SHARE = 0.12  # of the letters: a Chinese character says as much as three letters, and commands are long
 FOREIGN_CONFIDENCE = 0.5  # fastText must be this sure of another language, and this unsure of English:
 ENGLISH_DOUBT = 0.2
+SHORT_CHARACTERS, SHORT_CONFIDENCE = 50, 0.8  # of few words it must be surer: the rest of a formula looks foreign
 CODE_SYMBOL_CANDIDATE = 0.02  # of the inked characters: prose has less, and is not looked at for code
 LONG_LINE_CHARACTERS, FEW_LINES = 200, 3  # longer lines, and texts of fewer, are looked at inside
 CODE_LINES = 0.5  # of the characters in lines: from here on a text is code
@@ -36,8 +35,9 @@ _STRONG = re.compile(
     | from\s+[\w.]+\s+import\s | import\s+[\w.{*]+\s*(?:;|$|as\b|,)
     | (?:if|elif|else|for|while|with|try|except|finally)\b.*:\s*$
     | (?:return|raise|yield|assert|pass|break|continue|end|fi|done|esac)\b[^.!?]*+$
-    | (?:public|private|protected|static|final|abstract|virtual|override|internal|export|pub|fn|func|function|let|const|var|val
-        |void|int|bool|boolean|char|double|float|long|String|struct|enum|impl|package|namespace|using|template|typedef)\s.*[=({;]
+    | (?:public|private|protected|static|final|abstract|virtual|override|internal|export|pub|fn|func|function|let|const
+        |var|val|void|int|bool|boolean|char|double|float|long|String|struct|enum|impl|package|namespace|using|template
+        |typedef)\s.*[=({;]
     | .*[)\]}"'\w];\s*$ | .*[)\w]\s?{\s*$                                # a statement or a block of the C family
     )""",
     re.VERBOSE,
@@ -74,7 +74,8 @@ def spoken(text: str) -> str:
     """en, zh or other: the language of a text in Latin letters; in doubt (few words, formulas) English."""
     words = " ".join(_NOT_WORDS.sub(" ", text[:LOOKED_AT_CHARACTERS]).split())
     labels, scores = _identifier().predict(words, k=3)
-    if not labels or labels[0] == "__label__en" or scores[0] < FOREIGN_CONFIDENCE:
+    sure = SHORT_CONFIDENCE if len(words) < SHORT_CHARACTERS else FOREIGN_CONFIDENCE
+    if not labels or labels[0] == "__label__en" or scores[0] < sure:
         return "en"
     if dict(zip(labels, scores, strict=True)).get("__label__en", 0.0) >= ENGLISH_DOUBT:
         return "en"

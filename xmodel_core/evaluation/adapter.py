@@ -36,10 +36,11 @@ class CheckpointLM(LM):
     def encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
         """Tokens of a context and of what follows it, by the harness's convention.
 
-        The two are encoded together and split at the context's token count. Apart, SentencePiece would put its
-        dummy prefix (a word boundary) before the continuation, which no document has there; for Chinese, written
-        without spaces, that is another string. Spaces that end the context go over to the continuation, for a
-        word's piece begins with its space. An empty context is a document's beginning: the end of the one before.
+        The two are encoded together and split at the context's token count. Apart, a SentencePiece model with a
+        dummy prefix (the released Xmodel tokenizers have one) would put a word boundary before the continuation;
+        for Chinese, written without spaces, that is another string. Spaces that end the context go over to the
+        continuation, for a word's piece begins with its space. An empty context is a document's beginning: the end
+        of the one before.
         """
         bare = context.rstrip()
         continuation = context[len(bare) :] + continuation

@@ -128,7 +128,8 @@ def published_rows(suites: Sequence[Suite]) -> list[dict[str, Any]]:
 
 
 def verdict(gate: Gate, suite: str, values: Mapping[tuple[str, str], float]) -> dict[str, Any] | None:
-    """Whether a gate is passed, by `values` of (task, metric); None where a task of the gate was not asked."""
+    """Whether a gate is passed, by `values` of (task, metric); `control` is the score of `above_task`. None where
+    a task of the gate was not asked."""
     value = values.get((gate.task, gate.metric))
     control = values.get((gate.above_task, gate.metric)) if gate.above_task else None
     if value is None or (gate.above_task and control is None):
@@ -140,8 +141,8 @@ def verdict(gate: Gate, suite: str, values: Mapping[tuple[str, str], float]) -> 
         "metric": gate.metric,
         "value": value,
         "at_least": gate.at_least,
-        "control": gate.above_task,
-        "control_value": control,
+        "above_task": gate.above_task,
+        "control": control,
         "margin": gate.margin,
         "passed": passed,
     }

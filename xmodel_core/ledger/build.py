@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,8 +180,22 @@ def _write(books: _Books, path: Path) -> None:
         connection.execute("commit")
 
 
+def _is_current(root: Path, ledger: Path) -> bool:
+    """Whether nothing that the ledger is made of, this room's code included, was written since it was built."""
+    if not ledger.exists():
+        return False
+    code = Path(__file__).parent.glob("*.*")
+    folders = {path.parent.parent for path in root.glob(f"*/*/{MANIFEST}")}  # a kind's folder: artifacts come and go
+    patterns = (f"*/*/{MANIFEST}", "*/*/receipts/*", "runs/*/metrics/*", "runs/*/metrics/*/*")
+    told = (*code, *folders, *(path for pattern in patterns for path in root.glob(pattern)))
+    built = ledger.stat().st_mtime_ns
+    with contextlib.suppress(FileNotFoundError):  # a training is at work there
+        return all(path.stat().st_mtime_ns < built for path in told)
+    return False
+
+
 def refresh(store_root: Path) -> Path:
-    """Brings the ledger up to date with the workspace; returns its path.
+    """Brings the ledger up to date with the workspace; returns its path. Nothing new costs nothing.
 
     XmodelError: no such workspace, or a manifest, receipt or metrics part that cannot be read.
     The ledger that was there stays in place until the new one is whole.
@@ -196,9 +211,14 @@ def refresh(store_root: Path) -> Path:
     with _only_builder(store_root):
         for left_by_a_dead_builder in store_root.glob(f"{BUILDING}*"):
             left_by_a_dead_builder.unlink()
+        if _is_current(store_root, ledger):
+            return ledger
         aside = store_root / f"{BUILDING}{os.getpid()}-{secrets.token_hex(4)}.duckdb"
         try:
+            started = time.time_ns()
             _write(_collect(store_root), aside)
+            # What is written while the ledger is built may or may not be in it: it must count as newer.
+            os.utime(aside, ns=(started, started))
             aside.replace(ledger)
         finally:
             aside.unlink(missing_ok=True)

@@ -110,9 +110,14 @@ def _asks(phase: Phase, supplies: Sequence[Supply], sequence_length: int) -> lis
 
 
 def match_phases(mixture: Mixture, lengths: Sequence[tuple[str, int]]) -> list[tuple[Phase, int]]:
-    """The mixture's phases with their steps; a single one spans them all, several must be the schedule's by name."""
+    """The mixture's phase and the steps of each phase of the schedule.
+
+    A mixture of one phase gives its shares to them all, and spreads its `min_tokens` over them by their
+    steps; the phases of a longer one must be the schedule's by name.
+    """
     if len(mixture.phases) == 1:
-        return [(mixture.phases[0], sum(steps for _, steps in lengths))]
+        total = sum(steps for _, steps in lengths)
+        return [(_part_of(mixture.phases[0], name, steps, total), steps) for name, steps in lengths]
     names, scheduled = [phase.name for phase in mixture.phases], [name for name, _ in lengths]
     if names != scheduled:
         raise XmodelError(
@@ -122,7 +127,15 @@ def match_phases(mixture: Mixture, lengths: Sequence[tuple[str, int]]) -> list[t
             where="mixture",
             remedy="name the mixture's phases after the schedule's, or choose another training.schedule",
         )
-    return [(phase, steps) for phase, (_, steps) in zip(mixture.phases, lengths, strict=True) if steps > 0]
+    return [(phase, steps) for phase, (_, steps) in zip(mixture.phases, lengths, strict=True)]
+
+
+def _part_of(phase: Phase, name: str, steps: int, total: int) -> Phase:
+    shares = {
+        key: share.model_copy(update={"min_tokens": ceil(Fraction(share.min_tokens * steps, total))})
+        for key, share in phase.sources.items()
+    }
+    return Phase(name=name, sources=shares)
 
 
 def sequences_per_step(sequence_length: int, global_batch_tokens: int) -> int:

@@ -49,7 +49,7 @@ class Mixture(Strict):
     description: str = ""
     """What the mixture is and where its figures come from."""
     phases: list[Phase] = Field(min_length=1)
-    """In the order of training."""
+    """In the order of training, named after the schedule's phases; a single one serves them all."""
 
 
 def load_mixture(name: str, beside: Path) -> Mixture:

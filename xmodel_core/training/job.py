@@ -17,6 +17,24 @@ from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.loader import TokenStream, phases_of
 
 
+def open_stream(
+    plan: dict[str, Any], training: TrainingConfig, shards: dict[str, Artifact], tokenizer: str
+) -> TokenStream:
+    """The batches of a plan over token shards (by name), encoded with the tokenizer of this fingerprint.
+    XmodelError where shards, plan and schedule do not belong together."""
+    tokens = {name: TokenShards(shards[name], tokenizer=tokenizer) for name in sorted(shards)}
+    phases = phases_of(plan, list(tokens))
+    planned = [(phase.name, phase.steps) for phase in phases]
+    if planned != training.phases() or plan["sequence_length"] != training.sequence_length:
+        raise XmodelError(
+            "the plan belongs to another schedule",
+            expected=f"{training.phases()}, sequences of {training.sequence_length} tokens",
+            found=f"{planned}, sequences of {plan['sequence_length']} tokens",
+            remedy="run `xmodel pretrain` with this recipe: it plans anew",
+        )
+    return TokenStream(phases, tokens, training.sequence_length, training.global_batch_sequences, training.seed)
+
+
 @dataclass(frozen=True)
 class Job:
     """Everything that decides a run, and where it lies. `sources` and `shards` are in one order: by name."""
@@ -70,24 +88,8 @@ class Job:
 
     @cached_property
     def stream(self) -> TokenStream:
-        """The run's batches. XmodelError where shards, plan and schedule do not belong together."""
-        tokens = {name: TokenShards(a, tokenizer=self.tokenizer.fingerprint) for name, a in self.shards.items()}
-        stream = TokenStream(
-            phases_of(self.plan, list(tokens)),
-            tokens,
-            self.training.sequence_length,
-            self.training.global_batch_sequences,
-            self.training.seed,
-        )
-        planned = [(phase.name, phase.steps) for phase in stream.phases]
-        if planned != self.training.phases() or self.plan["sequence_length"] != self.training.sequence_length:
-            raise XmodelError(
-                "the plan belongs to another schedule",
-                expected=f"{self.training.phases()}, sequences of {self.training.sequence_length} tokens",
-                found=f"{planned}, sequences of {self.plan['sequence_length']} tokens",
-                remedy="run `xmodel pretrain` with this recipe: it plans anew",
-            )
-        return stream
+        """The run's batches."""
+        return open_stream(self.plan, self.training, self.shards, self.tokenizer.fingerprint)
 
     @cached_property
     def languages(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from xmodel_core.artifacts import Artifact, Identity, Store
 from xmodel_core.artifacts.lease import lease
@@ -15,6 +16,9 @@ from xmodel_core.cluster import Cluster
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from xmodel_core.training.loader import TokenStream
 
 VERSION = 1
 
@@ -35,6 +39,34 @@ def identity(
 def final_checkpoint(run: Artifact) -> Path:
     """The last checkpoint of a finished run."""
     return run.path / run.manifest()["facts"]["checkpoint"]
+
+
+def stream_of(store: Store, run: Artifact) -> "TokenStream":
+    """The token stream that a finished run consumed, from its plan, shards and seed: which steps saw which tokens.
+    XmodelError where its plan or shards are no longer in the store."""
+    from xmodel_core.training.job import open_stream
+
+    manifest = run.manifest()
+    wanted = manifest["inputs"]["plan"]
+    plan = next((plan for plan in store.artifacts("plans") if plan.fingerprint == wanted), None)
+    by_print = {shards.fingerprint: shards for shards in store.artifacts("shards")}
+    inputs = plan.manifest()["inputs"] if plan else {}
+    if plan is None or not set(inputs.values()) <= set(by_print):
+        raise XmodelError(
+            f"what the run {run.label} consumed is no longer here",
+            expected="its plan and the plan's token shards",
+            found="no such plan" if plan is None else "shards are missing",
+            where=store.root,
+            remedy="run its recipe again: what is missing is built as it was",
+        )
+    config = TrainingConfig.model_validate(manifest["config"]["training"])
+    values = _plan_values(plan)
+    shards = {source: by_print[inputs[source]] for source in values["shards"]}
+    return open_stream(values, config, shards, manifest["inputs"]["tokenizer"])
+
+
+def _plan_values(plan: Artifact) -> dict[str, Any]:
+    return json.loads((plan.path / "plan.json").read_text(encoding="utf-8"))
 
 
 def run(
@@ -73,7 +105,7 @@ def run(
             where="model.max_position_embeddings",
             remedy="lengthen the one or shorten the other",
         )
-    values = json.loads((plan.path / "plan.json").read_text(encoding="utf-8"))
+    values = _plan_values(plan)
     if missing := sorted(set(values["shards"]) - set(shards)):
         raise XmodelError("the plan's sources have no token shards here", expected=", ".join(missing), where=plan.path)
     build = store.build(identified)

@@ -5,7 +5,7 @@ rules judge a document: those for code where the source's policy or the text is 
 its detected language. The first rule that drops names the reason.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -18,11 +18,11 @@ KEPT = ""
 def judge(columns: Mapping[str, np.ndarray], lang: np.ndarray, policy: str, config: CorpusConfig) -> np.ndarray:
     """The name of the first rule that drops each document, or KEPT; one string per row of the columns."""
     is_code = (lang == "code") | (policy == "code")
-    sets = (
+    sets: list[tuple[np.ndarray, Sequence[Callable[..., np.ndarray]], object]] = [
         (is_code, code.RULES, config.code),
         (~is_code & (lang == "zh"), chinese.RULES, config.chinese),
         (~is_code & (lang != "zh"), english.RULES, config.english),
-    )
+    ]
     reasons = np.full(len(lang), KEPT, object)
     for applies, rules, thresholds in sets:
         for rule in rules:

@@ -30,11 +30,6 @@ def punctuation(columns: Columns, rules: ChineseRules) -> np.ndarray:
     return columns["punctuation_share"] > rules.max_punctuation_share
 
 
-def few_letters(columns: Columns, rules: ChineseRules) -> np.ndarray:
-    """Figures and signs instead of letters: tables, scores, encoded data."""
-    return columns["letter_share"] < rules.min_letter_share
-
-
 def gibberish(columns: Columns, rules: ChineseRules) -> np.ndarray:
     """Rare characters throughout: UTF-8 read as GBK, random characters."""
     return columns["common_han_share"] < rules.min_common_han_share
@@ -53,7 +48,6 @@ RULES = (
     few_chinese_characters,
     punctuation,
     *FORM,
-    few_letters,
     gibberish,
     no_function_characters,
 )

@@ -3,15 +3,9 @@
 import numpy as np
 
 from xmodel_core.corpus.config import EnglishRules
-from xmodel_core.corpus.rules.shared import FORM, Columns
+from xmodel_core.corpus.rules.shared import FORM, Columns, is_mathematics
 
 GOPHER_MIN_WORDS = 50
-
-
-def is_mathematics(columns: Columns, rules: EnglishRules) -> np.ndarray:
-    """Figures and signs throughout, but no keys or random strings: judged by form alone."""
-    formulas = columns["digit_share"] + columns["code_symbol_share"]
-    return (formulas >= rules.formula_share) & (columns["mixed_word_share"] <= rules.max_mixed_word_share)
 
 
 def too_short(columns: Columns, rules: EnglishRules) -> np.ndarray:
@@ -34,17 +28,11 @@ def word_length(columns: Columns, rules: EnglishRules) -> np.ndarray:
     )
 
 
-def few_letters(columns: Columns, rules: EnglishRules) -> np.ndarray:
-    """Figures and signs instead of letters: tables, scores, encoded data."""
-    least = np.where(is_mathematics(columns, rules), rules.min_formula_letter_share, rules.min_letter_share)
-    return columns["letter_share"] < least
-
-
 def gibberish(columns: Columns, rules: EnglishRules) -> np.ndarray:
-    """Letters that form no English: too few or too many vowels, or letters and digits mixed."""
+    """Letters that form no English: too few or too many vowels."""
     vowels = columns["vowel_share"]
     unlikely = (vowels < rules.min_vowel_share) | (vowels > rules.max_vowel_share)
-    return (unlikely & ~is_mathematics(columns, rules)) | (columns["mixed_word_share"] > rules.max_mixed_word_share)
+    return unlikely & ~is_mathematics(columns, rules)
 
 
 def no_function_words(columns: Columns, rules: EnglishRules) -> np.ndarray:
@@ -54,5 +42,5 @@ def no_function_words(columns: Columns, rules: EnglishRules) -> np.ndarray:
     return (few | rare) & ~is_mathematics(columns, rules)
 
 
-RULES = (too_short, too_long, *FORM, few_letters, word_length, gibberish, no_function_words)
+RULES = (too_short, too_long, *FORM, word_length, gibberish, no_function_words)
 """In the order in which they name a reason."""

@@ -14,9 +14,17 @@ Columns = Mapping[str, np.ndarray]
 Prose = EnglishRules | ChineseRules
 
 
+def is_mathematics(columns: Columns, rules: Prose) -> np.ndarray:
+    """Figures and signs throughout, but no keys or random strings."""
+    formulas = columns["digit_share"] + columns["code_symbol_share"]
+    limits = rules.formulas
+    return (formulas >= limits.min_share) & (columns["mixed_word_share"] <= limits.max_mixed_word_share)
+
+
 def _allowance(columns: Columns, rules: Prose) -> np.ndarray:
-    short = columns["words"] < rules.repetition.short_below_words
-    return np.where(short, rules.repetition.short_allowance, 1.0)
+    limits = rules.repetition
+    short = np.where(columns["words"] < limits.short_below_words, limits.short_allowance, 1.0)
+    return short * np.where(is_mathematics(columns, rules), rules.formulas.repetition_allowance, 1.0)
 
 
 def repeated_lines(columns: Columns, rules: Prose) -> np.ndarray:
@@ -52,6 +60,7 @@ def menu(columns: Columns, rules: Prose) -> np.ndarray:
         (columns["lines"] >= limits.min_lines)
         & (columns["short_line_share"] > limits.max_short_line_share)
         & (columns["finished_line_share"] < limits.min_finished_line_share)
+        & ~is_mathematics(columns, rules)
     )
 
 
@@ -77,6 +86,12 @@ def symbols(columns: Columns, rules: Prose) -> np.ndarray:
     return (columns["symbol_share"] > rules.max_symbol_share) | (columns["hash_share"] > rules.max_hash_share)
 
 
+def few_letters(columns: Columns, rules: Prose) -> np.ndarray:
+    """Figures and signs instead of letters: tables, scores, encoded data. Mathematics needs fewer."""
+    least = np.where(is_mathematics(columns, rules), rules.formulas.min_letter_share, rules.min_letter_share)
+    return columns["letter_share"] < least
+
+
 def broken_decoding(columns: Columns, rules: Prose) -> np.ndarray:
     """Control and private-use characters: bytes that were read in a wrong encoding."""
     return columns["control_share"] > rules.max_control_share
@@ -85,6 +100,7 @@ def broken_decoding(columns: Columns, rules: Prose) -> np.ndarray:
 FORM = (
     broken_decoding,
     symbols,
+    few_letters,
     menu,
     bullet_list,
     cut_off_lines,

@@ -1,0 +1,272 @@
+"""The door: scores, receipts, what is asked again and what is not, and what a person is told."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from xmodel_core.artifacts import Artifact, Store
+from xmodel_core.errors import XmodelError
+from xmodel_core.evaluation import stage
+from xmodel_core.evaluation.config import EvaluationConfig
+from xmodel_core.ledger.tables import TABLES
+from xmodel_core.model.xmodel import Xmodel
+from xmodel_core.specs.benchmarks import Suite, Task, load_suites
+from xmodel_core.specs.strict import validate
+from xmodel_core.tokenizer.tokenizer import Tokenizer
+
+COLOURS = {"en": ["red", "green", "blue", "white"], "zh": ["红色", "绿色", "蓝色", "白色"]}
+CMMLU = {"stock": "cmmlu/cmmlu_{subject}", "subject_field": "subject", "shots": 2, "shots_split": "dev"}
+
+
+def own(name: str, lang: str) -> dict[str, Any]:
+    return {
+        "task": name, "format": "multiple_choice", "data": f"raw://benchmarks/{name}", "split": "test",
+        "lang": lang, "metric": "acc",
+    }  # fmt: skip
+
+
+def suite(**changes: Any) -> Suite:
+    cmmlu = {"task": "cmmlu", "data": "cmmlu", "split": "test", "lang": "zh", "metric": "acc_norm", **CMMLU}
+    data = {
+        "name": "small",
+        "tasks": [own("coats_en", "en"), own("coats_zh", "zh"), cmmlu],
+        "published": [
+            {
+                "model": "Other",
+                "parameters": 5,
+                "task": "cmmlu",
+                "metric": "acc",
+                "shots": 5,
+                "percent": 44.29,
+                "source": "s",
+            }
+        ],
+        "gates": [{"task": "coats_en", "metric": "acc", "at_least": 0.0, "above_task": "coats_zh", "margin": -1.0}],
+    }
+    return validate(Suite, {**data, **changes}, "suite.yaml")
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def exam(subject: str, count: int, draw: random.Random) -> list[dict[str, Any]]:
+    return [
+        {
+            "Question": f"第{number}件外套的颜色", **dict(zip("ABCD", COLOURS["zh"], strict=True)),
+            "Answer": draw.choice("ABCD"), "subject": subject,
+        }
+        for number in range(count)
+    ]  # fmt: skip
+
+
+class World:
+    """A workspace, the data, a run's checkpoint, and the door between them."""
+
+    def __init__(self, root: Path, checkpoint: Path) -> None:
+        self.store = Store(root / "workspace")
+        self.data = root / "data"
+        self.raw = Artifact("raw", "small", "a" * 64, root / "raw")
+        self.training = Artifact("runs", "small", "b" * 64, root / "workspace" / "runs" / "small-bbbbbbbb")
+        self.checkpoint = checkpoint
+        draw = random.Random(1)
+        for lang in COLOURS:
+            sentences = {"en": "The coat of Anna is", "zh": "小安的外套今天是"}
+            rows = [
+                {"context": sentences[lang], "choices": COLOURS[lang], "label": draw.randrange(4)} for _ in range(12)
+            ]
+            write(self.raw.path / "benchmarks" / f"coats_{lang}" / "test.jsonl", rows)
+        for split, (some, more) in {"dev": (3, 3), "test": (2, 6)}.items():
+            rows = [*exam("agronomy", some, draw), *exam("anatomy", more, draw)]
+            write(self.data / "cmmlu" / f"{split}.jsonl", rows)
+
+    def evaluate(self, asked: Suite | None = None, **config: Any) -> Artifact:
+        settings = EvaluationConfig(data=str(self.data), **config)
+        return stage.run("small", settings, [asked or suite()], self.training, self.checkpoint, 7, self.raw, self.store)
+
+
+@pytest.fixture
+def world(tmp_path: Path, checkpoint: Path) -> World:
+    return World(tmp_path, checkpoint)
+
+
+def evals(artifact: Artifact) -> dict[tuple[str, str], dict[str, Any]]:
+    rows = [row for receipt in artifact.receipts().values() for row in receipt.rows["evals"]]
+    return {(row["task"], row["metric"]): row for row in rows}
+
+
+def test_rows_samples_and_verdicts(world: World) -> None:
+    done = world.evaluate()
+    rows = evals(done)
+    assert set(rows) == {(task, metric) for task in ("coats_en", "coats_zh", "cmmlu") for metric in ("acc", "acc_norm")}
+    row = rows["cmmlu", "acc"]
+    assert (row["model"], row["run"], row["step"], row["suite"]) == ("small", "small-bbbbbbbb", 7, "small")
+    assert (row["shots"], row["sample_limit"], row["n"], row["filter"]) == (2, None, 8, "none")
+    assert all(0 <= row["value"] <= 1 and row["stderr"] is not None for row in rows.values())
+    assert set(row) == set(TABLES["evals"].columns)
+
+    # Every question's answer is kept, and the scores are those of the answers.
+    for task in ("coats_en", "coats_zh", "cmmlu"):
+        samples = pq.read_table(done.path / "samples" / "small" / f"{task}.parquet").to_pylist()
+        right = 0
+        for sample in samples:
+            best = max(range(4), key=lambda choice: sample["log_likelihoods"][choice])
+            right += best == json.loads(sample["target"])
+        assert right / len(samples) == pytest.approx(rows[task, "acc"]["value"])
+    assert {sample["subject"] for sample in samples} == {"agronomy", "anatomy"}
+    report = json.loads((done.path / "results" / "small" / "cmmlu.json").read_text())
+    assert [report["subjects"][subject][0]["n"] for subject in ("agronomy", "anatomy")] == [2, 6]
+
+    manifest = done.manifest()
+    [published] = manifest["rows"]["published"]
+    assert set(published) == set(TABLES["published"].columns)
+    assert (published["suite"], published["model"], published["value"]) == ("small", "Other", 0.4429)
+    [gate] = manifest["facts"]["gates"]
+    assert gate["passed"] and gate["above_task"] == "coats_zh"
+    assert gate["value"] == rows["coats_en", "acc"]["value"] and gate["control"] == rows["coats_zh", "acc"]["value"]
+    assert [score["metric"] for score in manifest["facts"]["scores"]] == ["acc", "acc", "acc_norm"]
+
+
+def test_log_likelihoods_are_the_models_own(world: World, model: Xmodel, tokenizer: Tokenizer) -> None:
+    done = world.evaluate(tasks=["coats_zh"])
+    sample = pq.read_table(done.path / "samples" / "small" / "coats_zh.parquet").to_pylist()[0]
+    for context, continuation, value in zip(
+        sample["contexts"], sample["continuations"], sample["log_likelihoods"], strict=True
+    ):
+        before, whole = tokenizer.encode(context), tokenizer.encode(context + continuation)
+        with torch.no_grad():
+            log_probs_TV = model(torch.tensor([whole[:-1]]))[0].log_softmax(-1)
+        expected = sum(float(log_probs_TV[place - 1, whole[place]]) for place in range(len(before), len(whole)))
+        assert value == pytest.approx(expected, abs=1e-4)
+
+
+def test_shots_come_from_their_split(world: World) -> None:
+    done = world.evaluate(tasks=["cmmlu"])
+    sample = pq.read_table(done.path / "samples" / "small" / "cmmlu.parquet").to_pylist()[-1]
+    context = sample["contexts"][0]
+    assert context.startswith("以下是关于解剖学")
+    assert context.count("答案：") == 3 and context.endswith("答案：")
+
+
+def test_again_asks_nothing_and_places_do_not_matter(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = world.evaluate()
+    world.data = world.data.rename(tmp_path / "elsewhere")
+    monkeypatch.setattr(stage, "_ask", lambda *_: pytest.fail("nothing is to be asked"))
+    assert world.evaluate() == first
+
+
+def test_a_killed_evaluation_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    ask = stage._ask
+
+    def ask_until_killed(question: Any, *rest: Any) -> None:
+        asked.append(question.task.task)
+        if asked == ["coats_en", "coats_zh"]:
+            raise KeyboardInterrupt
+        ask(question, *rest)
+
+    monkeypatch.setattr(stage, "_ask", ask_until_killed)
+    with pytest.raises(KeyboardInterrupt):
+        world.evaluate()
+    assert world.store.artifacts("evaluations") == []
+    done = world.evaluate()
+    assert asked == ["coats_en", "coats_zh", "coats_zh", "cmmlu"]
+    assert len(evals(done)) == 6
+
+
+def test_changed_data_is_asked_anew(world: World) -> None:
+    """Same path, same size: only the answers are others, and no cache of the harness may serve the earlier ones."""
+    path = world.raw.path / "benchmarks" / "coats_en" / "test.jsonl"
+    question = {"context": "The coat of Anna is", "choices": COLOURS["en"]}
+
+    def score_of(label: int) -> float:
+        write(path, [{**question, "label": label}] * 4)
+        return evals(world.evaluate(tasks=["coats_en"]))["coats_en", "acc"]["value"]
+
+    assert sorted(score_of(label) for label in range(4)) == [0.0, 0.0, 0.0, 1.0]
+
+
+def test_sample_limit_takes_the_first_of_each_subject(world: World) -> None:
+    rows = evals(world.evaluate(tasks=["cmmlu", "coats_en"], sample_limit=3))
+    assert (rows["cmmlu", "acc"]["n"], rows["coats_en", "acc"]["n"]) == (2 + 3, 3)
+    assert rows["cmmlu", "acc"]["sample_limit"] == 3
+
+
+def test_data_that_is_not_there(world: World) -> None:
+    (world.data / "cmmlu" / "dev.jsonl").unlink()
+    done = world.evaluate()  # not asked for by name: left out, and said so
+    assert {task for task, _ in evals(done)} == {"coats_en", "coats_zh"}
+    [left_out] = done.manifest()["facts"]["skipped"]
+    assert left_out["task"] == "cmmlu" and "dev.jsonl" in left_out["why"]
+    with pytest.raises(XmodelError) as refused:
+        world.evaluate(tasks=["cmmlu"])
+    assert "dev.jsonl" in str(refused.value) and str(world.data / "cmmlu") in str(refused.value)
+    with pytest.raises(XmodelError, match="there is no task hellaswag"):
+        world.evaluate(tasks=["hellaswag"])
+
+
+def test_no_place_for_data_at_all(world: World) -> None:
+    config = EvaluationConfig()
+    only = suite(tasks=[suite().tasks[2].model_dump(exclude_unset=True)], gates=[])
+    with pytest.raises(XmodelError, match=r"--set evaluation\.data=DIR"):
+        stage.run("small", config, [only], world.training, world.checkpoint, 7, None, world.store)
+
+
+def test_what_is_no_checkpoint(world: World, tmp_path: Path) -> None:
+    world.checkpoint = tmp_path
+    with pytest.raises(XmodelError, match=r"no config\.json"):
+        world.evaluate()
+
+
+def test_no_suites_give_an_empty_artifact(world: World) -> None:
+    config = EvaluationConfig()
+    done = stage.run("small", config, [], world.training, world.checkpoint, 7, None, world.store)
+    assert done.manifest()["facts"] == {"scores": [], "gates": [], "skipped": []}
+
+
+def test_the_door_opens_without_heavy_libraries() -> None:
+    code = "import sys, xmodel_core.evaluation.stage; print({'torch', 'lm_eval', 'datasets'} & sys.modules.keys())"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "set()"
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+def test_every_shipped_task_runs_on_real_data(
+    world: World, shared_data: Path, tokenizer: Tokenizer, model: Xmodel
+) -> None:
+    """Each task of the shipped suites, and its log-likelihoods one request at a time."""
+    suites = load_suites(["commonsense", "chinese", "problem_solving"], Path())
+    config = EvaluationConfig(data=str(shared_data / "bench"), sample_limit=2)
+    done = stage.run("real", config, suites, world.training, world.checkpoint, 7, None, world.store)
+    facts = done.manifest()["facts"]
+    assert facts["skipped"] == []
+    tasks: dict[str, Task] = {task.task: task for one in suites for task in one.tasks}
+    assert {score["task"] for score in facts["scores"]} == set(tasks)
+    longest = model.config.max_position_embeddings
+    for name in ("hellaswag", "xcopa_zh", "arc_easy", "cmmlu"):
+        [path] = (done.path / "samples").glob(f"*/{name}.parquet")
+        for sample in pq.read_table(path).to_pylist()[:5]:
+            for context, continuation, value in zip(
+                sample["contexts"], sample["continuations"], sample["log_likelihoods"], strict=True
+            ):
+                whole = tokenizer.encode(context + continuation)
+                scored = len(whole) - len(tokenizer.encode(context.rstrip()))
+                whole = whole[-(longest + 1) :]
+                if not 0 < scored <= longest:
+                    continue
+                with torch.no_grad():
+                    log_probs_TV = model(torch.tensor([whole[:-1]]))[0].log_softmax(-1)
+                places = range(len(whole) - scored, len(whole))
+                expected = sum(float(log_probs_TV[place - 1, whole[place]]) for place in places)
+                assert value == pytest.approx(expected, abs=1e-4)

@@ -1,0 +1,187 @@
+"""`xmodel plan`: offline, without data, with the reports' figures; what is reused and why; what is assumed."""
+
+import json
+import random
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.init import init
+from flows.plan import plan, print_plan
+from xmodel_core.artifacts import Store
+from xmodel_core.cluster import open_cluster
+from xmodel_core.config import load_recipe
+from xmodel_core.errors import XmodelError
+from xmodel_core.specs import load_mixture, load_sources, resolve
+
+# Parts of sentences: drawn by chance they give documents that no rule drops and none is a copy of.
+PARTS = {
+    "english": (
+        ["The ferry", "My aunt", "A tired painter", "The old teacher", "That grey cat", "Our neighbour", "The baker"],
+        [" waits near", " walks slowly to", " often thinks of", " has never seen", " came back from", " was afraid of"],
+        [" the harbour", " a house on the hill", " the market square", " the frozen river", " that small garden"],
+        [" in the morning.", " when it rains.", " and says nothing.", " with a heavy bag.", " before the war."],
+    ),
+    "chinese": (
+        ["渡船上的老人", "我的姑妈", "一位疲倦的画家", "村里的老师", "那只灰猫", "隔壁的邻居", "卖面包的人"],
+        ["在早晨", "在下雨的时候", "常常一个人", "很久以前", "带着沉重的口袋", "一句话也没有说就"],
+        ["慢慢走向", "回到了", "想起了", "离开了", "看见了", "绕过了"],
+        ["江边的小港。", "山坡上的房子。", "热闹的集市。", "结冰的河流。", "那个小小的花园。"],
+    ),
+}
+
+
+def documents(name: str) -> list[dict[str, object]]:
+    rng = random.Random(name)
+    return [{"id": i, "text": "".join("".join(map(rng.choice, PARTS[name])) for _ in range(12))} for i in range(80)]
+
+
+def planned(name: str, workspace: Path, *overrides: str) -> dict[str, Any]:
+    recipe, path = load_recipe(name, overrides)
+    return plan(recipe, path, workspace)
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a plan asked the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
+    ("recipe", "parameters", "tokens"),
+    [
+        ("xmodel-lm-1.1b", 1_188_136_960, 2_064_384_000_000),
+        ("xmodel2-1.2b", 1_251_755_520, 1_631_846_400_000),
+        ("xmodel2-nano", 21_958_912, 433_766_400),
+    ],
+)
+def test_the_published_recipes_have_the_reports_figures(
+    tmp_path: Path, recipe: str, parameters: int, tokens: int
+) -> None:
+    found = planned(recipe, tmp_path / "none")
+    assert found["parameters"] == parameters
+    assert found["tokens"] == tokens == sum(phase["tokens"] for phase in found["details"]["phases"])
+    assert all(found[key] > 0 for key in ("documents", "flops", "hours"))
+    assert json.loads(json.dumps(found)) == found
+    assert not (tmp_path / "none").exists()
+
+
+def test_flops_are_six_per_parameter_and_the_attention(tmp_path: Path) -> None:
+    """Xmodel-2: 6 x 1,251,755,520 + 12 x 48 layers x 24 heads x 64 x 4096, the count of Xmodel-LM's code."""
+    found = planned("xmodel2-1.2b", tmp_path)
+    assert found["details"]["flops_per_token"] == 6 * 1_251_755_520 + 12 * 48 * 24 * 64 * 4096
+    assert found["flops"] == pytest.approx(found["details"]["flops_per_token"] * found["tokens"])
+
+
+def test_xdata_epochs_follow_from_the_tables_weights(tmp_path: Path) -> None:
+    sources = {row["source"]: row for row in planned("xmodel-lm-1.1b", tmp_path)["details"]["sources"]}
+    assert sources["redpajama_book"]["epochs"] == pytest.approx(0.03 * 2_064_384_000_000 / 29_633_248_538, rel=1e-3)
+    assert sources["redpajama_book"]["basis"] == "published"
+    assert "declared but not here" in sources["redpajama_book"]["missing"]
+
+
+def test_what_nobody_published_is_said_and_not_invented(tmp_path: Path) -> None:
+    found = planned("xmodel2-1.2b", tmp_path)["details"]
+    sources = {row["source"]: row for row in found["sources"]}
+    assert sources["cc_chn"]["tokens"] is sources["cc_chn"]["documents"] is sources["cc_chn"]["epochs"] is None
+    assert any("taken to be large enough" in line and "cc_chn" in line for line in found["assumed"])
+
+
+def test_the_quickstart_is_planned_before_its_world_is_made(tmp_path: Path) -> None:
+    found = planned("quickstart", tmp_path)
+    assert found["documents"] > 5_000
+    assert 0 < found["hours"] < 0.5
+    assert {row["state"] for row in found["details"]["stages"]} == {"new"}
+
+
+def test_more_steps_and_a_larger_model_cost_more(tmp_path: Path) -> None:
+    before = planned("xmodel2-nano", tmp_path)
+    longer = planned("xmodel2-nano", tmp_path, "training.stable_steps=5000")
+    assert longer["tokens"] > before["tokens"]
+    assert longer["hours"] > before["hours"]
+    assert planned("xmodel2-nano", tmp_path, "model.num_hidden_layers=16")["flops"] > before["flops"]
+
+
+def test_a_mixture_that_cannot_be_had_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "mixture.yaml").write_text(
+        "phases: [{name: all, sources: {amps: {weight: 1, max_epochs: 1}}}]", encoding="utf-8"
+    )
+    with pytest.raises(XmodelError, match="more tokens than its sources may give"):
+        planned("xmodel-lm-1.1b", tmp_path, f"mixture={tmp_path / 'mixture.yaml'}")
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two sources of our own and the recipe that `init` writes for them."""
+    folder = tmp_path_factory.mktemp("own")
+    for name in PARTS:
+        (folder / "data" / name).mkdir(parents=True)
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in documents(name))
+        (folder / "data" / name / "a.jsonl").write_text(lines, encoding="utf-8")
+    init([folder / "data"], "own", folder)
+    return folder / "own" / "recipe.yaml"
+
+
+def test_own_files_are_estimated_by_looking(own: Path, tmp_path: Path) -> None:
+    found = planned(str(own), tmp_path)
+    sources = {row["source"]: row for row in found["details"]["sources"]}
+    assert sources["english"]["documents"] == pytest.approx(80, rel=0.3)
+    assert sources["chinese"]["basis"] == "estimated from its files"
+    assert not any(row["missing"] for row in sources.values())
+
+
+def test_files_that_are_not_there_yet_stop_no_plan(own: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in own.parent.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    found = planned(str(copy / "recipe.yaml"), tmp_path / "workspace")
+    assert all(row["missing"] for row in found["details"]["sources"])
+    assert found["parameters"] > 0
+
+
+def test_what_is_built_is_reused_and_a_change_is_named(own: Path, tmp_path: Path) -> None:
+    from xmodel_core.corpus import stage as corpus_room
+
+    recipe, path = load_recipe(str(own))
+    store = Store(tmp_path)
+    with open_cluster(recipe.cluster.model_copy(update={"workers": 1})) as cluster:
+        files = [resolve(source, store.digest) for source in load_sources(recipe.sources, path.parent)]
+        scans = [corpus_room.scan(file, recipe.corpus.scan, store, cluster) for file in files]
+        corpus = corpus_room.build_corpus(recipe.name, files, scans, recipe.corpus, store, cluster)
+
+    def states(*overrides: str) -> dict[tuple[str, str], str]:
+        rows = planned(str(own), tmp_path, *overrides)["details"]["stages"]
+        return {(row["stage"], row["name"]): row["state"] for row in rows}
+
+    built = states()
+    assert built["scan", "english"] == built["corpus", "own"] == "reused"
+    assert built["tokenizer", "own"] == "new"
+    assert built["run", "own"] == "known after the shards"
+    kept = {row["source"]: row["documents"] for row in planned(str(own), tmp_path)["details"]["sources"]}
+    assert kept == {name: facts["docs"] for name, facts in corpus.manifest()["facts"]["sources"].items()}
+    changed = states("corpus.english.min_words=30")
+    assert changed["scan", "english"] == "reused"
+    assert "english.min_words 10 → 30" in changed["corpus", "own"]
+    assert changed["tokenizer", "own"] == "known after the corpus"
+    hours = {row["stage"]: row["hours"] for row in planned(str(own), tmp_path)["details"]["stages"]}
+    assert hours["corpus"] == hours["scan"] == 0
+
+
+def test_the_page_says_what_a_person_wants_to_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_plan(planned("xmodel2-1.2b", tmp_path))
+    printed = capsys.readouterr().out
+    for words in ("1,251,755,520", "fineweb_edu", "phase decay", "FLOPs", "days", "assumed", "not on this machine"):
+        assert words in printed
+
+
+def test_mixture_phases_of_the_reports_are_their_schedules() -> None:
+    for name in ("xmodel-lm-1.1b", "xmodel2-1.2b", "xmodel2-nano"):
+        recipe, path = load_recipe(name)
+        mixture = load_mixture(recipe.mixture, path.parent)
+        assert [phase.name for phase in mixture.phases] == [phase for phase, _ in recipe.training.phases()]
