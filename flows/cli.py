@@ -27,23 +27,21 @@ class _Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except XmodelError as error:
-            if ctx.params.get("verbose"):
-                raise
-            click.echo(f"xmodel: {error}", err=True)
-            sys.exit(1)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
-            click.echo("xmodel: stopped; run again to go on from what is finished", err=True)
-            sys.exit(130)
-        except Exception as error:  # the one place where a bug becomes a line: -v shows where it is
+            message, code = "stopped; run again to go on from what is finished", 130
+        except Exception as error:  # the one place where an exception becomes a message: -v shows where it was
             if ctx.params.get("verbose"):
                 raise
-            click.echo(
-                f"xmodel: {type(error).__name__}: {error}\n  what to do: -v shows where; please report it", err=True
-            )
-            sys.exit(1)
+            known = isinstance(error, XmodelError)
+            bug = f"{type(error).__name__}: {error}\n  what to do: -v shows where; please report it"
+            message, code = str(error) if known else bug, 1
+            # Prefect's engines keep the exception to the end: without its frames nothing of DuckDB outlives the
+            # interpreter, which nanobind would report in forty lines below ours.
+            error.__traceback__ = error.__cause__ = error.__context__ = None
+        click.echo(f"xmodel: {message}", err=True)
+        sys.exit(code)
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
@@ -290,7 +288,7 @@ def report(run: str | None, workspace: str | None) -> None:
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 def generate(checkpoint: Path, prompt: str, max_new_tokens: int, temperature: float, seed: int) -> None:
-    """Continue a prompt; float32 on a CPU."""
+    """Continue a prompt with a checkpoint, or with a run's newest; float32 on a CPU."""
     from xmodel_core.model.generate import load_checkpoint, stream
     from xmodel_core.tokenizer.tokenizer import Tokenizer
 

@@ -7,8 +7,6 @@ or, where a person has edited it meanwhile, to take out only what is still ours.
 from dataclasses import dataclass
 from pathlib import Path
 
-from xmodel_core.artifacts.shard import write_atomically
-
 
 @dataclass(frozen=True)
 class Before:
@@ -44,7 +42,7 @@ def point(api: str, before: Before | None = None) -> Before:
     else:
         name, text, values = before.name, before.text, before.values
     update_current_profile({**ours})
-    return Before(str(path), name, text, path.read_text(encoding="utf-8"), values, ours)
+    return Before(str(path), name, text, _read(path) or "", values, ours)
 
 
 def restore(before: Before) -> None:
@@ -57,7 +55,8 @@ def restore(before: Before) -> None:
         if before.text is None:
             path.unlink()
         else:
-            write_atomically(path, before.text.encode())
+            # In place, as Prefect writes it: a file that may hold keys keeps its mode, a link stays a link.
+            path.write_bytes(before.text.encode())
         return
     from prefect.context import refresh_global_settings_context
     from prefect.settings import PREFECT_API_URL, PREFECT_PLUGINS_ENABLED, load_profiles, save_profiles
@@ -78,6 +77,6 @@ def restore(before: Before) -> None:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()  # as they are: reading as text would change the ends of lines
     except FileNotFoundError:
         return None

@@ -257,7 +257,7 @@ def _status(state: State) -> Status:
 def _alone() -> Iterator[None]:
     """One `up` or `down` at a time."""
     folder = state_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is remembered of the profile may hold keys
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

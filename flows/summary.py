@@ -86,9 +86,10 @@ def print_gates(gates: Sequence[dict[str, Any]]) -> None:
     console = Console()
     for gate in gates:
         verdict = "[green]passed[/]" if gate["passed"] else "[red]missed[/]"
-        control, above = gate["control"], ""
-        if control:
-            above = f", {gate['value'] - gate['control_value']:+.3f} over {control} (asked {gate['margin']:+.2f})"
+        above = ""
+        if gate["control"] is not None:
+            distance = gate["value"] - gate["control"]
+            above = f", {distance:+.3f} over {gate['above_task']} (asked {gate['margin']:+.2f})"
         console.print(
             f"gate {gate['task']}: {gate['value']:.3f} (asked {gate['at_least']}){above}: {verdict}", highlight=False
         )

@@ -3,18 +3,30 @@
 import gzip
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from xmodel_core.ledger.query import run_query
 
-LINE = "The {n}th ferry left the northern harbour at dawn, carried {m} crates of tea, and came back before the storm. "
+WORDS = {
+    "who": "ferryman baker widow captain schoolboy gardener painter nurse clerk stranger".split(),
+    "did": "carried sold forgot mended found painted borrowed weighed hid opened".split(),
+    "what": "lantern basket letter violin ladder compass blanket kettle mirror umbrella".split(),
+    "where": "harbour market bridge orchard station mill chapel tavern garden tower".split(),
+    "when": "dawn noon dusk midnight harvest Easter breakfast supper sunset winter".split(),
+}
 
 
 def documents(count: int = 40, start: int = 0) -> list[dict]:
     """Distinct, well-formed English documents."""
+
+    def sentence(rng: Random) -> str:
+        word = {key: rng.choice(words) for key, words in WORDS.items()}
+        return "Before {when} the {who} {did} a {what}, and it was seen near the {where}.".format(**word)
+
     return [
-        {"id": f"d{n}", "text": "".join(LINE.format(n=n * 7 + k, m=n * k + 3) for k in range(6)).strip()}
+        {"id": f"d{n}", "text": " ".join(sentence(Random(f"{n} {k}")) for k in range(8))}
         for n in range(start, start + count)
     ]
 
@@ -46,6 +58,7 @@ def drops(workspace: Path) -> dict[str, int]:
 def told(done, *words: str) -> str:
     assert done.returncode == 1, (done.returncode, done.stdout, done.stderr)
     assert "Traceback" not in done.stderr + done.stdout
+    assert "leaked" not in done.stderr  # the message is the last thing said
     message = done.stderr[done.stderr.rindex("xmodel: ") :]
     for word in words:
         assert word in message, message

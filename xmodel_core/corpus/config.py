@@ -63,6 +63,13 @@ class Layout(Strict):
     """Lines that begin with a bullet (Gopher)."""
     max_ellipsis_line_share: float = 0.30
     """Lines that end in an ellipsis (Gopher)."""
+    max_dividers_per_word: float = 0.25
+    """Signs between the entries of a menu in one line, of the words or Chinese characters (measured)."""
+    max_notice_line_share: float = 0.50
+    """Characters in short lines with a notice of the site's, of the characters in lines (measured)."""
+    min_notice_kinds: int = 3
+    """Different notices from which on a page is judged by them: recipes say cookies, too, and manuals log in
+    (measured)."""
     max_urls_per_word: float = 0.10
     """Links, of the words or Chinese characters (measured)."""
     min_lines: int = 4

@@ -196,6 +196,7 @@ def decide(files: Sequence[ScannedFile], config: CorpusConfig) -> Decisions:
     clusters = near_copies(_signatures(files, file, left), config.scan.bands, config.near.jaccard_threshold)
     survivor[left] = left[clusters]
     drop(survivor != np.arange(total), "near", "near_copy")
+    survivor = survivor[survivor]  # an exact copy of a near copy: both are copies of the one that stays
     cluster_size = np.bincount(survivor[left], size[left], minlength=total).astype(np.int64)
 
     return Decisions(

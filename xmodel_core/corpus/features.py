@@ -5,10 +5,12 @@ Takes a layout and which texts are Chinese; gives float32 columns named in `FEAT
 Chinese word is about two characters long.
 """
 
+from functools import cache
+
 import numpy as np
 
 from xmodel_core.corpus import characters as c
-from xmodel_core.corpus.layout import Array, Layout, SliceHashes, mix, word_hash
+from xmodel_core.corpus.layout import Array, Layout, SliceHashes, lay_out, mix, word_hash
 
 # Gopher's eight words (Rae et al. 2021, table A1) and the commonest function words beside them.
 GOPHER_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
@@ -32,6 +34,19 @@ FUNCTION_WORDS = (
 # The particles and pronouns that modern and classical Chinese prose cannot do without, in both scripts.
 FUNCTION_CHARACTERS = "的一是了在不有和人这這中为為上个個也以到他来來与與及之其而于於者所无無我你大可就会會"
 BULLETS = "-*•·‣▪●–—#+○◦"
+# What stands between the entries of a menu that was written as one line.
+DIVIDERS = ">|»›·•→｜"
+# What a site says on every page and no text is about: C4's policy and script notices (Raffel et al. 2020,
+# section 2.2), the prompts that RefinedWeb's line rules name (Penedo et al. 2023, appendix G), and their Chinese
+# counterparts, among them the registration numbers (ICP 备案) that pages in China must carry.
+NOTICES = (
+    "javascript|cookie|cookies|privacy policy|terms of use|terms of service|all rights reserved|copyright|sign in"
+    "|sign up|log in|login|subscribe|newsletter|powered by|click here|read more|last updated|follow us|contact us"
+    "|share this|shopping cart|your cart"
+    "|版权所有|保留所有权利|隐私政策|服务条款|使用条款|免责声明|备案号|公网安备|未经授权|转载请注明|请登录|登录|注册"
+    "|点击此处|点击这里|点击查看|扫一扫|公众号|上一篇|下一篇|返回顶部|联系我们|关于我们|友情链接|加入收藏|购物车"
+    "|技术支持|最后更新|责任编辑|分享到|邮件订阅|版權所有|隱私政策|服務條款|登入|註冊|聯絡我們|關於我們|購物車"
+)
 TOP_NGRAMS, DUPLICATE_NGRAMS = (2, 3, 4), (5, 10)
 
 FEATURES: dict[str, str] = {
@@ -44,6 +59,9 @@ FEATURES: dict[str, str] = {
     "symbol_share": "symbols and separators of menus, of the characters that are not blank",
     "code_symbol_share": "signs of programming ({}[]=<>_;…), of the characters that are not blank",
     "control_share": "control, private-use and unassigned characters, of all",
+    "divider_share": "signs that divide a menu's entries, standing between blanks, per word",
+    "notice_line_share": "characters in short lines that hold a notice (cookies, copyright, log in), of those in lines",
+    "notice_kinds": "different notices among its words",
     "hash_share": "runs of #, runs of … and lines that end in ..., per word (Gopher's symbol-to-word ratio)",
     "mean_word_length": "characters per word, of words in letters other than Chinese",
     "mixed_word_share": "characters in words that mix letters with digits, of the characters in words",
@@ -68,6 +86,7 @@ FEATURES: dict[str, str] = {
 }
 TELLING_LINE = {"zh": 4, "en": 10}  # characters: a repeated `}` or ``` says nothing about a text
 SHORT_LINE = {"zh": 12, "en": 30}  # characters: what a menu entry or a headline has
+NOTICE_LINE = {"zh": 60, "en": 150}  # characters: a longer line is a paragraph, which may speak of cookies
 
 
 def _ratio(part: Array, whole: Array) -> Array:
@@ -154,6 +173,28 @@ def _distinct(layout: Layout) -> Array:
     return layout.per_text(layout.words.text[order[runs]])
 
 
+def _phrases(phrases: tuple[tuple[int, ...], ...], layout: Layout) -> tuple[Array, Array]:
+    """Phrases, given as hashes of words: which lines hold one (bool per line), how many kinds a text holds [n]."""
+    words, lines = layout.words, np.zeros(len(layout.lines), bool)
+    kinds = np.zeros(layout.texts)
+    for first, *rest in phrases:
+        at = np.flatnonzero(words.hashes == np.uint64(first))
+        for offset, word in enumerate(rest, start=1):
+            at = at[at + offset < len(words)]
+            at = at[words.hashes[at + offset] == np.uint64(word)]
+        line = np.searchsorted(layout.lines.starts, words.starts[at], "right") - 1
+        whole = words.ends[at + len(rest)] <= layout.lines.ends[line]  # not one that the next line, or text, ends
+        at, line = at[whole], line[whole]
+        lines[line] = True
+        kinds[np.unique(words.text[at])] += 1
+    return lines, kinds
+
+
+@cache
+def _notices() -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(map(int, lay_out([notice]).words.hashes)) for notice in NOTICES.split("|"))
+
+
 def features(layout: Layout, counts: Array, chinese: Array) -> dict[str, Array]:
     """float32 [n] for each of FEATURES. `counts` are the class counts, `chinese` marks Chinese texts."""
     words, lines, per_text = layout.words, layout.lines, layout.per_text
@@ -188,7 +229,14 @@ def features(layout: Layout, counts: Array, chinese: Array) -> dict[str, Array]:
     again[order[runs]] = False
     again &= line_lengths >= np.where(line_is_chinese, TELLING_LINE["zh"], TELLING_LINE["en"])
 
+    notice = line_lengths < np.where(chinese, NOTICE_LINE["zh"], NOTICE_LINE["en"])[lines.text]
+    lines_with_notice, notice_kinds = _phrases(_notices(), layout)
+    notice &= lines_with_notice
+
     text_of = np.repeat(np.arange(layout.texts), np.diff(layout.starts))
+    blank = layout.classes <= c.SPACE
+    dividers = np.isin(layout.codes, np.array([ord(x) for x in DIVIDERS], np.uint32))
+    dividers &= np.roll(blank, 1) & np.roll(blank, -1)
     hashes = layout.codes == ord("#")
     dots = layout.codes == ord("…")  # Chinese writes two of them for one ellipsis
     hashes_and_dots = (hashes & ~np.roll(hashes, 1)) | (dots & ~np.roll(dots, 1))
@@ -208,6 +256,9 @@ def features(layout: Layout, counts: Array, chinese: Array) -> dict[str, Array]:
         "symbol_share": _ratio(counts[:, c.SYMBOL : c.SEPARATOR + 1].sum(1), inked),
         "code_symbol_share": _ratio(counts[:, c.CODE_SYMBOL], inked),
         "control_share": _ratio(counts[:, c.CONTROL], inked),
+        "divider_share": _ratio(per_text(text_of[dividers]), words_count),
+        "notice_line_share": _ratio(per_text(lines.text[notice], line_lengths[notice]), line_characters),
+        "notice_kinds": notice_kinds,
         "hash_share": _ratio(per_text(text_of[hashes_and_dots]) + per_text(lines.text[ellipsis]), words_count),
         "mean_word_length": _ratio(
             per_text(words.text[lettered], word_lengths[lettered]), per_text(words.text[lettered])

@@ -5,6 +5,7 @@ that cannot be read is a document without text whose metadata say why (`unreadab
 on. Lines end at the byte \\n alone: U+2028 inside a string is text. Rows count from 0.
 """
 
+import contextlib
 import json
 import re
 import zlib
@@ -28,6 +29,22 @@ class BrokenStream(Exception):
     """The bytes of a compressed file end, or stop making sense, before their end."""
 
 
+def _inflated(decoder: Any, packed: bytes) -> Iterator[bytes]:
+    """What `packed` holds, up to where it breaks; bounded pieces, however well it is packed."""
+    while packed:
+        before = decoder.copy()
+        try:
+            piece = decoder.decompress(packed, READ_BYTES * 16)
+        except zlib.error as error:
+            # zlib gives nothing of a call that fails: once more, byte by byte, for what stands before the damage.
+            with contextlib.suppress(zlib.error):
+                for at in range(len(packed)):
+                    yield before.decompress(packed[at : at + 1])
+            raise BrokenStream("broken gzip") from error
+        yield piece
+        packed = decoder.unconsumed_tail
+
+
 def _gunzipped(stream: BinaryIO) -> Iterator[bytes]:
     """Everything that can be got out of a gzip file, up to where it breaks."""
     decoder, begun = zlib.decompressobj(wbits=31), False
@@ -37,14 +54,9 @@ def _gunzipped(stream: BinaryIO) -> Iterator[bytes]:
                 chunk = chunk.lstrip(b"\0")  # padding between members
                 if not chunk:
                     break
-                decoder, begun = zlib.decompressobj(wbits=31), False
-            try:
-                begun = True
-                yield decoder.decompress(chunk, READ_BYTES * 16)
-                while decoder.unconsumed_tail:
-                    yield decoder.decompress(decoder.unconsumed_tail, READ_BYTES * 16)
-            except zlib.error as error:
-                raise BrokenStream("broken gzip") from error
+                decoder = zlib.decompressobj(wbits=31)
+            begun = True
+            yield from _inflated(decoder, chunk)
             chunk = decoder.unused_data
     if begun and not decoder.eof:
         raise BrokenStream("truncated gzip")

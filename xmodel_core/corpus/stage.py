@@ -19,8 +19,8 @@ from xmodel_core.errors import XmodelError
 from xmodel_core.specs import RawFile, Source, SourceFiles
 from xmodel_core.specs.strict import nearest
 
-SCAN_VERSION = 2
-CORPUS_VERSION = 2
+SCAN_VERSION = 1
+CORPUS_VERSION = 1
 
 
 def scan_identity(source_files: SourceFiles, config: ScanConfig) -> Identity:

@@ -86,13 +86,26 @@ def _members(key: str, phase: Phase, supplies: Sequence[Supply]) -> list[Supply]
     )
 
 
+def _most(supply: Supply, max_epochs: float | None, sequence_length: int) -> int | None:
+    """The sequences that a source may give over the run; None: no bound."""
+    if supply.tokens is not None and supply.tokens < sequence_length:
+        return 0  # not one window: nothing to give, however often
+    if supply.tokens is None or max_epochs is None:
+        return None
+    return floor(Fraction(max_epochs) * (supply.tokens // sequence_length))
+
+
 def _resolved(key: str, share: Share, members: Sequence[Supply], sequence_length: int) -> list[_Ask]:
     """One key's ask, split over its members by supply (evenly where a supply is unknown)."""
     tokens = [supply.tokens for supply in members]
     known = [count for count in tokens if count is not None]
     by_supply = len(known) == len(members) and sum(known) > 0
     parts = [Fraction(count) for count in known] if by_supply else [Fraction(1)] * len(members)
-    floors = apportion(ceil(share.min_tokens / sequence_length), [Claim(part) for part in parts])
+    least = ceil(share.min_tokens / sequence_length)
+    most = [_most(supply, share.max_epochs, sequence_length) for supply in members]
+    if sum(least if bound is None else bound for bound in most) < least:
+        most = [None] * len(members)  # more than they have: refused below, by the name of one that lacks it
+    floors = apportion(least, [Claim(part, 0, bound) for part, bound in zip(parts, most, strict=True)])
     return [
         _Ask(supply, Fraction(share.weight) * part / sum(parts), floor_, share.max_epochs)
         for supply, part, floor_ in zip(members, parts, floors, strict=True)
@@ -159,13 +172,7 @@ class _Stock:
         self._left: dict[str, int | None] = {}
         for asks in phases:
             for ask in asks:
-                name, tokens = ask.supply.source, ask.supply.tokens
-                if tokens is not None and tokens < sequence_length:
-                    bound: int | None = 0  # not one window: nothing to give, however often
-                elif tokens is None or ask.max_epochs is None:
-                    bound = None
-                else:
-                    bound = floor(Fraction(ask.max_epochs) * (tokens // sequence_length))
+                name, bound = ask.supply.source, _most(ask.supply, ask.max_epochs, sequence_length)
                 before = self._left.get(name)
                 self._left[name] = bound if before is None else before if bound is None else min(before, bound)
         # What later phases must have is theirs: an earlier phase may not use it up.
@@ -191,13 +198,19 @@ def _refuse_impossible(
     def tokens(count: int) -> str:
         return f"{count * sequence_length:,} tokens"
 
+    def limit(ask: _Ask) -> str:
+        if ask.supply.tokens is not None and ask.supply.tokens < sequence_length:
+            return f"has {ask.supply.tokens:,}, less than one sequence"
+        epochs = "of another phase" if ask.max_epochs is None else f"{ask.max_epochs:g}"
+        return f"has {ask.supply.tokens:,}, max_epochs {epochs}"
+
     for ask in asks:
         bound = bounds[ask.supply.source]
         if bound is not None and ask.min_sequences > bound:
             raise XmodelError(
                 f"{ask.supply.source} cannot give its min_tokens in phase {phase.name}",
                 expected=tokens(ask.min_sequences),
-                found=f"at most {tokens(bound)} ({ask.supply.tokens:,} tokens, max_epochs {ask.max_epochs})",
+                found=f"at most {tokens(bound)} ({limit(ask)})",
                 where="mixture",
                 remedy="lower min_tokens, raise max_epochs, or give the source more text",
             )
@@ -214,11 +227,7 @@ def _refuse_impossible(
     most = sum(bound for _, bound in able if bound is not None)
     most += sum(ask.min_sequences for ask in asks if ask.weight == 0)
     if all(bound is not None for _, bound in able) and most < sequences:
-        there = "; ".join(
-            f"{ask.supply.source} {tokens(bound or 0)} (has {ask.supply.tokens:,}"
-            + (f", max_epochs {ask.max_epochs:g})" if ask.max_epochs is not None else ", less than one sequence)")
-            for ask, bound in able
-        )
+        there = "; ".join(f"{ask.supply.source} {tokens(bound or 0)} ({limit(ask)})" for ask, bound in able)
         raise XmodelError(
             f"phase {phase.name} asks for more tokens than its sources may give",
             expected=f"{tokens(sequences)} ({sequences:,} sequences of {sequence_length})",

@@ -40,7 +40,9 @@ class Tokenizer(Protocol):
 def load_checkpoint(
     folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> tuple[Xmodel, Path]:
-    """The model of a checkpoint and the path of its tokenizer; XmodelError where it is not whole."""
+    """The model of a checkpoint, or of a run's newest, and the path of its tokenizer; XmodelError where it is not
+    whole."""
+    folder = max((folder / "checkpoints").glob("step-*"), default=folder)
     model = load_model(folder, device, dtype)
     tokenizer = folder / TOKENIZER
     if not tokenizer.exists():

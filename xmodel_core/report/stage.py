@@ -7,7 +7,6 @@ be up to date; gives `reports/<name>-<fp>/index.html`. `inputs_of` finds what be
 from xmodel_core.artifacts import Artifact, Identity, Store, write_shard
 from xmodel_core.errors import XmodelError
 from xmodel_core.ledger.query import run_query
-from xmodel_core.report.page import Subject, render
 from xmodel_core.specs.strict import nearest
 
 VERSION = 1
@@ -28,6 +27,9 @@ def run(name: str, inputs: dict[str, Artifact], store: Store) -> Artifact:
         return done
     build = store.build(made_of)
     if not build.finished("page"):
+        # Here, because a run that finds its report needs no plotting library.
+        from xmodel_core.report.page import Subject, render
+
         page = render(store.root, Subject(**{part: artifact.label for part, artifact in inputs.items()}))
         with write_shard(build.folder, "page") as shard:
             shard.file("index.html").write_text(page, encoding="utf-8")

@@ -54,13 +54,22 @@ def repeated_passages(columns: Columns, rules: Prose) -> np.ndarray:
 
 
 def menu(columns: Columns, rules: Prose) -> np.ndarray:
-    """Short lines without an end of a sentence: navigation, tables of contents, tag lists."""
+    """Entries instead of sentences, in short lines or between dividers: navigation, contents, tag lists."""
     limits = rules.layout
-    return (
+    in_lines = (
         (columns["lines"] >= limits.min_lines)
         & (columns["short_line_share"] > limits.max_short_line_share)
         & (columns["finished_line_share"] < limits.min_finished_line_share)
         & ~is_mathematics(columns, rules)
+    )
+    return in_lines | (columns["divider_share"] > limits.max_dividers_per_word)
+
+
+def site_notices(columns: Columns, rules: Prose) -> np.ndarray:
+    """A page of what the site says everywhere: cookies, terms, copyright, log in, share."""
+    limits = rules.layout
+    return (columns["notice_line_share"] > limits.max_notice_line_share) & (
+        columns["notice_kinds"] >= limits.min_notice_kinds
     )
 
 
@@ -102,6 +111,7 @@ FORM = (
     symbols,
     few_letters,
     menu,
+    site_notices,
     bullet_list,
     cut_off_lines,
     link_list,
