@@ -125,6 +125,10 @@ def stage_hours(stage: str, found: list[Stock], recipe: Recipe, rates: Rates, to
     figures = rates.figures
     mb = sum(stock.bytes_text for stock in found) / 1e6
     chars = sum(stock.chars or 0 for stock in found)
+    training = recipe.training
+    validations = training.total_steps // training.validate_every_steps + len(training.phases())
+    # A forward pass alone: a third of what a token costs in training.
+    validated = validations * training.validation_tokens * len(found) / 3
     seconds = {
         "sample world": WORLD_SECONDS,
         "scan": mb / figures.scan_mb_per_second_and_core / figures.cores / len(found),
@@ -132,7 +136,7 @@ def stage_hours(stage: str, found: list[Stock], recipe: Recipe, rates: Rates, to
         "tokenizer": min(recipe.tokenizer.sample_characters, chars) / figures.tokenizer_characters_per_second,
         "shards": mb / figures.encode_mb_per_second_and_core / figures.cores / len(found),
         "plan": 0.0,
-        "run": tokens * rates.flops_per_token / figures.training_flops_per_second,
+        "run": (tokens + validated) * rates.flops_per_token / figures.training_flops_per_second,
         "evaluation": 0.0,
     }
     return round(seconds[stage] / 3600, 6)

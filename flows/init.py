@@ -202,6 +202,7 @@ training:                     # {total:,} steps of {batch:,} tokens: {tokens:,} 
                               # not detected, because sums in another order differ in the last digits
   checkpoint_every_steps: {every}   # a killed run goes on from the newest
   validate_every_steps: {every}
+  validation_tokens: {validation}     # held-out tokens of each source in a validation; more are surer, and slower
 
 # What the model is asked when it is done. With a folder of benchmarks (<benchmark>/<split>.jsonl):
 # evaluation:
@@ -237,6 +238,8 @@ def _recipe(name: str, sources: list[Seen]) -> str:
         most=MAX_EPOCHS * supply // batch,
         epochs=MAX_EPOCHS,
         every=max(total // 2, 1),
+        # A validation of all sources costs about as much as a fiftieth of the training.
+        validation=max(1, total * batch // 20 // len(sources) // SEQUENCE_LENGTH) * SEQUENCE_LENGTH,
     )
 
 

@@ -105,11 +105,12 @@ def balance(root: Path, label: str) -> Page:
     """What is kept of each source, beside the mixture's weights once a plan has been made."""
     rows = _rows(root, "@balance", corpus=label)
     shares = {lang: sum(row["share_of_chars"] or 0 for row in rows if row["lang"] == lang) for lang in _languages(rows)}
-    said = ", ".join(f"{lang} {_percent(share)}" for lang, share in shares.items()) + " of the characters kept"
+    parts = ", ".join(f"{lang} {_percent(share)}" for lang, share in shares.items())
+    said = f"{parts} of the characters kept" if rows else "no document is kept"
     shown = [row | {key: _percent(row[key]) for key in ("share_of_chars", "mixture_weight")} for row in rows]
     if all(row["mixture_weight"] is None for row in rows):
         shown = [_without(row, "mixture_weight") for row in shown]
-    return _page("balance", said.strip(), label, f"{said}.\n\n{_table(shown, ['source', 'lang', 'category'])}")
+    return _page("balance", said, label, f"{said}.\n\n{_table(shown, ['source', 'lang', 'category'])}")
 
 
 def fertility(root: Path, label: str) -> Page:
@@ -118,10 +119,11 @@ def fertility(root: Path, label: str) -> Page:
     by_lang = {row["lang"]: _without(row, "source") for row in rows if row["source"] == "all"}
     wholes = [by_lang[lang] for lang in _languages(rows)]
     sources = [row for row in rows if row["source"] != "all"]
-    said = ", ".join(f"{row['lang']} {_shown(row['tokens_per_char'])}" for row in wholes) + " tokens per character"
+    parts = ", ".join(f"{row['lang']} {_shown(row['tokens_per_char'])}" for row in wholes)
+    said = f"{parts} tokens per character" if rows else "no document is encoded"
     note = "Fewer tokens per character is better: the same text is shorter for the model."
     tables = f"{_table(wholes, ['lang'])}\n\n## By source\n\n{_table(sources, ['source', 'lang'])}"
-    return _page("fertility", said.strip(), label, f"{note}\n\n{tables}")
+    return _page("fertility", said, label, f"{note}\n\n{tables}")
 
 
 def mixture(root: Path, label: str) -> Page:
@@ -136,7 +138,7 @@ def mixture(root: Path, label: str) -> Page:
 def loss(root: Path, label: str) -> Page:
     """The training loss: a curve, and the figures behind it."""
     rows = _rows(root, "@loss", run=label)
-    finite = [row for row in rows if isfinite(row["loss"])]
+    finite = [row for row in rows if row["loss"] is not None and isfinite(row["loss"])]
     if not finite:
         return _page("loss", "no step was logged", label, _table(rows, ["phase"]))
     first, last = finite[0], finite[-1]
@@ -159,7 +161,7 @@ def leaderboard(root: Path, label: str) -> Page:
     ]
     ours = sum(row["run"] is not None for row in rows)
     among = f" among {len(rows) - ours} published" if len(rows) > ours else ""
-    return Page("leaderboard", f"{ours} scores{among}: {label}", lines)
+    return Page("leaderboard", f"{ours} score{'' if ours == 1 else 's'}{among}: {label}", lines)
 
 
 def report_place(page: Path) -> Page:

@@ -10,11 +10,11 @@ import pytest
 from xmodel_core.ledger.query import run_query
 
 WORDS = {
-    "who": "ferryman baker widow captain schoolboy gardener painter nurse clerk stranger".split(),
-    "did": "carried sold forgot mended found painted borrowed weighed hid opened".split(),
-    "what": "lantern basket letter violin ladder compass blanket kettle mirror umbrella".split(),
-    "where": "harbour market bridge orchard station mill chapel tavern garden tower".split(),
-    "when": "dawn noon dusk midnight harvest Easter breakfast supper sunset winter".split(),
+    "who": ["ferryman", "baker", "widow", "captain", "schoolboy", "gardener", "painter", "nurse", "clerk", "stranger"],
+    "did": ["carried", "sold", "forgot", "mended", "found", "painted", "borrowed", "weighed", "hid", "opened"],
+    "what": ["lantern", "basket", "letter", "violin", "ladder", "compass", "blanket", "kettle", "mirror", "umbrella"],
+    "where": ["harbour", "market", "bridge", "orchard", "station", "mill", "chapel", "tavern", "garden", "tower"],
+    "when": ["dawn", "noon", "dusk", "midnight", "harvest", "Easter", "breakfast", "supper", "sunset", "winter"],
 }
 
 

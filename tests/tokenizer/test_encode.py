@@ -40,7 +40,7 @@ def digests(artifact: Artifact) -> dict[str, str]:
 
 def spans(folder: Path, shard: str, tokens: np.ndarray) -> list[list[int]]:
     ends = np.fromfile(folder / f"{shard}.index", "<u8").astype(int).tolist()
-    return [tokens[start:end].tolist() for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return [tokens[start:end].tolist() for start, end in zip([0, *ends][:-1], ends, strict=True)]
 
 
 def test_every_document_is_encoded_once_in_its_row(corpus: Artifact, tmp_path: Path, documents: Any) -> None:
@@ -117,10 +117,11 @@ def test_same_bytes_whatever_the_workers_and_kills(corpus: Artifact, tmp_path: P
 
 def test_a_source_depends_on_its_own_documents(make_corpus: Any, documents: Any, tmp_path: Path) -> None:
     store = Store(tmp_path / "built")
-    small = make_corpus({"a": [documents("en", 80)]}, place="small")
-    trained = train_tokenizer("small", small, CONFIG, store)
+    own = documents("en", 50) + documents("code", 50)
+    small = make_corpus({"a": [own]}, place="small")
+    trained = train_tokenizer("small", small, CONFIG.model_copy(update={"vocab_size": 350}), store)
     before = encode_source(source("a"), small, trained, CONFIG, store, ALONE)
-    grown = make_corpus({"a": [documents("en", 80)], "b": [documents("zh", 9)]}, place="grown")
+    grown = make_corpus({"a": [own], "b": [documents("zh", 9)]}, place="grown")
     assert encode_source(source("a"), grown, trained, CONFIG, store, ALONE) == before
 
     config = CONFIG.model_copy(update={"seed": 5, "sample_characters": 9})

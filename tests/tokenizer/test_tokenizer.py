@@ -13,7 +13,8 @@ from xmodel_core.tokenizer.tokenizer import Tokenizer
 
 # SentencePiece writes a space as U+2581, so that one character comes back as a space.
 ANYTHING = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\u2581"))
-INDENTED = st.text(st.sampled_from(["\n", "\t", " ", "    ", "\r\n", "def", "值", "x", "。", "7"]))
+PARTS = ["\n", "\t", " ", "    ", "\r\n", "def", "值", "x", "。", "7"]
+INDENTED = st.lists(st.sampled_from(PARTS)).map("".join)
 
 
 @given(text=ANYTHING | INDENTED)

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -85,15 +86,15 @@ train_tokenizer("small", corpus, config, Store(Path({str(tmp_path / "one core")!
 
 
 def test_a_trained_tokenizer_is_found_and_says_what_it_saw(make_corpus: Any, documents: Any, tmp_path: Path) -> None:
-    corpus = make_corpus({"a": [documents("en", 100)]})
-    store = Store(tmp_path / "built")
-    trained = train_tokenizer("small", corpus, SMALL, store)
+    corpus = make_corpus({"a": [documents("en", 50) + documents("code", 50)]})
+    store, config = Store(tmp_path / "built"), SMALL.model_copy(update={"vocab_size": 350})
+    trained = train_tokenizer("small", corpus, config, store)
     facts = trained.manifest()["facts"]
-    assert (facts["vocab_size"], facts["eos_id"], facts["absent_languages"]) == (450, 2, ["code", "zh"])
+    assert (facts["vocab_size"], facts["eos_id"], facts["absent_languages"]) == (350, 2, ["zh"])
     before = (trained.path / "manifest.json").stat().st_mtime_ns
-    assert train_tokenizer("small", corpus, SMALL, store) == trained
+    assert train_tokenizer("small", corpus, config, store) == trained
     assert (trained.path / "manifest.json").stat().st_mtime_ns == before
-    assert Tokenizer.load(trained).vocab_size == 450
+    assert Tokenizer.load(trained).vocab_size == 350
 
 
 def test_only_kept_documents_and_the_config_name_a_tokenizer() -> None:
@@ -116,14 +117,26 @@ def test_a_vocabulary_larger_than_the_text_allows(make_corpus: Any, documents: A
 
 
 def test_a_vocabulary_smaller_than_the_characters(make_corpus: Any, tmp_path: Path) -> None:
-    han = [(str(n), "".join(chr(0x4E00 + (n * 40 + k) % 1500) for k in range(400)), "zh") for n in range(60)]
-    corpus = make_corpus({"a": [han]})
+    def page(n: int) -> str:
+        """Twenty everyday characters, and five of the fifteen hundred that are rare."""
+        everyday = Random(n).choices([chr(0x4E00 + k) for k in range(20)], k=400)
+        return "".join(everyday) + "".join(chr(0x5E00 + n * 5 + k) for k in range(5))
+
+    corpus = make_corpus({"a": [[(str(n), page(n), "zh") for n in range(300)]]})
+    config = SMALL.model_copy(update={"vocab_size": 350})
     with pytest.raises(XmodelError, match="smaller than the text's characters") as caught:
-        train_tokenizer("small", corpus, SMALL, Store(tmp_path / "built"))
+        train_tokenizer("small", corpus, config, Store(tmp_path / "built"))
     coverage = re.search(r"character_coverage=([\d.]+):", str(caught.value))
     assert coverage, caught.value
-    allowed = SMALL.model_copy(update={"character_coverage": float(coverage[1])})
+    allowed = config.model_copy(update={"character_coverage": float(coverage[1])})
     train_tokenizer("small", corpus, allowed, Store(tmp_path / "built"))
+
+
+def test_characters_that_no_coverage_can_leave_out(make_corpus: Any, tmp_path: Path) -> None:
+    han = [(str(n), "".join(chr(0x4E00 + (n * 40 + k) % 1500) for k in range(400)), "zh") for n in range(60)]
+    with pytest.raises(XmodelError, match="smaller than the text's characters") as caught:
+        train_tokenizer("small", make_corpus({"a": [han]}), SMALL, Store(tmp_path / "built"))
+    assert "character_coverage=" not in str(caught.value)
 
 
 def test_no_text_at_all(make_corpus: Any, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from pydantic import Field, field_validator
 
 from xmodel_core.specs.strict import Strict
 
+LEAST_COVERAGE = 0.98
+"""SentencePiece refuses to leave out more."""
 SampleLanguage = Literal["zh", "en", "code"]
 
 
@@ -20,7 +22,7 @@ class TokenizerConfig(Strict):
     """Pieces, all special and byte pieces included. Up to 65,536 a token takes two bytes on disk, then four."""
     model_type: Literal["unigram", "bpe"] = "unigram"
     """SentencePiece's model. The Xmodel reports use unigram."""
-    character_coverage: float = Field(default=0.9999, gt=0, le=1)
+    character_coverage: float = Field(default=0.9999, ge=LEAST_COVERAGE, le=1)
     """Share of the sample's characters that get pieces of their own; the rest is written in byte pieces."""
     max_piece_length: int = Field(default=16, ge=1, le=64)
     """Characters of the longest piece."""

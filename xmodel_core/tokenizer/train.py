@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 import sentencepiece
 
 from xmodel_core.errors import XmodelError
-from xmodel_core.tokenizer.config import TokenizerConfig
+from xmodel_core.tokenizer.config import LEAST_COVERAGE, TokenizerConfig
 
 # Sums of float32 depend on how sentences are dealt out to threads, so their number is a constant, never the machine's.
 THREADS = 16
@@ -106,13 +106,16 @@ def train(lines: Lines, config: TokenizerConfig) -> bytes:
             ) from None
         if found := TOO_SMALL.search(str(error)):
             coverage = _affordable_coverage(lines, config.vocab_size)
+            fewer_characters = (
+                f", or --set tokenizer.character_coverage={coverage}: single characters then take half of the "
+                "vocabulary, and the rarer ones are written in byte pieces"
+            )
             raise XmodelError(
                 "the vocabulary is smaller than the text's characters",
                 expected=f"tokenizer.vocab_size above {found[1]}: a piece for each character of the sample "
                 f"(character_coverage {config.character_coverage}), and room for longer pieces",
                 found=config.vocab_size,
                 where="tokenizer.vocab_size",
-                remedy=f"a larger vocabulary, or --set tokenizer.character_coverage={coverage}: single characters then "
-                "take half of the vocabulary, and the rarer ones are written in byte pieces",
+                remedy="a larger vocabulary" + (fewer_characters if coverage >= LEAST_COVERAGE else ""),
             ) from None
         raise

@@ -155,13 +155,14 @@ class Recorder:
         checkpoint.save(job.folder, step, state, self._model, optimizer, tokenizer, put_rows)
         checkpoint.prune(job.folder, job.training.keep_checkpoints, job.phase_ends)
 
-    def tell(self, report: StepReport) -> None:
-        """Leaves a line for whoever shows the progress, now and then."""
+    def tell(self, report: StepReport, validates: bool) -> None:
+        """Leaves a line for whoever shows the progress, now and then; always where the bar stands still after it."""
         now = time.monotonic()
-        if now - self._told >= PROGRESS_EVERY_SECONDS or report.step == self._job.training.total_steps:
+        if validates or now - self._told >= PROGRESS_EVERY_SECONDS or report.step == self._job.training.total_steps:
             self._told = now
+            note = f"loss {report.loss:.3f}" + (", validating" if validates else "")
             aside = self._job.folder / f".{PROGRESS}"
-            aside.write_text(json.dumps({"step": report.step, "loss": report.loss}), encoding="utf-8")
+            aside.write_text(json.dumps({"step": report.step, "note": note}), encoding="utf-8")
             aside.replace(self._job.folder / PROGRESS)
 
     def close(self, step: int) -> None:
@@ -228,10 +229,11 @@ def _train(job: Job, config: TrainingConfig, device: torch.device) -> None:
         if source in job.languages
     }
     for report in steps(model, optimizer, job, device, done):
+        validates = is_time(report.step, config.validate_every_steps, job)
         if recorder:
             recorder.record(report)
-            recorder.tell(report)
-        if is_time(report.step, config.validate_every_steps, job):
+            recorder.tell(report, validates)
+        if validates:
             for source, result in _validate_all(job, held_out, bare, device).items():
                 if recorder:
                     recorder.validated(report.step, source, *result)

@@ -51,7 +51,7 @@ def watch(
                 announce()
                 if (folder / PROGRESS).exists():
                     now = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
-                    bar.advance((now["step"] - seen) * tokens_per_step, f"loss {now['loss']:.3f}")
+                    bar.advance((now["step"] - seen) * tokens_per_step, now["note"])
                     seen = now["step"]
                 if last:
                     return
