@@ -142,7 +142,6 @@ def pretrain(session: Session, plan: Artifact, shards: dict[str, Artifact], toke
     recipe = session.recipe
     run = door.run(
         recipe.name,
-        session.path.stem,
         recipe.model,
         recipe.training,
         plan,

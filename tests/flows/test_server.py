@@ -205,9 +205,10 @@ def test_a_bare_name_runs_from_another_folder_and_leaves_its_pages(host: Person)
 
 
 @pytest.mark.slow
-def test_down_ends_the_runs_and_up_mends_what_died(host: Person) -> None:
+def test_down_ends_the_runs_and_up_mends_what_died_so_that_they_can_go_on(host: Person) -> None:
     host.up()
-    begun = host.types("-m", "prefect", "deployment", "run", "xmodel", "--param", f"recipe={SMALL}")
+    run = ["-m", "prefect", "deployment", "run", "xmodel", "--param", f"recipe={SMALL}"]
+    begun = host.types(*run)
     assert begun.returncode == 0, begun.stdout + begun.stderr
     deadline = time.monotonic() + 120
     while not any(run["state"] == "Running" for run in host.status()["runs"]):
@@ -233,5 +234,8 @@ def test_down_ends_the_runs_and_up_mends_what_died(host: Person) -> None:
     assert mended["server_alive"]
     assert mended["worker_alive"]
     assert mended["url"] == lost["url"]
+    again = host.types(*run, "--watch")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert {run["state"] for run in host.status()["runs"]} == {"Crashed", "Completed"}
     host.xmodel("down")
     assert host.profiles.read_bytes() == PROFILE

@@ -82,6 +82,7 @@ def test_the_page_tells_what_the_ledger_knows(made: Made) -> None:
         assert said in text
     assert all(artifact.label in text for artifact in parts.values())
     assert "0.830" in text and "0.612" in text and "a report, table 3" in text
+    assert "1 min 18 s training" in text  # 200 rows of 0.39 s
 
 
 def test_the_figures_keep_chinese_as_text(made: Made) -> None:

@@ -60,7 +60,6 @@ class Workspace(NamedTuple):
         with open_cluster(ClusterConfig(workers=1)) as cluster:
             return stage.run(
                 "small",
-                "small",
                 model,
                 config,
                 self.plan,

@@ -174,7 +174,7 @@ store = Store(Path(sys.argv[1]))
 shards = {artifact.name: artifact for artifact in store.artifacts("shards")}
 plan, tokenizer = store.artifacts("plans")[0], store.artifacts("tokenizer")[0]
 with open_cluster(ClusterConfig(workers=1)) as cluster:
-    stage.run("small", "small", model, training, plan, shards, tokenizer, store, cluster)
+    stage.run("small", model, training, plan, shards, tokenizer, store, cluster)
 """
 
 

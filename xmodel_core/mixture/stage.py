@@ -1,7 +1,7 @@
 """The room's door: a mixture, the schedule's lengths and the token shards in; plan.json out.
 
 The plan's identity covers the shards that the mixture uses and no others, so a source that is not in
-the mixture changes no plan. `estimate` is the same arithmetic over published tokens, for `xmodel plan`.
+the mixture changes no plan.
 """
 
 import json
@@ -47,18 +47,6 @@ def plan_identity(
         },
         inputs={source.name: shards[source.name] for source in used},
     )
-
-
-def estimate(
-    mixture: Mixture,
-    lengths: Sequence[tuple[str, int]],
-    sequence_length: int,
-    global_batch_tokens: int,
-    sources: Sequence[Source],
-) -> list[PlannedPhase]:
-    """The plan that the sources' published tokens allow; a source that publishes none is taken to be large enough."""
-    supplies = [Supply(source.name, source.lang, source.category, source.published_tokens) for source in sources]
-    return make_plan(mixture, lengths, sequence_length, global_batch_tokens, supplies)
 
 
 def build_plan(

@@ -177,7 +177,7 @@ def _training(ledger: _Ledger) -> dict[str, Any]:
         "steps": metrics[-1]["step"] if metrics else 0,
         "tokens": metrics[-1]["tokens"] if metrics else None,
         "loss": metrics[-1]["loss"] if metrics else None,
-        "seconds": metrics[-1]["seconds"] if metrics else None,
+        "seconds": sum(row["seconds"] or 0 for row in metrics),  # each row's are its own steps'
         "rate": rates[len(rates) // 2] if rates else None,
         "mfu": max((row["mfu"] for row in metrics if row["mfu"]), default=None),
         "validation_figure": figures.validation(validation)

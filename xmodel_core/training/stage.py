@@ -71,7 +71,6 @@ def _plan_values(plan: Artifact) -> dict[str, Any]:
 
 def run(
     name: str,
-    recipe_name: str,
     model_config: ModelConfig,
     training_config: TrainingConfig,
     plan: Artifact,
@@ -81,8 +80,8 @@ def run(
     cluster: Cluster,
     on_checkpoint: Callable[[Path, int], None] | None = None,
 ) -> Artifact:
-    """Trains, or finds the run trained. `shards`: source → token shards, at least of the plan's sources;
-    `on_checkpoint(path, step)` is called for each new checkpoint, while the training goes on.
+    """Trains, or finds the run trained. `name`: the recipe's; `shards`: source → token shards, at least of the
+    plan's sources; `on_checkpoint(path, step)` is called for each new checkpoint, while the training goes on.
 
     XmodelError: settings, plan and shards that do not belong together; a loss that is not finite; somebody
     else at work on the run; a full disk.
@@ -111,7 +110,7 @@ def run(
     build = store.build(identified)
     job = Job(
         run=identified.label,
-        recipe=recipe_name,
+        recipe=name,
         folder=build.folder,
         model=model_config,
         training=training_config,
