@@ -76,8 +76,13 @@ def _flow_verb(run: Callable[..., None]) -> Callable[..., None]:
     @wraps(run)
     def verb(*args: Any, **kwargs: Any) -> None:
         from flows.server import quiet_prefect
+        from xmodel_core.config import load_recipe
 
+        load_recipe(kwargs["recipe"], kwargs["overrides"])  # a wrong key is told before anything is started
         quiet_prefect()
+        from flows.embedded import ensure_server
+
+        ensure_server()
         run(*args, **kwargs)
 
     return verb

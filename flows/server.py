@@ -138,8 +138,8 @@ class Down:
 def quiet_prefect() -> None:
     """Prefect's settings for a flow that a person runs in a shell; call it before `prefect` is imported.
 
-    With `xmodel up`, the run appears in its UI. Without, Prefect starts a server of its own for the time of the
-    run; so too where the profile names a server of ours that is gone (after a restart of the machine, say).
+    With `xmodel up`, the run appears in its UI. Without, a server runs for the time of the run (`flows.embedded`);
+    so too where the profile names a server of ours that is gone (after a restart of the machine, say).
     """
     quiet = {
         **PRIVATE,
@@ -147,9 +147,6 @@ def quiet_prefect() -> None:
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
-        # A busy machine or the first start ever (migrations) takes longer than the 20 s that Prefect waits.
-        "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }
     for name, value in quiet.items():
         os.environ.setdefault(name, value)
