@@ -125,14 +125,16 @@ def plan(recipe: str, overrides: Sequence[str], workspace: str | None, as_json: 
 def xdata_build(recipe: str, overrides: Sequence[str], workspace: str | None, decisions_only: bool) -> None:
     """Sources to kept documents."""
     from flows.session import workspace_folder
-    from flows.summary import print_decisions, print_queries
+    from flows.summary import print_balance, print_decisions, print_queries
     from flows.xdata_build import xdata_build as build
 
     built = build(recipe, list(overrides), workspace, decisions_only)
     if decisions_only:
         print_decisions(built)
     else:
-        print_queries(workspace_folder(workspace), ["@funnel", "@drops", "@balance"], corpus=built["corpus"])
+        root = workspace_folder(workspace)
+        print_queries(root, ["@funnel", "@drops"], corpus=built["corpus"])
+        print_balance(root, built["corpus"], built["mixture_shares"])
 
 
 @main.command("tokenizer-train")

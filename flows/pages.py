@@ -34,9 +34,9 @@ class Page(NamedTuple):
     """Markdown, or the rows of a table that the UI can search."""
 
 
-def corpus(root: Path, label: str) -> None:
+def corpus(root: Path, label: str, mixture_shares: Mapping[str, float]) -> None:
     """The funnel, the drops by reason, and the balance of what is kept."""
-    _leave(funnel(root, label), drops(root, label), balance(root, label))
+    _leave(funnel(root, label), drops(root, label), balance(root, label, mixture_shares))
 
 
 def tokens(root: Path, label: str) -> None:
@@ -101,15 +101,16 @@ def drops(root: Path, label: str) -> Page:
     return _page("drops", said, label, f"{said}.\n\n{_table(list(reasons.values()), ['stage', 'reason'])}")
 
 
-def balance(root: Path, label: str) -> Page:
-    """What is kept of each source, beside the mixture's weights once a plan has been made."""
-    rows = _rows(root, "@balance", corpus=label)
+def balance(root: Path, label: str, mixture_shares: Mapping[str, float]) -> Page:
+    """What is kept of each source, beside the share of training tokens that the mixture asks of it."""
+    rows = [
+        _without(row, "mixture_weight") | {"mixture_share": mixture_shares.get(row["source"], 0.0)}
+        for row in _rows(root, "@balance", corpus=label)
+    ]
     shares = {lang: sum(row["share_of_chars"] or 0 for row in rows if row["lang"] == lang) for lang in _languages(rows)}
     parts = ", ".join(f"{lang} {_percent(share)}" for lang, share in shares.items())
     said = f"{parts} of the characters kept" if rows else "no document is kept"
-    shown = [row | {key: _percent(row[key]) for key in ("share_of_chars", "mixture_weight")} for row in rows]
-    if all(row["mixture_weight"] is None for row in rows):
-        shown = [_without(row, "mixture_weight") for row in shown]
+    shown = [row | {key: _percent(row[key]) for key in ("share_of_chars", "mixture_share")} for row in rows]
     return _page("balance", said, label, f"{said}.\n\n{_table(shown, ['source', 'lang', 'category'])}")
 
 

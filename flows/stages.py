@@ -59,7 +59,9 @@ def make_sample_world(session: Session) -> Artifact:
 def find_sources(session: Session, world: Artifact | None) -> list[SourceFiles]:
     """The files behind the recipe's sources, with their digests."""
     declared = load_sources(session.recipe.sources, session.path.parent)
-    return [resolve(source, session.store.digest, world.path if world else None) for source in declared]
+    found = [resolve(source, session.store.digest, world.path if world else None) for source in declared]
+    mixture_shares(session, found)  # what the mixture asks for must be here: told now, not after hours of work
+    return found
 
 
 @stage(name="scan", task_run_name="scan {files.source.name}")
@@ -79,6 +81,17 @@ def build_corpus(session: Session, sources: list[SourceFiles], scans: list[Artif
     corpus = door.build_corpus(recipe.name, sources, scans, recipe.corpus, session.store, session.cluster)
     refresh(session.store.root)
     return corpus
+
+
+def mixture_shares(session: Session, sources: list[SourceFiles], corpus: Artifact | None = None) -> dict[str, float]:
+    """Source → share of the training tokens that the recipe's mixture asks for. A lang/category is split by what
+    the corpus keeps; before there is one, evenly. XmodelError where the mixture and the sources do not fit."""
+    from xmodel_core.mixture.plan import Supply, shares
+
+    mixture = load_mixture(session.recipe.mixture, session.path.parent)
+    kept = {name: facts["chars"] for name, facts in corpus.manifest()["facts"]["sources"].items()} if corpus else {}
+    supplies = [Supply(f.source.name, f.source.lang, f.source.category, kept.get(f.source.name)) for f in sources]
+    return shares(mixture, session.recipe.training.phases(), supplies)
 
 
 @stage(name="preview decisions")

@@ -4,7 +4,7 @@ Takes a workspace whose ledger is up to date; gives plain facts, or tables on th
 figure is a query of the ledger: nothing is counted here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from xmodel_core.ledger.query import run_query
 TITLES = {
     "@funnel": "documents and characters, stage by stage",
     "@drops": "what was dropped, and why",
-    "@balance": "what is kept",
     "@fertility": "tokenizer: fewer tokens per character is better",
     "@mixture": "mixture: planned and consumed tokens",
     "@loss": "training",
     "@scores": "scores, with standard errors; chance of four choices is 0.25",
 }
+
+BALANCE = ("source", "lang", "category", "docs", "chars", "bytes", "share_of_chars")
 
 
 def _shown(value: Any) -> str:
@@ -65,6 +66,17 @@ def print_queries(root: Path, names: Sequence[str], **only: str) -> None:
             [[row[index] for index in shown] for row in kept],
             TITLES.get(name, name),
         )
+
+
+def print_balance(root: Path, corpus: str, mixture_shares: Mapping[str, float]) -> None:
+    """What is kept of each source and language, beside the share of training tokens that the mixture asks for."""
+    columns, rows = run_query(root, "@balance")
+    shown = [
+        (*(row[columns.index(name)] for name in BALANCE), mixture_shares.get(row[columns.index("source")], 0.0))
+        for row in rows
+        if row[columns.index("corpus")] == corpus
+    ]
+    print_table([*BALANCE, "mixture_share"], shown, "what is kept, and what the mixture asks for")
 
 
 def print_decisions(rows: dict[str, list[dict[str, Any]]]) -> None:

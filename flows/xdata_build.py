@@ -16,10 +16,12 @@ def xdata_build(
     workspace: str | None = None,
     decisions_only: bool = False,
 ) -> dict[str, Any]:
-    """Returns the corpus's label; with `decisions_only` the rows of document_flow and document_drops that the
-    thresholds would give, and no document is written."""
+    """Returns the corpus's label and the mixture's shares; with `decisions_only` the rows of document_flow and
+    document_drops that the thresholds would give, and no document is written."""
     with open_session(recipe, overrides or [], workspace) as session:
         if decisions_only:
             _, sources, scans = to_scans(session)
             return stages.preview_decisions(session, sources, scans)
-        return {"corpus": to_corpus(session).corpus.label}
+        built = to_corpus(session)
+        shares = stages.mixture_shares(session, built.sources, built.corpus)
+        return {"corpus": built.corpus.label, "mixture_shares": shares}

@@ -57,7 +57,7 @@ def to_corpus(session: Session) -> Corpus:
     """scans ▸ decisions ▸ documents"""
     world, sources, scans = to_scans(session)
     corpus = stages.build_corpus(session, sources, scans)
-    pages.corpus(session.store.root, corpus.label)
+    pages.corpus(session.store.root, corpus.label, stages.mixture_shares(session, sources, corpus))
     return Corpus(world, sources, corpus)
 
 

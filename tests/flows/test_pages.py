@@ -3,6 +3,7 @@
 import base64
 import re
 import xml.etree.ElementTree as ET
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,18 +153,11 @@ def test_drops_name_every_reason_once(root: Path, made: dict[str, Artifact]) -> 
 
 
 def test_the_balance_stands_beside_the_mixture(root: Path, made: dict[str, Artifact]) -> None:
-    page = pages.balance(root, made["corpus"].label)
+    page = pages.balance(root, made["corpus"].label, {"百科": 2 / 3})
     assert page.said == "zh 36.7 %, en 63.3 % of the characters kept"
     rows = {row["source"]: row for row in table(page)}
-    assert {name: row["mixture weight"] for name, row in rows.items()} == {"百科": "66.7 %", "wiki|en": "33.3 %"}
+    assert {name: row["mixture share"] for name, row in rows.items()} == {"百科": "66.7 %", "wiki|en": "0.0 %"}
     assert rows["百科"]["docs"] == "4,200"
-
-
-def test_without_a_plan_the_balance_promises_no_weights(tmp_path: Path) -> None:
-    identity = Identity("corpus", "tiny", 1, {}, {})
-    Store(tmp_path).build(identity).commit({"document_flow": flow(identity.label)[0]})
-    refresh(tmp_path)
-    assert "mixture weight" not in table(pages.balance(tmp_path, identity.label))[0]
 
 
 def test_fertility_begins_with_the_languages(root: Path, made: dict[str, Artifact]) -> None:
@@ -214,7 +208,8 @@ def test_the_report_is_named_by_its_path() -> None:
 
 
 def test_an_unknown_label_gives_pages_without_figures(root: Path, made: dict[str, Artifact]) -> None:
-    for page in (pages.funnel, pages.drops, pages.balance, pages.fertility, pages.mixture, pages.loss):
+    balance = partial(pages.balance, mixture_shares={})
+    for page in (pages.funnel, pages.drops, balance, pages.fertility, pages.mixture, pages.loss):
         body = page(root, "nobody-00000000").body
         assert isinstance(body, str)
         assert "Nothing." in body

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xmodel_core.errors import XmodelError
-from xmodel_core.mixture.plan import PlannedPhase, Supply, make_plan, sequences_per_step
+from xmodel_core.mixture.plan import PlannedPhase, Supply, make_plan, sequences_per_step, shares
 from xmodel_core.specs import Mixture
 
 LENGTH, BATCH = 10, 80
@@ -61,6 +61,13 @@ def test_what_a_capped_source_cannot_give_the_others_give_by_their_weights() -> 
     assert sequences(phase) == {"small": 20, "big": 40, "large": 20}
     assert [source.capped for source in phase.sources] == [True, False, False]
     assert [source.max_epochs for source in phase.sources] == [2, None, None]
+
+
+def test_shares_are_what_is_asked_for_over_the_schedule() -> None:
+    supplies = [supply("a", 300, "zh/web"), supply("b", 100, "zh/web"), supply("c", None), supply("d", 5)]
+    asked = mixture({"zh/web": 1, "c": 1}, {"c": {"weight": 1, "max_epochs": 1}})
+    found = shares(asked, [("stable", 6), ("decay", 2)], supplies)
+    assert found == {"a": 0.28125, "b": 0.09375, "c": 0.625, "d": 0.0}
 
 
 def test_max_epochs_holds_over_the_whole_run() -> None:

@@ -81,6 +81,15 @@ def test_a_wrong_field_names_the_fields_there_are(tmp_path: Path, xmodel) -> Non
     told(xmodel("xdata-build", path, workspace=tmp_path / "w"), "txt", "text")
 
 
+def test_a_mixture_of_sources_that_are_not_there_is_told_before_any_work(tmp_path: Path, xmodel) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.jsonl").write_bytes(jsonl(documents()))
+    path = recipe(tmp_path)
+    (tmp_path / "mixture.yaml").write_text("phases: [{name: all, sources: {fery: 1}}]\n")
+    told(xmodel("xdata-build", path, workspace=tmp_path / "w"), "fery", "ferry")
+    assert not (tmp_path / "w" / "scans").exists()
+
+
 @pytest.mark.parametrize(
     ("key", "near"),
     [("tokeniser: {}", "tokenizer"), ("training: {peek_lr: 1}", "peak_lr"), ("model: {hidden_sise: 3}", "hidden_size")],

@@ -247,6 +247,7 @@ def ledger_rows(decisions: Decisions, corpus: str) -> dict[str, list[dict[str, A
                         "chars_dropped": int(chars[falls].sum()),
                         "chars_removed_in_kept": 0,
                         "bytes_in": int(size[enters].sum()),
+                        "bytes_out": int(size[enters & ~falls].sum()),
                         "seconds": 0.0,
                     }
                 )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
@@ -51,7 +52,7 @@ def write_documents(task: DocumentsTask) -> None:
     """Writes documents/<source>-NNNNN.parquet from the scan and decisions/<source>-NNNNN.parquet."""
     decisions = pq.read_table(task.folder / "decisions" / f"{task.file.name}.parquet")
     scan = pq.ParquetFile(task.file.scan)
-    docs = begin = 0
+    docs = chars = begin = 0
     with write_shard(task.folder, task.shard) as shard:
         target = shard.file(f"documents/{task.file.name}.parquet")
         with pq.ParquetWriter(target, DOCUMENTS, compression="zstd", compression_level=3) as writer:
@@ -68,7 +69,9 @@ def write_documents(task: DocumentsTask) -> None:
                 if len(both):
                     writer.write_table(both.cast(DOCUMENTS))
                 docs += len(both)
-        shard.facts.update(source=task.file.source.name, lang=task.file.source.lang, docs=docs)
+                lengths = pc.call_function("utf8_length", [both["text"]])
+                chars += pc.call_function("sum", [lengths]).as_py() or 0
+        shard.facts.update(source=task.file.source.name, lang=task.file.source.lang, docs=docs, chars=chars)
 
 
 def write_decisions(shard: ShardWriter, decisions: Decisions, index: int) -> None:

@@ -159,6 +159,7 @@ def _facts(build: Build, sources: Sequence[SourceFiles]) -> dict[str, dict[str, 
         facts[source.name] = {
             "documents_digest": fingerprint([[e.path, e.sha256] for receipt in whole for e in receipt.files]),
             "docs": sum(receipt.facts["docs"] for receipt in whole),
+            "chars": sum(receipt.facts["chars"] for receipt in whole),
             "lang": source.lang,
             "category": source.category,
         }

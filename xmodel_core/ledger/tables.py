@@ -113,9 +113,10 @@ TABLES: dict[str, Table] = {
                 **dict.fromkeys(("corpus", "stage", "source", "lang"), TEXT),
                 **_FLOW,
                 "bytes_in": COUNT,
+                "bytes_out": COUNT,
                 "seconds": NUMBER,
             },
-            sums=(*_FLOW, "bytes_in", "seconds"),
+            sums=(*_FLOW, "bytes_in", "bytes_out", "seconds"),
         ),
         Table(
             "document_drops",

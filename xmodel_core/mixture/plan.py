@@ -151,6 +151,20 @@ def _part_of(phase: Phase, name: str, steps: int, total: int) -> Phase:
     return Phase(name=name, sources=shares)
 
 
+def shares(mixture: Mixture, lengths: Sequence[tuple[str, int]], supplies: Sequence[Supply]) -> dict[str, float]:
+    """Source → share of the run's tokens that the mixture asks for, its limits aside; 0 for one that it leaves out.
+
+    XmodelError: phases that are not the schedule's, a source that is not there.
+    """
+    phases = match_phases(mixture, lengths)
+    total = sum(steps for _, steps in phases)
+    found = {supply.source: Fraction(0) for supply in supplies}
+    for phase, steps in phases:
+        for ask in _asks(phase, supplies, 1):
+            found[ask.supply.source] += ask.weight * Fraction(steps, total)
+    return {source: float(share) for source, share in found.items()}
+
+
 def sequences_per_step(sequence_length: int, global_batch_tokens: int) -> int:
     """Sequences in a batch; XmodelError where the batch is not whole sequences."""
     if global_batch_tokens % sequence_length or global_batch_tokens < sequence_length:

@@ -4,7 +4,8 @@ with passed as (
     from document_flow f join stages s using (stage)
 ),
 kept as (
-    select corpus, source, lang, sum(docs_out)::bigint as docs, sum(chars_out)::bigint as chars
+    select corpus, source, lang, sum(docs_out)::bigint as docs, sum(chars_out)::bigint as chars,
+        sum(bytes_out)::bigint as bytes
     from passed where position = last_position group by all
 ),
 of_corpus as (
@@ -22,7 +23,7 @@ weights as (
     join mixture m on m.plan = i.label and m.source = o.source
     group by o.corpus, m.source
 )
-select k.corpus, k.source, k.lang, s.category, k.docs, k.chars,
+select k.corpus, k.source, k.lang, s.category, k.docs, k.chars, k.bytes,
     round(k.chars / nullif(sum(k.chars) over (partition by k.corpus), 0), 4) as share_of_chars,
     w.weight as mixture_weight
 from kept k left join sources s using (source) left join weights w using (corpus, source)
