@@ -194,7 +194,7 @@ def test_a_batch_is_whole_sequences(batch: int, near: int) -> None:
 
 SOURCES = ("a", "b", "c", "d")
 KEYS = ("en/web", "zh/web")
-shares = st.builds(
+any_share = st.builds(
     lambda weight, max_epochs, least: {"weight": weight, "max_epochs": max_epochs, "min_tokens": least},
     st.sampled_from([0, 0.1, 0.5, 1, 3]),
     st.none() | st.sampled_from([0.5, 1, 1.7, 4]),
@@ -214,7 +214,7 @@ def demands(draw: st.DrawFn) -> tuple[Mixture, list[tuple[str, int]], list[Suppl
     phases = []
     for _ in range(draw(st.sampled_from([1, len(lengths)]))):
         names = draw(st.lists(st.sampled_from(sorted(there)), min_size=1, max_size=4, unique=True))
-        phase = {name: draw(shares) for name in names}
+        phase = {name: draw(any_share) for name in names}
         # A group whose members are all named themselves has nobody left.
         for key in [key for key in phase if "/" in key]:
             if all(s.source in phase for s in supplies if f"{s.lang}/{s.category}" == key):
@@ -266,7 +266,7 @@ def _check_limits(made: Mixture, supplies: list[Supply], phases: list[PlannedPha
 
 @settings(deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(0, 600), shares), min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(0, 600), any_share), min_size=1, max_size=4),
     st.integers(1, 20),
 )
 def test_what_is_possible_in_one_phase_is_planned(sources: list[tuple[int, Shares]], steps: int) -> None:
