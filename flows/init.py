@@ -32,8 +32,9 @@ def tokens_of(seen: Seen) -> int:
 
 
 def vocabulary(sources: list[Seen]) -> int:
-    """Pieces of the tokenizer: a hundredth of the text's characters, with room for each distinct one; 512 to 8,192."""
-    fed = sum(seen.chars for seen in sources) // 100
+    """Pieces of the tokenizer: one for 200 characters of text (text that repeats itself supports no more), with room
+    for each distinct character; 512 to 8,192."""
+    fed = sum(seen.chars for seen in sources) // 200
     characters = len(frozenset().union(*(seen.characters for seen in sources)))
     return min(max(-(-max(fed, characters + 512) // 512) * 512, 512), 8192)
 

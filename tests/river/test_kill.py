@@ -26,11 +26,11 @@ def start(workspace: Path, home: Path) -> subprocess.Popen[bytes]:
     words = [sys.executable, "-m", "flows.cli", "run", str(SMALL), "--workspace", str(workspace)]
     for override in OVERRIDES:
         words += ["--set", override]
-    log = workspace.with_suffix(".log").open("ab")
     environment = {**os.environ, "PREFECT_HOME": str(home)}
-    return subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
-    )
+    with workspace.with_suffix(".log").open("ab") as log:
+        return subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
+        )
 
 
 def finish(workspace: Path, home: Path) -> None:
@@ -44,7 +44,8 @@ def data_of(workspace: Path) -> dict[str, bytes]:
     for kind in ("raw", "corpus", "tokenizer", "shards", "plans", "runs"):
         for path in sorted((workspace / kind).rglob("*")):
             named = path.relative_to(workspace).as_posix()
-            times = path.suffix == ".json" and kind != "plans"  # manifests, receipts, states: they hold times
+            # Manifests, receipts and states hold times; of the JSON files only the plan itself is data.
+            times = path.suffix == ".json" and path.name != "plan.json"
             if path.is_file() and not times and "/metrics/" not in named and not path.name.startswith("."):
                 found[named] = path.read_bytes()
     return found
