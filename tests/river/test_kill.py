@@ -45,7 +45,7 @@ def data_of(workspace: Path) -> dict[str, bytes]:
         for path in sorted((workspace / kind).rglob("*")):
             named = path.relative_to(workspace).as_posix()
             # Manifests, receipts and states hold times; of the JSON files only the plan itself is data.
-            times = path.suffix == ".json" and path.name != "plan.json"
+            times = path.suffix == ".json" and (path.name != "plan.json" or path.parent.name == "receipts")
             if path.is_file() and not times and "/metrics/" not in named and not path.name.startswith("."):
                 found[named] = path.read_bytes()
     return found
