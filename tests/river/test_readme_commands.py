@@ -30,7 +30,7 @@ def commands() -> list[str]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with what the README calls path/to/corpora and path/to/bench."""
-    config = SampleWorldConfig(documents=1200, planted_share=0.2, documents_per_file=200)
+    config = SampleWorldConfig(documents=300, planted_share=0.2, documents_per_file=50)
     world = stage.run(config, Store(tmp_path / "world"))
     shutil.copytree(world.path / "documents", tmp_path / "path/to/corpora")
     bench = tmp_path / "path/to/bench/arc_easy"
