@@ -131,6 +131,7 @@ def stage_hours(stage: str, found: list[Stock], recipe: Recipe, rates: Rates, to
     validated = validations * training.validation_tokens * len(found) / 3
     seconds = {
         "sample world": WORLD_SECONDS,
+        "benchmarks": 0.0,
         "scan": mb / figures.scan_mb_per_second_and_core / figures.cores / len(found),
         "corpus": mb / figures.corpus_mb_per_second,
         "tokenizer": min(recipe.tokenizer.sample_characters, chars) / figures.tokenizer_characters_per_second,

@@ -94,7 +94,7 @@ def plan(recipe: Recipe, recipe_file: Path, workspace: Path) -> dict[str, Any]:
     sources = load_sources(recipe.sources, recipe_file.parent)
     mixture = load_mixture(recipe.mixture, recipe_file.parent)
     training = recipe.training
-    reuse = Reuse(recipe, sources, mixture, store)
+    reuse = Reuse(recipe, recipe_file.parent, sources, mixture, store)
     found = stocks(recipe, sources, reuse.world, reuse.corpus, reuse.shards)
     used = {source.name for source in used_sources(mixture, sources)}
     vocab_size = reuse.tokenizer.manifest()["facts"]["vocab_size"] if reuse.tokenizer else recipe.tokenizer.vocab_size

@@ -5,7 +5,9 @@ Takes a recipe, its sources and a store; gives the artifacts that a run would fi
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from flows.session import benchmarks_of
 from xmodel_core.artifacts import Artifact, Identity, Store
 from xmodel_core.config import Recipe
 from xmodel_core.errors import XmodelError
@@ -19,8 +21,8 @@ Row = dict[str, str]
 class Reuse:
     """The chain of a recipe's artifacts, followed as far as each is there."""
 
-    def __init__(self, recipe: Recipe, sources: Sequence[Source], mixture: Mixture, store: Store) -> None:
-        self._recipe, self._sources, self._mixture, self._store = recipe, sources, mixture, store
+    def __init__(self, recipe: Recipe, beside: Path, sources: Sequence[Source], mixture: Mixture, store: Store) -> None:
+        self._recipe, self._beside, self._sources, self._mixture, self._store = recipe, beside, sources, mixture, store
         self._rows: list[Row] = []
         self.world: Artifact | None = None
         self.corpus: Artifact | None = None
@@ -49,10 +51,24 @@ class Reuse:
 
             self.world = self._look_up("sample world", identity(self._recipe.sample_world, self._recipe.name))
 
+    def _benchmarks_stage(self) -> Identity | None:
+        from xmodel_core.corpus.stage import benchmarks_identity
+
+        found = None if self._empty else benchmarks_of(self._recipe, self._beside, self.world)
+        if self._recipe.corpus.decontaminate.benchmarks is None:
+            return None
+        if found is None:
+            self._say("benchmarks", self._recipe.name, "new" if self._empty else "known after the sample world")
+            return None
+        identity = benchmarks_identity(self._recipe.name, *found, self._store)
+        self._look_up("benchmarks", identity)
+        return identity
+
     def _scan_identities(self) -> list[Identity] | None:
         """None where some source's files are not known yet."""
         from xmodel_core.corpus.stage import scan_identity
 
+        benchmarks = self._benchmarks_stage()
         identities = []
         for source in self._sources:
             if self._empty or (source.uri.startswith(RAW_SCHEME) and self.world is None):
@@ -63,7 +79,7 @@ class Reuse:
             except XmodelError:
                 self._say("scan", source.name, "its files are not here")
                 continue
-            identities.append(scan_identity(files, self._recipe.corpus.scan))
+            identities.append(scan_identity(files, self._recipe.corpus.scan, benchmarks))
             self._look_up("scan", identities[-1])
         return identities if len(identities) == len(self._sources) else None
 

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from xmodel_core.artifacts import Store
+from xmodel_core.artifacts import Artifact, Store
 from xmodel_core.cluster import Cluster, open_cluster
 from xmodel_core.config import Recipe, load_recipe
 from xmodel_core.errors import XmodelError
+from xmodel_core.specs.benchmarks import load_suites
+from xmodel_core.specs.sources import RAW_SCHEME
 
 # Before torch is first imported: threads that wait for each other sleep instead of spinning. On cores that other
 # work shares, spinning made a training step of two threads three to six times slower than one of one thread.
@@ -48,3 +50,15 @@ def open_session(recipe: str, overrides: Sequence[str], workspace: str | None) -
     root.mkdir(parents=True, exist_ok=True)
     with open_cluster(values.cluster) as cluster:
         yield Session(values, path, Store(root), cluster)
+
+
+def benchmarks_of(recipe: Recipe, beside: Path, world: Artifact | None) -> tuple[Path, dict[str, set[str]]] | None:
+    """The folder of benchmarks that no document may hold, and the splits that the recipe's suites ask of them; None
+    where the recipe names none, or the sample world that holds them is not made yet."""
+    from xmodel_core.corpus.decontaminate import splits_asked
+
+    folder = recipe.corpus.decontaminate.benchmarks
+    if folder is None or (folder.startswith(RAW_SCHEME) and world is None):
+        return None
+    place = world.path / folder.removeprefix(RAW_SCHEME) if world and folder.startswith(RAW_SCHEME) else Path(folder)
+    return place.expanduser().resolve(), splits_asked(load_suites(recipe.evaluation.suites, beside))

@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
-from flows.session import Session
+from flows.session import Session, benchmarks_of
 from xmodel_core.artifacts import Artifact
 from xmodel_core.errors import TransientError, XmodelError
 from xmodel_core.ledger.build import refresh
@@ -64,21 +64,32 @@ def find_sources(session: Session, world: Artifact | None) -> list[SourceFiles]:
     return found
 
 
-@stage(name="scan", task_run_name="scan {files.source.name}")
-def scan(session: Session, files: SourceFiles) -> Artifact:
-    """Every readable document of a source with its features and signature."""
+@stage(name="index benchmarks")
+def index_benchmarks(session: Session, world: Artifact | None) -> Artifact | None:
+    """The passages that no document may hold; none where the recipe names no benchmarks."""
     from xmodel_core.corpus import stage as door
 
-    return door.scan(files, session.recipe.corpus.scan, session.store, session.cluster)
+    found = benchmarks_of(session.recipe, session.path.parent, world)
+    return door.index_benchmarks(session.recipe.name, *found, session.store) if found else None
+
+
+@stage(name="scan", task_run_name="scan {files.source.name}")
+def scan(session: Session, files: SourceFiles, benchmarks: Artifact | None) -> Artifact:
+    """Every readable document of a source with its features, its signature and the benchmark items it holds."""
+    from xmodel_core.corpus import stage as door
+
+    return door.scan(files, session.recipe.corpus.scan, session.store, session.cluster, benchmarks)
 
 
 @stage(name="build corpus")
-def build_corpus(session: Session, sources: list[SourceFiles], scans: list[Artifact]) -> Artifact:
+def build_corpus(
+    session: Session, sources: list[SourceFiles], scans: list[Artifact], benchmarks: Artifact | None
+) -> Artifact:
     """Decisions over all sources, then the kept documents."""
     from xmodel_core.corpus import stage as door
 
     recipe = session.recipe
-    corpus = door.build_corpus(recipe.name, sources, scans, recipe.corpus, session.store, session.cluster)
+    corpus = door.build_corpus(recipe.name, sources, scans, recipe.corpus, session.store, session.cluster, benchmarks)
     refresh(session.store.root)
     return corpus
 

@@ -20,7 +20,7 @@ def xdata_build(
     document_drops that the thresholds would give, and no document is written."""
     with open_session(recipe, overrides or [], workspace) as session:
         if decisions_only:
-            _, sources, scans = to_scans(session)
+            _, sources, scans, _ = to_scans(session)
             return stages.preview_decisions(session, sources, scans)
         built = to_corpus(session)
         shares = stages.mixture_shares(session, built.sources, built.corpus)

@@ -22,6 +22,7 @@ class Scanned(NamedTuple):
     world: Artifact | None
     sources: list[SourceFiles]
     scans: list[Artifact]
+    benchmarks: Artifact | None
 
 
 class Corpus(NamedTuple):
@@ -47,16 +48,17 @@ class Training(NamedTuple):
 
 
 def to_scans(session: Session) -> Scanned:
-    """sources ▸ scans"""
+    """sources ▸ scans, in which the benchmarks' passages are looked for"""
     world = stages.make_sample_world(session) if session.recipe.sample_world else None
     sources = stages.find_sources(session, world)
-    return Scanned(world, sources, [stages.scan(session, source) for source in sources])
+    benchmarks = stages.index_benchmarks(session, world)
+    return Scanned(world, sources, [stages.scan(session, source, benchmarks) for source in sources], benchmarks)
 
 
 def to_corpus(session: Session) -> Corpus:
     """scans ▸ decisions ▸ documents"""
-    world, sources, scans = to_scans(session)
-    corpus = stages.build_corpus(session, sources, scans)
+    world, sources, scans, benchmarks = to_scans(session)
+    corpus = stages.build_corpus(session, sources, scans, benchmarks)
     pages.corpus(session.store.root, corpus.label, stages.mixture_shares(session, sources, corpus))
     return Corpus(world, sources, corpus)
 

@@ -18,6 +18,7 @@ from xmodel_core.errors import XmodelError
 from xmodel_core.evaluation.config import EvaluationConfig
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.sample_world.config import SampleWorldConfig
+from xmodel_core.specs.sources import RAW_SCHEME
 from xmodel_core.specs.strict import Strict, nearest, read_yaml, validate
 from xmodel_core.tokenizer.config import TokenizerConfig
 from xmodel_core.training.config import TrainingConfig
@@ -84,6 +85,11 @@ def _placed(data: dict[str, Any], folder: Path) -> dict[str, Any]:
         placed["sources"] = [place(name) for name in data["sources"]]
     if "mixture" in data:
         placed["mixture"] = place(data["mixture"])
+    corpus = data.get("corpus")
+    if isinstance(corpus, dict) and isinstance(corpus.get("decontaminate"), dict):
+        benchmarks = corpus["decontaminate"].get("benchmarks")
+        if isinstance(benchmarks, str) and not benchmarks.startswith(RAW_SCHEME):
+            placed["corpus"] = {**corpus, "decontaminate": {"benchmarks": str((folder / benchmarks).resolve())}}
     evaluation = data.get("evaluation")
     if isinstance(evaluation, dict):
         placed["evaluation"] = dict(evaluation)

@@ -12,7 +12,7 @@ from xmodel_core.artifacts import Store
 from xmodel_core.ledger.query import run_query
 
 SMALL = Path(__file__).with_name("small.yaml")
-KINDS = ["raw", "scans", "corpus", "tokenizer", "shards", "plans", "runs", "evaluations", "reports"]
+KINDS = ["raw", "benchmarks", "scans", "corpus", "tokenizer", "shards", "plans", "runs", "evaluations", "reports"]
 
 
 def rows(workspace: Path, query: str) -> list[dict]:
@@ -80,7 +80,7 @@ def test_planted_documents_drop_under_the_right_reason(river: Path, capsys: pyte
             decided[row["source"], row["id"]] = (row["stage"], row["reason"]) if not row["kept"] else (None, None)
     assert decided.keys() == truth.keys()
 
-    expected = {"exact_copy": "exact_copy", "near_copy": "near_copy", "wrong_language": "wrong_language"}
+    expected = {name: name for name in ("exact_copy", "near_copy", "wrong_language")} | {"contaminated": "benchmark"}
     tally: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for key, row in truth.items():
         stage, reason = decided[key]
@@ -93,7 +93,7 @@ def test_planted_documents_drop_under_the_right_reason(river: Path, capsys: pyte
             tally[dropped_as]["said"] += 1
     with capsys.disabled():
         print("\nplanted          documents  recall  precision  (dropped for any reason)")
-        for planted in ("exact_copy", "near_copy", "junk", "wrong_language"):
+        for planted in ("exact_copy", "near_copy", "junk", "wrong_language", "benchmark"):
             t = tally[planted]
             print(
                 f"{planted:16} {t['all']:9}  {t['found'] / t['all']:.3f}   {t['found'] / max(t['said'], 1):.3f}"
@@ -102,13 +102,35 @@ def test_planted_documents_drop_under_the_right_reason(river: Path, capsys: pyte
         clean = tally["clean"]
         print(f"{'clean':16} {clean['all']:9}  kept {1 - clean['dropped'] / clean['all']:.4f}")
     assert tally["exact_copy"]["found"] == tally["exact_copy"]["all"] > 5
+    assert tally["benchmark"]["found"] == tally["benchmark"]["all"] > 5
     # A copy of a copy may be named exact or near, and a short junk page may be in no language: dropped is what counts.
     for planted, recall in (("near_copy", 0.9), ("junk", 0.9), ("wrong_language", 0.95)):
         assert tally[planted]["dropped"] >= recall * tally[planted]["all"] > 0, planted
         assert tally[planted]["found"] >= 0.85 * tally[planted]["all"], planted
     assert tally["clean"]["dropped"] <= 0.01 * tally["clean"]["all"]
-    # Planted now, judged when masking and decontamination come.
     assert tally["personal_data"]["dropped"] <= 0.02 * tally["personal_data"]["all"]
+
+
+def test_planted_personal_data_is_masked_and_look_alikes_stay(river: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    documents = {
+        (row["source"], row["id"]): row["text"]
+        for path in sorted((Store(river).artifacts("corpus")[0].path / "documents").glob("*.parquet"))
+        for row in pq.read_table(path, columns=["source", "id", "text"]).to_pylist()
+    }
+    truth = (Store(river).artifacts("raw")[0].path / "truth.jsonl").read_text(encoding="utf-8").splitlines()
+    tally = {"personal": [0, 0], "look_alikes": [0, 0]}  # masked, all
+    for row in map(json.loads, truth):
+        text = documents.get((row["source"], row["id"]))
+        for group, found in tally.items():
+            for _, planted in (row["details"].get(group) or []) if text is not None else []:
+                found[0] += planted not in text
+                found[1] += 1
+    with capsys.disabled():
+        print(f"\nmasked, of all: {tally}")
+    masked, planted = tally["personal"]
+    assert masked >= 0.97 * planted > 10
+    assert tally["look_alikes"][0] <= 0.01 * tally["look_alikes"][1]
+    assert rows(river, "select sum(edits) as n from edits")[0]["n"] == masked
 
 
 def test_the_plan_is_consumed_to_the_token(river: Path) -> None:

@@ -7,6 +7,8 @@ development machine so that clean documents stay; "Gopher" is Rae et al. 2021 (a
 
 from pydantic import Field
 
+from xmodel_core.corpus.decontaminate import DecontaminateConfig
+from xmodel_core.corpus.mask import MaskConfig
 from xmodel_core.specs.strict import Strict
 
 
@@ -200,5 +202,9 @@ class CorpusConfig(Strict):
     """Rules for programs, and for every document of a source whose policy is code."""
     near: NearConfig = NearConfig()
     """Near copies."""
+    decontaminate: DecontaminateConfig = DecontaminateConfig()
+    """Benchmarks that no document may hold passages of."""
+    mask: MaskConfig = MaskConfig()
+    """Personal data in kept documents."""
     dropped_samples_per_reason: int = Field(default=50, ge=0)
     """Whole dropped documents kept per reason, to read."""

@@ -1,7 +1,7 @@
 """Decisions: for every document kept, or the stage and reason of its drop. Columns only, no text.
 
 Takes the columns of all scans, sources in order; gives `Decisions` and the rows of the ledger's
-funnel. Stages: read, exact, language, quality, near. A changed threshold costs seconds, because
+funnel. Stages: read, exact, language, quality, near, contamination. A changed threshold costs seconds, because
 nothing here opens a text.
 """
 
@@ -12,16 +12,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xmodel_core.corpus.config import CorpusConfig
+from xmodel_core.corpus.decontaminate import BenchmarkIndex
 from xmodel_core.corpus.dedup import exact_copies, near_copies
 from xmodel_core.corpus.features import FEATURES
 from xmodel_core.corpus.layout import Array
 from xmodel_core.corpus.rules import KEPT, judge
 from xmodel_core.specs import Source
 
-STAGES = ("read", "exact", "language", "quality", "near")
+STAGES = ("read", "exact", "language", "quality", "near", "contamination")
 # Code stands among prose of every source; a source that declares a language admits no other.
 ADMITTED = {"zh": ("zh", "code"), "en": ("en", "code"), "code": ("code", "en", "zh"), "multi": ("zh", "en", "code")}
 
@@ -69,6 +71,8 @@ class Decisions:
     cluster_size: Array
     """Documents that a kept one stands for, itself included."""
     features: dict[str, Array]
+    benchmark_items: pa.ListArray
+    """The items of benchmarks that each document shares a passage with."""
 
     @property
     def kept(self) -> Array:
@@ -127,7 +131,18 @@ def unique_ids(ids: Sequence[str], files: Sequence[str], rows: Sequence[int]) ->
 
 def _columns(files: Sequence[ScannedFile]) -> tuple[pa.Table, Array]:
     """(everything but text, url, meta and signature; the file of each row)."""
-    wanted = ["id", "lang", "script", "chars", "bytes", "raw_row", "unreadable", "text_hash", *FEATURES]
+    wanted = [
+        "id",
+        "lang",
+        "script",
+        "chars",
+        "bytes",
+        "raw_row",
+        "unreadable",
+        "text_hash",
+        "benchmark_items",
+        *FEATURES,
+    ]
     tables = [pq.read_table(file.scan, columns=wanted, memory_map=True) for file in files]
     lengths = [len(table) for table in tables]
     return pa.concat_tables(tables), np.repeat(np.arange(len(files), dtype=np.int32), lengths)
@@ -199,6 +214,13 @@ def decide(files: Sequence[ScannedFile], config: CorpusConfig) -> Decisions:
     survivor = survivor[survivor]  # an exact copy of a near copy: both are copies of the one that stays
     cluster_size = np.bincount(survivor[left], size[left], minlength=total).astype(np.int64)
 
+    benchmark_items = table["benchmark_items"].combine_chunks()
+    # An unreadable record has no items at all, a readable one a list of them, most often empty.
+    items = pc.call_function(
+        "coalesce", [pc.call_function("list_value_length", [benchmark_items]), pa.scalar(0, pa.int32())]
+    )
+    drop(items.to_numpy(zero_copy_only=False) > 0, "contamination", "contaminated")
+
     return Decisions(
         files=tuple(files),
         file=file,
@@ -214,7 +236,34 @@ def decide(files: Sequence[ScannedFile], config: CorpusConfig) -> Decisions:
         survivor=survivor,
         cluster_size=cluster_size,
         features=columns,
+        benchmark_items=benchmark_items,
     )
+
+
+def contamination_rows(decisions: Decisions, corpus: str, index: BenchmarkIndex) -> list[dict[str, Any]]:
+    """The rows of contamination: of each source and language, documents dropped for a benchmark's items, and how
+    many different items those are."""
+    counted: dict[tuple[str, str, str], tuple[list[int], set[int]]] = {}
+    for position in np.flatnonzero(decisions.stage == STAGES.index("contamination")):
+        items = decisions.benchmark_items[int(position)].values.to_numpy()
+        source = decisions.files[decisions.file[position]].source.name
+        for number, benchmark in enumerate(index.benchmarks):
+            mine = items[(items >= index.first_items[number]) & (items < index.first_items[number + 1])]
+            if len(mine):
+                documents, found = counted.setdefault((benchmark, source, decisions.lang[position]), ([], set()))
+                documents.append(int(position))
+                found.update(mine.tolist())
+    return [
+        {
+            "corpus": corpus,
+            "benchmark": benchmark,
+            "source": source,
+            "lang": lang,
+            "docs": len(documents),
+            "items": len(found),
+        }
+        for (benchmark, source, lang), (documents, found) in sorted(counted.items())
+    ]
 
 
 def ledger_rows(decisions: Decisions, corpus: str) -> dict[str, list[dict[str, Any]]]:

@@ -1,23 +1,25 @@
-"""The second pass: the kept documents of one scanned file, written; and samples of the dropped.
+"""The second pass: the kept documents of one scanned file, masked and written; and samples of the dropped.
 
-Takes a scan and the decisions on it; gives documents, and for each reason a bounded number of whole
-dropped documents to read. No text is decoded twice: what is written is what was scanned.
+Takes a scan and the decisions on it; gives documents without personal data, and for each reason a bounded number
+of whole dropped documents to read. What is masked is counted per language and kind in the shard's receipt.
 """
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
 from xmodel_core.artifacts import ShardWriter, write_shard
 from xmodel_core.corpus.decide import STAGES, Decisions, ScannedFile
+from xmodel_core.corpus.mask import Kind, mask
 
 DOCUMENTS = pa.schema(
     [
@@ -42,17 +44,52 @@ class DocumentsTask:
 
     folder: Path
     file: ScannedFile
+    kinds: tuple[Kind, ...]
+    """Personal data to mask."""
 
     @property
     def shard(self) -> str:
         return f"documents-{self.file.name}"
 
 
+class _Masking:
+    """Masks texts and keeps count per language: of texts and their sizes, and of edits by kind."""
+
+    def __init__(self, kinds: tuple[Kind, ...]) -> None:
+        self._kinds = kinds
+        self._flow: dict[str, Counter[str]] = {}
+        self._edits: dict[tuple[str, str], Counter[str]] = {}
+
+    def __call__(self, text: str, lang: str) -> str:
+        masked, edits = mask(text, self._kinds)
+        self._flow.setdefault(lang, Counter()).update(
+            docs=1,
+            chars_in=len(text),
+            chars_out=len(masked),
+            bytes_in=len(text.encode()),
+            bytes_out=len(masked.encode()),
+        )
+        for kind in {edit.kind for edit in edits}:
+            mine = [edit for edit in edits if edit.kind == kind]
+            chars = sum(edit.end - edit.start for edit in mine)
+            self._edits.setdefault((lang, kind), Counter()).update(docs=1, edits=len(mine), chars=chars)
+        return masked
+
+    def facts(self) -> dict[str, Any]:
+        """For the receipt."""
+        return {
+            "docs": sum(count["docs"] for count in self._flow.values()),
+            "chars": sum(count["chars_out"] for count in self._flow.values()),
+            "mask": [{"lang": lang, **counts} for lang, counts in sorted(self._flow.items())],
+            "edits": [{"lang": lang, "kind": kind, **n} for (lang, kind), n in sorted(self._edits.items())],
+        }
+
+
 def write_documents(task: DocumentsTask) -> None:
     """Writes documents/<source>-NNNNN.parquet from the scan and decisions/<source>-NNNNN.parquet."""
     decisions = pq.read_table(task.folder / "decisions" / f"{task.file.name}.parquet")
     scan = pq.ParquetFile(task.file.scan)
-    docs = chars = begin = 0
+    masking, begin = _Masking(task.kinds), 0
     with write_shard(task.folder, task.shard) as shard:
         target = shard.file(f"documents/{task.file.name}.parquet")
         with pq.ParquetWriter(target, DOCUMENTS, compression="zstd", compression_level=3) as writer:
@@ -62,16 +99,55 @@ def write_documents(task: DocumentsTask) -> None:
                 begin += len(texts)
                 keep = verdicts["kept"].combine_chunks()
                 both = verdicts.filter(keep)
-                for name in texts.column_names:
+                kept = texts["text"].filter(keep).to_pylist()
+                masked = [masking(text, lang) for text, lang in zip(kept, both["lang"].to_pylist(), strict=True)]
+                both = both.append_column("text", pa.array(masked, pa.string()))
+                for name in ("url", "meta"):
                     both = both.append_column(name, texts[name].filter(keep))
                 declared = pa.array([task.file.source.lang] * len(both), pa.string())
                 both = both.append_column("declared_lang", declared).select(DOCUMENTS.names)
                 if len(both):
                     writer.write_table(both.cast(DOCUMENTS))
-                docs += len(both)
-                lengths = pc.call_function("utf8_length", [both["text"]])
-                chars += pc.call_function("sum", [lengths]).as_py() or 0
-        shard.facts.update(source=task.file.source.name, lang=task.file.source.lang, docs=docs, chars=chars)
+        shard.facts.update(source=task.file.source.name, lang=task.file.source.lang, **masking.facts())
+
+
+def masking_rows(receipts: Sequence[dict[str, Any]], corpus: str) -> dict[str, list[dict[str, Any]]]:
+    """The rows of document_flow for the stage mask, and of edits, from the facts of the documents' receipts."""
+    flow: dict[tuple[str, str], Counter[str]] = {}
+    edits: dict[tuple[str, str, str], Counter[str]] = {}
+    for facts in receipts:
+        source = facts["source"]
+        for row in facts["mask"]:
+            counts = {key: value for key, value in row.items() if key != "lang"}
+            flow.setdefault((source, row["lang"]), Counter()).update(counts)
+        for row in facts["edits"]:
+            counts = {key: row[key] for key in ("docs", "edits", "chars")}
+            edits.setdefault((source, row["lang"], row["kind"]), Counter()).update(counts)
+    return {
+        "document_flow": [
+            {
+                "corpus": corpus,
+                "source": source,
+                "lang": lang,
+                "stage": "mask",
+                "docs_in": count["docs"],
+                "docs_out": count["docs"],
+                "docs_dropped": 0,
+                "chars_in": count["chars_in"],
+                "chars_out": count["chars_out"],
+                "chars_dropped": 0,
+                "chars_removed_in_kept": count["chars_in"] - count["chars_out"],
+                "bytes_in": count["bytes_in"],
+                "bytes_out": count["bytes_out"],
+                "seconds": 0.0,
+            }
+            for (source, lang), count in flow.items()
+        ],
+        "edits": [
+            {"corpus": corpus, "source": source, "lang": lang, "kind": kind, **count}
+            for (source, lang, kind), count in edits.items()
+        ],
+    }
 
 
 def write_decisions(shard: ShardWriter, decisions: Decisions, index: int) -> None:

@@ -6,6 +6,7 @@ writes bounded groups of rows. Equal text but for white space has an equal hash.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
 from xmodel_core.corpus.config import ScanConfig
+from xmodel_core.corpus.decontaminate import BenchmarkIndex
 from xmodel_core.corpus.features import FEATURES, class_counts, features
 from xmodel_core.corpus.language import detect
 from xmodel_core.corpus.layout import lay_out
@@ -36,14 +38,16 @@ def text_hash(text: str) -> bytes:
 
 
 class Scan(PipelineStep):
-    """Adds to each document's metadata: lang, script, chars, bytes, text_hash, signature and the features."""
+    """Adds to each document's metadata: lang, script, chars, bytes, text_hash, signature, the features, and with an
+    index of benchmarks the numbers of the items that it shares a passage with."""
 
     type = "🔎 - SCAN"
     name = "Xmodel scan"
 
-    def __init__(self, config: ScanConfig | None = None) -> None:
+    def __init__(self, config: ScanConfig | None = None, index: BenchmarkIndex | None = None) -> None:
         super().__init__()
         self.config = config or ScanConfig()
+        self.index = index
 
     def run(self, data: Iterable[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """Documents in, the same documents out in the same order; an unreadable one only gets a language, `other`."""
@@ -61,6 +65,7 @@ class Scan(PipelineStep):
         languages, scripts = detect(texts, counts)
         columns = features(layout, counts, np.array([language == "zh" for language in languages]))
         signature = signatures(layout, self.config.bands * self.config.rows)
+        hits = self.index.hits(layout) if self.index else None
         for index, document in enumerate(documents):
             text = document.text
             document.metadata.update(
@@ -70,6 +75,7 @@ class Scan(PipelineStep):
                 bytes=len(text.encode()),
                 text_hash=text_hash(text),
                 signature=signature[index],
+                benchmark_items=hits.items[hits.offsets[index] : hits.offsets[index + 1]] if hits else (),
                 **{name: column[index] for name, column in columns.items()},
             )
 
@@ -104,9 +110,15 @@ def schema(config: ScanConfig) -> pa.Schema:
             ("unreadable", pa.string()),
             ("text_hash", pa.binary(16)),
             *((name, pa.float32()) for name in FEATURES),
+            ("benchmark_items", pa.list_(pa.uint32())),
             ("signature", pa.list_(pa.uint32(), config.bands * config.rows)),
         ]
     )
+
+
+@cache
+def _load_index(path: Path) -> BenchmarkIndex:
+    return BenchmarkIndex.load(path)
 
 
 def _table(documents: list[Document], columns: pa.Schema) -> pa.Table:
@@ -125,14 +137,17 @@ def _table(documents: list[Document], columns: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=columns)
 
 
-def scan_file(source: Source, file: RawFile, config: ScanConfig, target: Path) -> dict[str, Any]:
-    """Scans one raw file into one Parquet file, rows in the file's order; gives counts for the receipt."""
+def scan_file(
+    source: Source, file: RawFile, config: ScanConfig, target: Path, benchmarks: Path | None = None
+) -> dict[str, Any]:
+    """Scans one raw file into one Parquet file, rows in the file's order; gives counts for the receipt.
+    `benchmarks`: where an index of benchmarks was saved."""
     # The reader's folder is what the file's name is relative to, so that ids never hold a machine's path.
     folder = file.path
     for _ in Path(file.name).parts:
         folder = folder.parent
     reader = READERS[source.format](str(folder), source.text_field, source.id_field, config)
-    step = Scan(config)
+    step = Scan(config, _load_index(benchmarks) if benchmarks else None)
     columns = schema(config)
     # Statistics and dictionaries would only cost time: these columns are read whole.
     with pq.ParquetWriter(target, columns, compression="zstd", compression_level=1, write_statistics=False) as writer:

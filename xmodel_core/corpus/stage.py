@@ -12,8 +12,15 @@ from typing import Any
 from xmodel_core.artifacts import Artifact, Build, Identity, Store, fingerprint, write_shard
 from xmodel_core.cluster import Cluster
 from xmodel_core.corpus.config import CorpusConfig, ScanConfig
-from xmodel_core.corpus.decide import Decisions, ScannedFile, decide, ledger_rows
-from xmodel_core.corpus.documents import DocumentsTask, write_decisions, write_documents, write_dropped_samples
+from xmodel_core.corpus.decide import Decisions, ScannedFile, contamination_rows, decide, ledger_rows
+from xmodel_core.corpus.decontaminate import BenchmarkIndex, build_index, counted_files
+from xmodel_core.corpus.documents import (
+    DocumentsTask,
+    masking_rows,
+    write_decisions,
+    write_documents,
+    write_dropped_samples,
+)
 from xmodel_core.corpus.scan import scan_file
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs import RawFile, Source, SourceFiles
@@ -21,11 +28,37 @@ from xmodel_core.specs.strict import nearest
 
 SCAN_VERSION = 1
 CORPUS_VERSION = 1
+BENCHMARKS_VERSION = 1
+INDEX = "index.npz"
 
 
-def scan_identity(source_files: SourceFiles, config: ScanConfig) -> Identity:
-    """A scan is made of the source's bytes and the scan's settings."""
+def benchmarks_identity(name: str, folder: Path, evaluated: Mapping[str, set[str]], store: Store) -> Identity:
+    """An index is made of the files of benchmarks that count."""
+    files = [path for found in counted_files(folder, evaluated).values() for path in found]
+    inputs = {path.relative_to(folder).as_posix(): store.digest(path) for path in files}
+    return Identity("benchmarks", name, BENCHMARKS_VERSION, {}, inputs)
+
+
+def index_benchmarks(name: str, folder: Path, evaluated: Mapping[str, set[str]], store: Store) -> Artifact:
+    """index.npz: the passages of the benchmarks in a folder; `evaluated` names splits that count beside the usual."""
+    identity = benchmarks_identity(name, folder, evaluated, store)
+    if done := store.find(identity):
+        return done
+    build = store.build(identity)
+    index = build_index(folder, evaluated)
+    if build.finished("index") is None:
+        with write_shard(build.folder, "index") as shard:
+            index.save(shard.file(INDEX))
+    return build.commit(facts={"benchmarks": list(index.benchmarks), "items": int(index.first_items[-1])})
+
+
+def scan_identity(
+    source_files: SourceFiles, config: ScanConfig, benchmarks: Artifact | Identity | None = None
+) -> Identity:
+    """A scan is made of the source's bytes, the scan's settings, and the benchmarks that are looked for."""
     inputs = {"source": source_files.fingerprint}
+    if benchmarks:
+        inputs["benchmarks"] = benchmarks.fingerprint
     return Identity("scans", source_files.source.name, SCAN_VERSION, config.model_dump(), inputs)
 
 
@@ -36,6 +69,7 @@ class _ScanTask:
     source: Source
     file: RawFile
     config: ScanConfig
+    benchmarks: Path | None
 
     @property
     def name(self) -> str:
@@ -44,18 +78,26 @@ class _ScanTask:
 
 def _scan_one(task: _ScanTask) -> None:
     with write_shard(task.folder, task.name) as shard:
-        facts = scan_file(task.source, task.file, task.config, shard.file(f"{task.name}.parquet"))
+        facts = scan_file(task.source, task.file, task.config, shard.file(f"{task.name}.parquet"), task.benchmarks)
         shard.facts.update(facts)
 
 
-def scan(source_files: SourceFiles, config: ScanConfig, store: Store, cluster: Cluster) -> Artifact:
+def scan(
+    source_files: SourceFiles,
+    config: ScanConfig,
+    store: Store,
+    cluster: Cluster,
+    benchmarks: Artifact | None = None,
+) -> Artifact:
     """The scan of one source: <source>-NNNNN.parquet per raw file. XmodelError where no record has the text field."""
-    identity = scan_identity(source_files, config)
+    identity = scan_identity(source_files, config, benchmarks)
     if done := store.find(identity):
         return done
     build = store.build(identity)
     tasks = [
-        _ScanTask(build.folder, index, source_files.source, file, config)
+        _ScanTask(
+            build.folder, index, source_files.source, file, config, benchmarks.path / INDEX if benchmarks else None
+        )
         for index, file in enumerate(source_files.files)
     ]
     missing = [task for task in tasks if build.finished(task.name) is None]
@@ -90,7 +132,7 @@ def corpus_identity(
 ) -> Identity:
     """A corpus is made of its scans in their order, what each source admits, and the decisions' settings."""
     decisive = {
-        **config.model_dump(exclude={"scan"}),
+        **config.model_dump(exclude={"scan", "decontaminate"}),  # the scans know both
         "sources": [[source.name, source.lang, source.policy] for source in sources],
     }
     inputs = {source.name: scan.fingerprint for source, scan in zip(sources, scans, strict=True)}
@@ -121,6 +163,7 @@ def build_corpus(
     config: CorpusConfig,
     store: Store,
     cluster: Cluster,
+    benchmarks: Artifact | None = None,
 ) -> Artifact:
     """The corpus: decisions, dropped, dropped_samples and documents; sources in the order in which copies survive."""
     identity = corpus_identity(name, scans, [source.source for source in sources], config)
@@ -130,11 +173,18 @@ def build_corpus(
     files = scanned_files(sources, scans)
     decisions = decide(files, config)
     _write_decisions(build, decisions, config)
-    tasks = [DocumentsTask(build.folder, file) for file in files]
+    tasks = [DocumentsTask(build.folder, file, config.mask.kinds) for file in files]
     missing = [task for task in tasks if build.finished(task.shard) is None]
     sizes = [float(task.file.scan.stat().st_size) for task in missing]
     cluster.map(write_documents, missing, "write documents", unit="bytes", sizes=sizes)
-    rows = {**ledger_rows(decisions, identity.label), "sources": [_source_row(source) for source in sources]}
+    written = [receipt.facts for task in tasks if (receipt := build.finished(task.shard))]
+    masked = masking_rows(written, identity.label)
+    rows = ledger_rows(decisions, identity.label)
+    rows["document_flow"] += masked["document_flow"]
+    if benchmarks:
+        index = BenchmarkIndex.load(benchmarks.path / INDEX)
+        rows["contamination"] = contamination_rows(decisions, identity.label, index)
+    rows |= {"edits": masked["edits"], "sources": [_source_row(source) for source in sources]}
     return build.commit(rows, {"sources": _facts(build, sources)})
 
 

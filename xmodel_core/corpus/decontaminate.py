@@ -1,0 +1,371 @@
+"""Decontamination: which documents hold passages of which benchmark items.
+
+Takes a folder of `<benchmark>/<split>.jsonl`; gives a `BenchmarkIndex`, which tells for each text of a
+layout the items it shares a passage with. A passage is a run of 13 words or 20 Chinese characters (as
+`Layout.words` has them: case, width, punctuation and white space folded), found by its hash; a shorter
+field of an item is found as a whole. Benchmarks and documents go through the same code, so they agree.
+
+One measure serves both languages and text that mixes them: a word counts 3 units, a Chinese character
+2, and a passage is the shortest run of at least 39. So no document needs a language to be checked, and
+an English question is found in a Chinese page.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xmodel_core.corpus import characters as c
+from xmodel_core.corpus.layout import Array, Layout, SliceHashes, lay_out
+from xmodel_core.errors import XmodelError
+from xmodel_core.specs.benchmarks import Suite
+from xmodel_core.specs.strict import Strict
+
+WORD_UNITS, CHARACTER_UNITS = 3, 2
+# 13 words, the field's usual length (Brown et al. 2020, appendix C). It makes 20 Chinese characters, not the 26 that
+# two a word would give, because punctuation is folded away: 26 characters of running text hold 20 to 24 without it.
+# Measured on 123,000 real documents: runs of 20 find as few strangers as runs of 26, runs of 18 find one in three
+# statutes by the set phrases of the law.
+PASSAGE_UNITS = 13 * WORD_UNITS
+# A field shorter than a passage is looked for whole, down to 8 words or 12 Chinese characters (Brown et al. take 8
+# words as the least that is no coincidence; measured: 11 of the 123,000 documents hold such a field).
+FIELD_UNITS = 8 * WORD_UNITS
+# A run of figures and single letters (1 2 3 … under a page, 0 0 0 in a matrix) is nobody's: a passage has a word of two
+# letters, or Chinese characters. Measured: 0.4 % of all benchmarks' passages go, half of them lists in code.
+TELLING_WORDS = 1
+# A passage in more different fields of one benchmark is its template, not an item. Different ones: a paragraph that
+# stands under each of thirty questions is no template.
+TEMPLATE_FIELDS = 20
+EVALUATED_SPLITS = frozenset({"test", "validation", "val"})
+BATCH_CHARACTERS = 1_000_000  # of fields laid out together: memory is bounded whatever the benchmark
+_SIEVE_BITS_PER_START = 32  # one stranger in 32 passes the sieve and costs a search
+
+
+class DecontaminateConfig(Strict):
+    """Which benchmarks no document may hold passages of."""
+
+    benchmarks: str | None = None
+    """A folder of <benchmark>/<split>.jsonl; the splits test, validation and val count, and those that a suite of
+    the recipe asks questions of. Without it nothing is checked."""
+
+
+class _Runs:
+    """Runs of a layout's words, measured in units."""
+
+    def __init__(self, layout: Layout) -> None:
+        words = layout.words
+        units_of_class = np.full(c.CLASSES, WORD_UNITS, np.uint8)
+        units_of_class[c.SINGLE_FIRST : c.SINGLE_LAST + 1] = CHARACTER_UNITS
+        units = units_of_class[layout.classes[words.starts]]
+        self._text = words.text
+        self._hashes = SliceHashes(words.hashes)
+        self._before = np.zeros(len(words) + 1, np.int64)
+        np.cumsum(units, out=self._before[1:])
+        self._word_of_unit = np.repeat(np.arange(len(words), dtype=np.int32), units)
+
+    def shortest(self, begins: Array, units: int) -> tuple[Array, Array, Array]:
+        """(begins, ends, uint64 hashes) of the shortest runs of at least so many units that lie in one text."""
+        needed = self._before[begins] + units
+        begins = begins[: np.searchsorted(needed, self._before[-1], "right")]
+        last = self._word_of_unit[needed[: len(begins)] - 1]
+        inside = self._text[last] == self._text[begins]
+        begins, ends = begins[inside], last[inside] + 1
+        return begins, ends, self.hashes(begins, ends)
+
+    def hashes(self, begins: Array, ends: Array) -> Array:
+        """uint64 hashes of runs."""
+        return self._hashes.of(begins, ends)
+
+    def all(self, units: int) -> tuple[Array, Array, Array]:
+        """The same from every word on."""
+        return self.shortest(np.arange(len(self._text)), units)
+
+    def length(self, begins: Array, ends: Array) -> Array:
+        """Units of each run."""
+        return self._before[ends] - self._before[begins]
+
+
+@dataclass(frozen=True)
+class Hits:
+    """The items whose passages stand in each text of a layout, laid out as Arrow lays out a list column."""
+
+    offsets: Array
+    """int32 [n + 1]: the items of text i are items[offsets[i] : offsets[i + 1]]."""
+    items: Array
+    """uint32: numbers of items, ascending in each text, each once."""
+
+
+@dataclass(frozen=True)
+class BenchmarkIndex:
+    """The passages of all items, as hashes. Items are numbered over all benchmarks, by name, split and line."""
+
+    benchmarks: tuple[str, ...]
+    """Names, in order."""
+    first_items: Array
+    """int64 [benchmarks + 1]: benchmark i has the items first_items[i] to first_items[i + 1] - 1."""
+    starts: Array
+    """uint64, ascending: hashes of the first FIELD_UNITS units of every passage."""
+    start_lengths: Array
+    """uint32: how long the passages with this start are; bit i stands for FIELD_UNITS + i units."""
+    passages: Array
+    """uint64, ascending: hashes of the passages."""
+    passage_offsets: Array
+    """int64 [passages + 1]: passage i belongs to passage_items[passage_offsets[i] : passage_offsets[i + 1]]."""
+    passage_items: Array
+    """uint32: numbers of items."""
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256, 64 hex digits, of all it holds."""
+        digest = hashlib.sha256(json.dumps([FIELD_UNITS, PASSAGE_UNITS, self.benchmarks]).encode())
+        for array in self._arrays().values():
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+    def hits(self, layout: Layout) -> Hits:
+        """The items that each text shares a passage with."""
+        runs = _Runs(layout)
+        begins, _, hashes = runs.all(FIELD_UNITS)
+        # Nearly every run is a stranger and ends here, at the cost of one bit looked up instead of a search.
+        sieve, shift = self._sieve
+        bits = hashes >> shift
+        may = (sieve[bits >> np.uint64(3)] >> (bits.astype(np.uint8) & np.uint8(7)) & np.uint8(1)).view(bool)
+        begins, hashes = begins[may], hashes[may]
+        places, known = _places(self.starts, hashes)
+        begins, lengths = begins[known], self.start_lengths[places[known]]
+        texts, items = [np.zeros(0, np.int64)], [np.zeros(0, np.uint32)]
+        for units in range(FIELD_UNITS, PASSAGE_UNITS + 1):
+            asked = begins[lengths >> np.uint32(units - FIELD_UNITS) & np.uint32(1) == 1]
+            if not len(asked):
+                continue
+            found, _, hashes = runs.shortest(asked, units)
+            places, known = _places(self.passages, hashes)
+            places = places[known]
+            counts = self.passage_offsets[places + 1] - self.passage_offsets[places]
+            within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+            texts.append(np.repeat(layout.words.text[found[known]], counts))
+            items.append(self.passage_items[np.repeat(self.passage_offsets[places], counts) + within])
+        pairs = np.unique((np.concatenate(texts) << 32) | np.concatenate(items).astype(np.int64))
+        offsets = np.searchsorted(pairs >> 32, np.arange(layout.texts + 1)).astype(np.int32)
+        return Hits(offsets, (pairs & 0xFFFFFFFF).astype(np.uint32))
+
+    def per_benchmark(self, items: Array) -> dict[str, int]:
+        """How many different ones of these items each benchmark has; benchmarks without any are left out."""
+        owners = np.searchsorted(self.first_items, np.unique(items), "right") - 1
+        counts = np.bincount(owners, minlength=len(self.benchmarks))
+        return {name: int(count) for name, count in zip(self.benchmarks, counts, strict=True) if count}
+
+    @cached_property
+    def _sieve(self) -> tuple[Array, np.uint64]:
+        """(bits over the high bits of a start's hash, eight to a byte; how far to shift the others away)."""
+        bits = max((len(self.starts) * _SIEVE_BITS_PER_START).bit_length() - 1, 3)
+        shift = np.uint64(64 - bits)
+        sieve = np.zeros(1 << bits, bool)
+        sieve[self.starts >> shift] = True
+        return np.packbits(sieve, bitorder="little"), shift
+
+    def save(self, path: Path) -> None:
+        """Writes one .npz; equal indexes give equal bytes."""
+        with path.open("wb") as stream:
+            np.savez(stream, benchmarks=np.array(self.benchmarks), **self._arrays())  # pyright: ignore[reportArgumentType]
+
+    @classmethod
+    def load(cls, path: Path) -> "BenchmarkIndex":
+        """What `save` wrote."""
+        with np.load(path) as arrays:
+            read = {name: arrays[name] for name in arrays.files}
+        return cls(benchmarks=tuple(map(str, read.pop("benchmarks"))), **read)
+
+    def _arrays(self) -> dict[str, Array]:
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "benchmarks"}
+
+
+def _places(known: Array, hashes: Array) -> tuple[Array, Array]:
+    """(where each hash stands in the ascending `known`, whether it does)."""
+    if not len(known):
+        return np.zeros(len(hashes), np.int64), np.zeros(len(hashes), bool)
+    places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+    return places, known[places] == hashes
+
+
+def splits_asked(suites: Iterable[Suite]) -> dict[str, set[str]]:
+    """For each benchmark, by its folder's name, the splits that suites ask questions of (not those of the shots)."""
+    splits: dict[str, set[str]] = {}
+    for suite in suites:
+        for task in suite.tasks:
+            splits.setdefault(task.data.rsplit("/", 1)[-1], set()).add(task.split)
+    return splits
+
+
+def counted_files(folder: Path, evaluated_splits: Mapping[str, set[str]]) -> dict[str, list[Path]]:
+    """The files that count, by benchmark. XmodelError: no such folder, nothing in it that counts."""
+    if not folder.is_dir():
+        raise XmodelError(
+            "there is no folder of benchmarks",
+            expected="a folder of <benchmark>/<split>.jsonl",
+            where=folder,
+            remedy="check corpus.decontaminate.benchmarks",
+        )
+    files: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*/*.jsonl")):
+        if path.stem in EVALUATED_SPLITS | evaluated_splits.get(path.parent.name, set()):
+            files.setdefault(path.parent.name, []).append(path)
+    if not files:
+        raise XmodelError(
+            "a folder of benchmarks holds none",
+            expected="<benchmark>/<split>.jsonl with a split that is evaluated: " + ", ".join(sorted(EVALUATED_SPLITS)),
+            found=", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "an empty folder",
+            where=folder,
+            remedy="check corpus.decontaminate.benchmarks",
+        )
+    return files
+
+
+def build_index(folder: Path, evaluated_splits: Mapping[str, set[str]] = {}) -> BenchmarkIndex:
+    """The index of a folder of `<benchmark>/<split>.jsonl`; `evaluated_splits` names splits beside EVALUATED_SPLITS.
+
+    XmodelError: no such folder, nothing in it that counts, an empty file, or a line that is not an item: an item
+    that cannot be read would be an item that is not kept out.
+    """
+    files = counted_files(folder, evaluated_splits)
+    benchmarks = sorted(files)
+    first_items = [0]
+    parts = []
+    for benchmark in benchmarks:
+        items = [item for path in files[benchmark] for item in _read_items(path)]
+        parts.append(_passages(items, first_items[-1]))
+        first_items.append(first_items[-1] + len(items))
+    assert first_items[-1] < 1 << 32
+    starts, passages, owners, lengths = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    order = np.argsort(starts)
+    starts, first_of_start = np.unique(starts[order], return_index=True)
+    length_bits = np.uint32(1) << (lengths[order] - FIELD_UNITS).astype(np.uint32)
+    order = np.lexsort((owners, passages))
+    passages, offsets = np.unique(passages[order], return_index=True)
+    return BenchmarkIndex(
+        benchmarks=tuple(benchmarks),
+        first_items=np.array(first_items, np.int64),
+        starts=starts,
+        start_lengths=np.bitwise_or.reduceat(length_bits, first_of_start) if len(starts) else length_bits,
+        passages=passages,
+        passage_offsets=np.append(offsets, len(owners)).astype(np.int64),
+        passage_items=owners[order].astype(np.uint32),
+    )
+
+
+def _read_items(path: Path) -> list[list[str]]:
+    """The fields of each item that hold text, as text."""
+    items = []
+    # Only \n ends a line: U+2028 and U+0085 stand inside real questions.
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise _bad_line(path, number, error) from None
+        if not isinstance(item, dict):
+            raise _bad_line(path, number, type(item).__name__)
+        # Strings in one field belong together: a dialogue is a list of turns.
+        items.append(["\n".join(_strings(value)) for value in item.values()])
+    if not items:
+        raise XmodelError(
+            "a benchmark file is empty", expected="one item a line", where=path, remedy="fetch it again, or remove it"
+        )
+    return items
+
+
+def _bad_line(path: Path, number: int, found: object) -> XmodelError:
+    return XmodelError(
+        "a benchmark holds a line that is not an item",
+        expected="one JSON object a line",
+        found=found,
+        where=f"{path}, line {number}",
+        remedy="mend or fetch the file again: an item that cannot be read cannot be kept out",
+    )
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        # Half of a surrogate pair, escaped in JSON, is no character.
+        yield value.encode("utf-8", "replace").decode()
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _strings(part)
+
+
+def _passages(items: list[list[str]], first_item: int) -> tuple[Array, Array, Array, Array]:
+    """(starts, passages, items, lengths) of one benchmark: one entry for each passage and item that it tells of."""
+    owners_of: dict[str, set[int]] = {}
+    for number, texts in enumerate(items, start=first_item):
+        for text in texts:
+            owners_of.setdefault(text, set()).add(number)
+    texts = sorted(owners_of)
+    entries = [_passages_of_fields(batch, first) for batch, first in _batches(texts)]
+    field, starts, passages, lengths = (np.concatenate(arrays) for arrays in zip(*entries, strict=True))
+    owners = [np.array(sorted(owners_of[text])) for text in texts]
+
+    # Each passage once a field; then those that too many fields share, or short fields that too many items have, go.
+    order = np.lexsort((field, passages))
+    again = np.zeros(len(order), bool)
+    again[1:] = (np.diff(passages[order]) == 0) & (np.diff(field[order]) == 0)
+    once = order[~again]
+    _, kind, fields_with = np.unique(passages[once], return_inverse=True, return_counts=True)
+    items_with = np.array([len(numbers) for numbers in owners])[field[once]]
+    short = lengths[once] < PASSAGE_UNITS
+    own = once[(fields_with[kind] <= TEMPLATE_FIELDS) & ~(short & (items_with > TEMPLATE_FIELDS))]
+
+    numbers = [owners[index] for index in field[own]]
+    counts = np.array([len(each) for each in numbers], np.int64)
+    flat = np.concatenate([np.zeros(0, np.int64), *numbers])
+    return np.repeat(starts[own], counts), np.repeat(passages[own], counts), flat, np.repeat(lengths[own], counts)
+
+
+def _batches(texts: list[str]) -> Iterator[tuple[list[str], int]]:
+    """(texts, number of the first) in batches of bounded size."""
+    first, size = 0, 0
+    for index, text in enumerate(texts):
+        if size and size + len(text) > BATCH_CHARACTERS:
+            yield texts[first:index], first
+            first, size = index, 0
+        size += len(text) + 1
+    yield texts[first:], first
+
+
+def _passages_of_fields(texts: list[str], first: int) -> tuple[Array, Array, Array, Array]:
+    """(number of the field, hash of the start, hash of the passage, its units) for each passage of each field."""
+    layout = lay_out(texts)
+    runs, text = _Runs(layout), layout.words.text
+    begins, ends, passages = runs.all(PASSAGE_UNITS)
+    lengths = np.full(len(begins), PASSAGE_UNITS)
+    # The short fields: from their first word to their last.
+    count = np.bincount(text, minlength=layout.texts)
+    field_ends = np.cumsum(count)
+    field_begins = field_ends - count
+    units = runs.length(field_begins, field_ends)
+    short = (units >= FIELD_UNITS) & (units < PASSAGE_UNITS)
+    begins, ends = np.append(begins, field_begins[short]), np.append(ends, field_ends[short])
+    passages = np.append(passages, runs.hashes(field_begins[short], field_ends[short]))
+    lengths = np.append(lengths, units[short])
+
+    telling = np.concatenate(([0], np.cumsum(_telling(layout))))
+    tells = telling[ends] - telling[begins] >= TELLING_WORDS
+    begins, passages, lengths = begins[tells], passages[tells], lengths[tells]
+    order = np.argsort(begins, kind="stable")
+    begins, passages, lengths = begins[order], passages[order], lengths[order]
+    kept, _, starts = runs.shortest(begins, FIELD_UNITS)
+    assert len(kept) == len(begins)
+    return text[begins] + first, starts, passages, lengths
+
+
+def _telling(layout: Layout) -> Array:
+    """bool for each word: two letters or more, or a Chinese character."""
+    words = layout.words
+    first = layout.classes[words.starts]
+    letters = np.concatenate(([0], np.cumsum((layout.classes >= c.VOWEL) & (layout.classes <= c.WORD_LAST))))
+    return (first >= c.SINGLE_FIRST) | (letters[words.ends] - letters[words.starts] >= 2)
