@@ -23,7 +23,7 @@ NOT_HERE = ("make test", "source ")
 def commands() -> list[str]:
     """The lines of the README's shell blocks, comments cut off."""
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
-    lines = [line.partition(" # ")[0].strip() for block in blocks for line in block.splitlines()]
+    lines = [line.partition(" # ")[0].strip() for block in blocks for line in block.replace("\\\n", "").splitlines()]
     return [line for line in lines if line and not line.startswith(NOT_HERE)]
 
 
