@@ -199,6 +199,18 @@ def test_what_masking_frees_is_masked_too_and_keeps_its_place() -> None:
     assert [text[edit.start : edit.end] for edit in edits] == ["a.b@example.com", "liwei@qq.com", "+86 138-1234-5678"]
 
 
+@pytest.mark.parametrize("piece", ["QQ12345678", "a@b.cn ", "电话13812345678、"])
+def test_a_long_list_is_masked_whole(piece: str) -> None:
+    masked, edits = mask(piece * 3000)
+    assert len(edits) == 3000
+    assert not re.search(r"\d|@", masked)
+
+
+@pytest.mark.parametrize("piece", ["1", "+1", "1.", "微信", "a(at)", "a@", "1 ", "(1)-"])
+def test_a_text_made_of_beginnings_ends_and_holds_nothing(piece: str) -> None:
+    assert mask(piece * 30_000)[1] == []
+
+
 def test_the_short_look_misses_nothing_in_long_texts() -> None:
     filler = "山谷里的人在一九三〇年种下了梨树，到了秋天一起收梨。" * 400
     for kind, texts in PERSONAL.items():

@@ -43,6 +43,9 @@ class Edit(NamedTuple):
     end: int
 
 
+_MOST_TURNS = 20
+
+
 def _start(edit: Edit) -> int:
     return edit.start
 
@@ -52,8 +55,11 @@ def mask(text: str, kinds: Collection[Kind] = KINDS) -> tuple[str, list[Edit]]:
     edits: list[Edit] = []
     masked = text
     # What is masked may free what stood beside it (two numbers run together); so until nothing is found, which
-    # makes masking a masked text change nothing.
-    while found := _find(masked, kinds):
+    # makes masking a masked text change nothing. One turn does for nearly all; only a text written to be slow needs
+    # more than a few.
+    for _ in range(_MOST_TURNS):
+        if not (found := _find(masked, kinds)):
+            break
         edits = sorted(edits + _in_original(found, edits), key=_start)
         pieces, at = [], 0
         for edit in edits:
@@ -510,7 +516,7 @@ _WECHAT_WORDS = (
 _SLANG = {"vx", "wx", "wxid"}
 _NUMBER_OF = r"(?:号码|號碼|账号|帐号|賬號|号|號|同号)"
 _WECHAT = re.compile(
-    r"(?P<word>微\s?信|薇信|(?<![a-z])v\s?信|(?<![a-z0-9])(?:we\s?chat|weixin|vx|wx|wxid)"
+    r"(?P<word>微\s?信|薇信|(?<![a-z])v\s?信|(?<![a-z])(?:we\s?chat|weixin)|(?<![a-z0-9])(?:vx|wx|wxid)(?![a-z0-9_])"
     r"|加我?\s?v(?:x|信)?(?![a-z])|加我?微信?)"
     r"(?P<of>(?:客服|官方|咨询|反馈|联系|老师|\s?id(?=[\s:：]|[-_a-z0-9]{6})|\s(?:account|number|is)(?![a-z])|是|为|為|"
     + _NUMBER_OF
@@ -525,8 +531,10 @@ def _after_word(word: str, text: str) -> Iterator[re.Match[str]]:
     at = text.find(word)
     while at >= 0:
         # The pattern's own word may begin a little before: 加vx, WeChat.
-        if match := _WECHAT.search(text, max(0, at - 2), at + 64):
-            yield match
+        for start in range(max(0, at - 2), at + 1):
+            if match := _WECHAT.match(text, start, at + 64):
+                yield match
+                break
         at = text.find(word, at + len(word))
 
 
@@ -544,7 +552,7 @@ def _wechats(text: str, numbers: Numbers) -> Places:
 
 _QQ_NUMBER = re.compile(r"(?<![0-9])[1-9][0-9]{4,10}(?![0-9]|\.[0-9])")
 _QQ_BEFORE = re.compile(
-    r"(?:(?<![a-z0-9])q\s?q|扣扣|企鹅号?|(?<![a-z])q(?=群)|[加+]我?q(?![a-z]))"
+    r"(?:(?<![a-z])q\s?q|扣扣|企鹅号?|(?<![a-z])q(?=群)|[加+]我?q(?![a-z]))"
     r"(?:\s?[\u4e00-\u9fff]{0,3}群|客服|咨询|联系|在线|号码|號碼|账号|帐号|号|號|是|为|為|vip|\sis|\snumber|\sgroup){0,3}"
     r"[\s:：;；=#「“(（\[【\]]{0,4}$",
     re.IGNORECASE,
