@@ -1,7 +1,7 @@
 # make run: the main job on the embedded default. make test: the default suite. Both set everything up.
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: setup run test test-slow check clean
+.PHONY: setup run test test-slow check bench-corpus clean
 
 setup: .venv/stamp
 
@@ -26,6 +26,10 @@ test: setup
 
 test-slow: setup
 	@$(BIN)/python -m pytest -m slow
+
+# Beside datatrove's stock blocks, which need spacy and jieba: without them it says so and stops.
+bench-corpus: setup
+	@$(BIN)/python tests/benchmarks/bench_corpus.py
 
 check: setup
 	@$(BIN)/ruff format --check .

@@ -10,7 +10,8 @@ from functools import cache
 import numpy as np
 
 from xmodel_core.corpus import characters as c
-from xmodel_core.corpus.layout import Array, Layout, SliceHashes, lay_out, mix, word_hash
+from xmodel_core.corpus import kernels
+from xmodel_core.corpus.layout import ROLES, Array, Layout, lay_out, word_hash
 
 # Gopher's eight words (Rae et al. 2021, table A1) and the commonest function words beside them.
 GOPHER_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
@@ -87,168 +88,72 @@ FEATURES: dict[str, str] = {
 TELLING_LINE = {"zh": 4, "en": 10}  # characters: a repeated `}` or ``` says nothing about a text
 SHORT_LINE = {"zh": 12, "en": 30}  # characters: what a menu entry or a headline has
 NOTICE_LINE = {"zh": 60, "en": 150}  # characters: a longer line is a paragraph, which may speak of cookies
+LONG_WORD = 30  # characters
+
+
+def class_counts(layout: Layout) -> Array:
+    """int64 [n, CLASSES]: characters of each class."""
+    return layout.counts
+
+
+@cache
+def _known() -> kernels.Vocabulary:
+    signs = np.zeros(c.CODE_POINTS, np.uint8)
+    signs[c.tables().ends_sentence] |= kernels.ENDS_SENTENCE
+    for characters, sign in (
+        (FUNCTION_CHARACTERS, kernels.PARTICLE),
+        (BULLETS, kernels.BULLET),
+        (DIVIDERS, kernels.DIVIDER),
+        ("#…", kernels.MARK),  # Chinese writes two … for one ellipsis
+        (":", kernels.COLON),
+    ):
+        signs[[ord(character) for character in set(characters)]] |= sign
+    return kernels.vocabulary(
+        [word_hash(word) for word in FUNCTION_WORDS],
+        [word_hash(word) for word in GOPHER_WORDS],
+        [tuple(map(int, lay_out([notice]).words.hashes)) for notice in NOTICES.split("|")],
+        signs,
+    )
 
 
 def _ratio(part: Array, whole: Array) -> Array:
     return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
 
 
-def class_counts(layout: Layout) -> Array:
-    """int64 [n, CLASSES]: characters of each class, our own newline behind each text not counted."""
-    text = np.repeat(np.arange(layout.texts) * c.CLASSES, np.diff(layout.starts))
-    counts = np.bincount(text + layout.classes, minlength=layout.texts * c.CLASSES).reshape(layout.texts, c.CLASSES)
-    counts[:, c.NEWLINE] -= 1
-    return counts
-
-
-def _repeats(keys: Array) -> tuple[Array, Array, Array]:
-    """(positions sorted by key, start of each run of equal keys among them, length of each run).
-
-    The first position of a run is its first occurrence. Key and position share one uint64, which sorts ten
-    times faster than argsort; the 40 and more bits left to the key confuse two of a batch's keys once in thousands.
-    """
-    bits = np.uint64(max(len(keys).bit_length(), 1))
-    positions = np.uint64((1 << int(bits)) - 1)
-    packed = np.sort((keys & ~positions) | np.arange(len(keys), dtype=np.uint64))
-    order = (packed & positions).astype(np.int64)
-    high = packed >> bits
-    begins = np.flatnonzero(np.concatenate(([True], high[1:] != high[:-1]))) if len(keys) else order
-    return order, begins, np.diff(np.append(begins, len(keys)))
-
-
-def _within(text: Array, hashes: Array) -> Array:
-    """Hashes that are equal only within one text."""
-    return mix(hashes + text.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
-
-
-class _Runs:
-    """Repetition among the words of a batch's texts."""
-
-    def __init__(self, layout: Layout, unit: Array) -> None:
-        words = layout.words
-        self.layout, self.unit = layout, unit[words.text]
-        self.hashes = SliceHashes(words.hashes)
-        self.lengths = np.concatenate(([0], np.cumsum(words.ends - words.starts)))
-        self.characters = layout.per_text(words.text, (words.ends - words.starts).astype(float))
-
-    def _ngrams(self, n: int) -> tuple[Array, Array, Array]:
-        """(first word, word after the last, key) of every run of n units that lies inside one text."""
-        text = self.layout.words.text
-        begins = np.arange(len(text))
-        ends = begins + n * self.unit
-        inside = (ends <= len(text)) & (text[np.minimum(ends, len(text)) - 1] == text)
-        begins, ends = begins[inside], ends[inside]
-        return begins, ends, _within(text[begins], self.hashes.of(begins, ends))
-
-    def top(self, n: int) -> Array:
-        """Share of the characters that the commonest run covers; 0 where nothing repeats."""
-        begins, ends, keys = self._ngrams(n)
-        order, runs, lengths = _repeats(keys)
-        again = lengths > 1
-        first = order[runs[again]]
-        covered = lengths[again] * (self.lengths[ends[first]] - self.lengths[begins[first]])
-        most = np.zeros(self.layout.texts)
-        np.maximum.at(most, self.layout.words.text[begins[first]], covered)
-        return np.minimum(_ratio(most, self.characters), 1)
-
-    def duplicate(self, n: int) -> Array:
-        """Share of the characters that lie in a run seen before, each counted once."""
-        begins, ends, keys = self._ngrams(n)
-        order, runs, _ = _repeats(keys)
-        repeated = np.ones(len(keys), bool)
-        repeated[order[runs]] = False
-        cover = np.zeros(len(self.unit) + 1, np.int32)
-        np.add.at(cover, begins[repeated], 1)
-        np.add.at(cover, ends[repeated], -1)
-        covered = np.cumsum(cover)[:-1] > 0
-        words = self.layout.words
-        return _ratio(
-            self.layout.per_text(words.text[covered], (words.ends - words.starts)[covered].astype(float)),
-            self.characters,
-        )
-
-
-def _distinct(layout: Layout) -> Array:
-    order, runs, _ = _repeats(_within(layout.words.text, layout.words.hashes))
-    return layout.per_text(layout.words.text[order[runs]])
-
-
-def _phrases(phrases: tuple[tuple[int, ...], ...], layout: Layout) -> tuple[Array, Array]:
-    """Phrases, given as hashes of words: which lines hold one (bool per line), how many kinds a text holds [n]."""
-    words, lines = layout.words, np.zeros(len(layout.lines), bool)
-    kinds = np.zeros(layout.texts)
-    for first, *rest in phrases:
-        at = np.flatnonzero(words.hashes == np.uint64(first))
-        for offset, word in enumerate(rest, start=1):
-            at = at[at + offset < len(words)]
-            at = at[words.hashes[at + offset] == np.uint64(word)]
-        line = np.searchsorted(layout.lines.starts, words.starts[at], "right") - 1
-        whole = words.ends[at + len(rest)] <= layout.lines.ends[line]  # not one that the next line, or text, ends
-        at, line = at[whole], line[whole]
-        lines[line] = True
-        kinds[np.unique(words.text[at])] += 1
-    return lines, kinds
-
-
-@cache
-def _notices() -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(map(int, lay_out([notice]).words.hashes)) for notice in NOTICES.split("|"))
-
-
 def features(layout: Layout, counts: Array, chinese: Array) -> dict[str, Array]:
     """float32 [n] for each of FEATURES. `counts` are the class counts, `chinese` marks Chinese texts."""
-    words, lines, per_text = layout.words, layout.lines, layout.per_text
     inked = counts[:, c.CONTROL :].sum(1)
     letters = counts[:, c.VOWEL : c.HAN_RARE + 1].sum(1)
     han = counts[:, c.HAN : c.HAN_RARE + 1].sum(1)
-    words_count, lines_count = per_text(words.text), per_text(lines.text)
-
-    is_word = layout.classes[words.starts] <= c.WORD_LAST
-    lettered = is_word & (layout.classes[words.starts] != c.DIGIT)
-    word_lengths = (words.ends - words.starts).astype(float)
-    of_gopher = [np.uint64(word_hash(word)) for word in GOPHER_WORDS]
-    seen = [np.bincount(words.text[words.hashes == word], minlength=layout.texts) > 0 for word in of_gopher]
-    functional = np.isin(words.hashes, np.array([word_hash(word) for word in FUNCTION_WORDS], np.uint64))
-    particles = np.isin(layout.codes[words.starts], np.array([ord(x) for x in FUNCTION_CHARACTERS], np.uint32))
-
-    digits = np.concatenate(([0], np.cumsum(layout.classes == c.DIGIT)))
-    digits_in_word = digits[words.ends] - digits[words.starts]
-    mixed = is_word & (digits_in_word > 0) & (digits_in_word < word_lengths)
-
-    line_lengths = (lines.ends - lines.starts).astype(float)
-    last, first = layout.codes[lines.ends - 1], layout.codes[lines.starts]
-    before_last = layout.codes[np.maximum(lines.ends - 2, 0)]
-    line_is_chinese = layout.classes[lines.starts] >= c.SINGLE_FIRST
-    line_is_chinese &= layout.classes[lines.starts] <= c.SINGLE_LAST
-    finished = c.tables().ends_sentence[last]
-    ellipsis = (last == ord("…")) | ((last == ord(".")) & (before_last == ord(".")))
-    short = ~finished & (line_lengths < np.where(chinese, SHORT_LINE["zh"], SHORT_LINE["en"])[lines.text])
-    line_characters = per_text(lines.text, line_lengths)
-    order, runs, _ = _repeats(_within(lines.text, lines.hashes))
-    again = np.ones(len(lines), bool)
-    again[order[runs]] = False
-    again &= line_lengths >= np.where(line_is_chinese, TELLING_LINE["zh"], TELLING_LINE["en"])
-
-    notice = line_lengths < np.where(chinese, NOTICE_LINE["zh"], NOTICE_LINE["en"])[lines.text]
-    lines_with_notice, notice_kinds = _phrases(_notices(), layout)
-    notice &= lines_with_notice
-
-    text_of = np.repeat(np.arange(layout.texts), np.diff(layout.starts))
-    blank = layout.classes <= c.SPACE
-    dividers = np.isin(layout.codes, np.array([ord(x) for x in DIVIDERS], np.uint32))
-    dividers &= np.roll(blank, 1) & np.roll(blank, -1)
-    hashes = layout.codes == ord("#")
-    dots = layout.codes == ord("…")  # Chinese writes two of them for one ellipsis
-    hashes_and_dots = (hashes & ~np.roll(hashes, 1)) | (dots & ~np.roll(dots, 1))
-    slashes = layout.codes == ord("/")
-    url = (layout.codes == ord(":")) & np.roll(slashes, -1) & np.roll(slashes, -2)
-    vowels = counts[:, c.VOWEL]
     both = counts[:, c.HAN_SIMPLIFIED] + counts[:, c.HAN_TRADITIONAL]
-    runs_of_words = _Runs(layout, np.where(chinese, 2, 1))
+    vowels = counts[:, c.VOWEL]
+    words, lines = np.diff(layout.words.slices.offsets), np.diff(layout.lines.slices.offsets)
+    limits = kernels.Limits(
+        short_line=np.where(chinese, SHORT_LINE["zh"], SHORT_LINE["en"]),
+        notice_line=np.where(chinese, NOTICE_LINE["zh"], NOTICE_LINE["en"]),
+        unit=np.where(chinese, 2, 1),
+        telling_line=TELLING_LINE["en"],
+        telling_line_chinese=TELLING_LINE["zh"],
+        long_word=LONG_WORD,
+    )
+    tally, covered = kernels.tally(
+        layout.codes,
+        layout.classes,
+        layout.starts,
+        ROLES,
+        layout.words.slices,
+        layout.lines.slices,
+        _known(),
+        limits,
+        TOP_NGRAMS,
+        DUPLICATE_NGRAMS,
+    )
+    word_characters, line_characters = tally["word_characters"], tally["line_characters"]
+    tops, duplicates = covered[:, : len(TOP_NGRAMS)].T, covered[:, len(TOP_NGRAMS) :].T
 
     columns = {
-        "words": words_count,
-        "lines": lines_count,
+        "words": words,
+        "lines": lines,
         "letter_share": _ratio(letters, inked),
         "han_share": _ratio(han, letters),
         "digit_share": _ratio(counts[:, c.DIGIT], inked),
@@ -256,39 +161,36 @@ def features(layout: Layout, counts: Array, chinese: Array) -> dict[str, Array]:
         "symbol_share": _ratio(counts[:, c.SYMBOL : c.SEPARATOR + 1].sum(1), inked),
         "code_symbol_share": _ratio(counts[:, c.CODE_SYMBOL], inked),
         "control_share": _ratio(counts[:, c.CONTROL], inked),
-        "divider_share": _ratio(per_text(text_of[dividers]), words_count),
-        "notice_line_share": _ratio(per_text(lines.text[notice], line_lengths[notice]), line_characters),
-        "notice_kinds": notice_kinds,
-        "hash_share": _ratio(per_text(text_of[hashes_and_dots]) + per_text(lines.text[ellipsis]), words_count),
-        "mean_word_length": _ratio(
-            per_text(words.text[lettered], word_lengths[lettered]), per_text(words.text[lettered])
-        ),
-        "mixed_word_share": _ratio(
-            per_text(words.text[mixed], word_lengths[mixed]), per_text(words.text, word_lengths)
-        ),
-        "long_word_share": _ratio(
-            per_text(words.text, np.where(is_word & (word_lengths > 30), word_lengths, 0.0)),
-            per_text(words.text, word_lengths),
-        ),
+        "divider_share": _ratio(tally["dividers"], words),
+        "notice_line_share": _ratio(tally["notice_characters"], line_characters),
+        "notice_kinds": tally["notice_kinds"],
+        "hash_share": _ratio(tally["marks"] + tally["ellipsis_lines"], words),
+        "mean_word_length": _ratio(tally["lettered_characters"], tally["lettered_words"]),
+        "mixed_word_share": _ratio(tally["mixed_characters"], word_characters),
+        "long_word_share": _ratio(tally["long_characters"], word_characters),
         "vowel_share": _ratio(vowels, vowels + counts[:, c.CONSONANT]),
-        "function_words": np.sum(seen, axis=0),
-        "function_word_share": _ratio(per_text(words.text[functional]), words_count),
-        "function_character_share": _ratio(per_text(words.text[particles]), han),
+        "function_words": tally["function_kinds"],
+        "function_word_share": _ratio(tally["function_words"], words),
+        "function_character_share": _ratio(tally["particles"], han),
         "common_han_share": _ratio(han - counts[:, c.HAN_RARE], han),
         "traditional_share": _ratio(counts[:, c.HAN_TRADITIONAL], both),
-        "finished_line_share": _ratio(per_text(lines.text[finished]), lines_count),
-        "short_line_share": _ratio(per_text(lines.text[short], line_lengths[short]), line_characters),
-        "ellipsis_line_share": _ratio(per_text(lines.text[ellipsis]), lines_count),
-        "bullet_line_share": _ratio(
-            per_text(lines.text[np.isin(first, np.array([ord(x) for x in BULLETS], np.uint32))]), lines_count
-        ),
-        "mean_line_length": _ratio(line_characters, lines_count),
-        "duplicate_line_share": _ratio(per_text(lines.text[again]), lines_count),
-        "duplicate_line_character_share": _ratio(per_text(lines.text[again], line_lengths[again]), line_characters),
-        "distinct_word_share": _ratio(_distinct(layout), words_count),
-        "urls": per_text(text_of[url]),
-        **{f"top_{n}gram_share": runs_of_words.top(n) for n in TOP_NGRAMS},
-        **{f"duplicate_{n}gram_share": runs_of_words.duplicate(n) for n in DUPLICATE_NGRAMS},
+        "finished_line_share": _ratio(tally["finished_lines"], lines),
+        "short_line_share": _ratio(tally["short_characters"], line_characters),
+        "ellipsis_line_share": _ratio(tally["ellipsis_lines"], lines),
+        "bullet_line_share": _ratio(tally["bullet_lines"], lines),
+        "mean_line_length": _ratio(line_characters, lines),
+        "duplicate_line_share": _ratio(tally["duplicate_lines"], lines),
+        "duplicate_line_character_share": _ratio(tally["duplicate_characters"], line_characters),
+        "distinct_word_share": _ratio(tally["distinct_words"], words),
+        "urls": tally["urls"],
+        **{
+            f"top_{n}gram_share": np.minimum(_ratio(part, word_characters), 1)
+            for n, part in zip(TOP_NGRAMS, tops, strict=True)
+        },
+        **{
+            f"duplicate_{n}gram_share": _ratio(part, word_characters)
+            for n, part in zip(DUPLICATE_NGRAMS, duplicates, strict=True)
+        },
     }
     assert columns.keys() == FEATURES.keys()
     return {name: values.astype(np.float32) for name, values in columns.items()}

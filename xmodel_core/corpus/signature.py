@@ -9,11 +9,11 @@ from functools import cache
 
 import numpy as np
 
+from xmodel_core.corpus import kernels
 from xmodel_core.corpus.layout import Array, Layout, SliceHashes
 
 SHINGLE_WORDS = 5
 EMPTY = np.uint32(0xFFFFFFFF)
-_CHUNK = 1 << 14  # shingles handled at a time: 128 kB of hashes stay in the cache for all permutations
 
 
 @cache
@@ -36,15 +36,4 @@ def shingles(layout: Layout, size: int = SHINGLE_WORDS) -> tuple[Array, Array]:
 
 def signatures(layout: Layout, size: int) -> Array:
     """uint32 [n, size]; a text without words has EMPTY everywhere and is like no other."""
-    hashes, text = shingles(layout)
-    result = np.full((layout.texts, size), EMPTY, np.uint32)
-    multipliers = _multipliers(size)
-    for begin in range(0, len(hashes), _CHUNK):
-        chunk, owners = hashes[begin : begin + _CHUNK], text[begin : begin + _CHUNK]
-        breaks = np.concatenate(([0], np.flatnonzero(np.diff(owners)) + 1))
-        rows = owners[breaks]
-        for index, multiplier in enumerate(multipliers):
-            # Multiply-shift: the high half of an odd multiple of a well-mixed hash.
-            least = np.minimum.reduceat(chunk * multiplier, breaks) >> np.uint64(32)
-            result[rows, index] = np.minimum(result[rows, index], least.astype(np.uint32))
-    return result
+    return kernels.minhash(layout.words.slices, SHINGLE_WORDS, _multipliers(size))
