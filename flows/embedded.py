@@ -12,15 +12,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from typing import IO
 
+from flows.server import HOST, START_SECONDS, answers
 from xmodel_core.errors import XmodelError
 
-START_SECONDS = 120.0
-"""The first start ever makes the database; a busy machine takes its time."""
 STOP_SECONDS = 5.0
 
 
@@ -35,11 +30,11 @@ def ensure_server() -> None:
     if PREFECT_API_URL.value():
         return
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((HOST, 0))
         port = probe.getsockname()[1]
     said = tempfile.TemporaryFile()  # noqa: SIM115 (open for as long as the server runs)
     application = ["--factory", "prefect.server.api.server:create_app", "--lifespan", "on"]
-    address = ["--host", "127.0.0.1", "--port", str(port)]
+    address = ["--host", HOST, "--port", str(port)]
     server = subprocess.Popen(
         [sys.executable, "-m", "uvicorn", *application, *address, "--log-level", "error"],
         # The names with two underscores are Prefect's own for a server that ends with its client: no schedules, no UI.
@@ -56,27 +51,18 @@ def ensure_server() -> None:
     )
     # Before anything of Prefect registers: its queues are emptied first, then the server goes.
     atexit.register(_stop, server)
-    os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+    os.environ["PREFECT_API_URL"] = f"http://{HOST}:{port}/api"
     refresh_global_settings_context()
 
     importlib.import_module("flows.xmodel")  # takes seconds, in which the server comes up
-    _await(server, os.environ["PREFECT_API_URL"], said)
-
-
-def _await(server: subprocess.Popen[bytes], api: str, said: IO[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{api}/health", timeout=5):
-                return
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            time.sleep(0.05)
+    if answers(os.environ["PREFECT_API_URL"], lambda: server.poll() is None):
+        return
     said.seek(0)
     raise XmodelError(
         "Prefect's server does not start",
         expected=f"an answer within {START_SECONDS:.0f} s",
         found=said.read().decode(errors="replace")[-2000:].strip() or "nothing said",
-        where=api,
+        where=os.environ["PREFECT_API_URL"],
         remedy="`xmodel doctor` looks at what is installed",
     )
 

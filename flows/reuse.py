@@ -51,24 +51,29 @@ class Reuse:
 
             self.world = self._look_up("sample world", identity(self._recipe.sample_world, self._recipe.name))
 
-    def _benchmarks_stage(self) -> Identity | None:
+    def _benchmarks_stage(self) -> tuple[bool, Identity | None]:
+        """(whether the benchmarks are known, what they are if any are named)."""
         from xmodel_core.corpus.stage import benchmarks_identity
 
-        found = None if self._empty else benchmarks_of(self._recipe, self._beside, self.world)
         if self._recipe.corpus.decontaminate.benchmarks is None:
-            return None
+            return True, None
+        found = None if self._empty else benchmarks_of(self._recipe, self._beside, self.world)
         if found is None:
             self._say("benchmarks", self._recipe.name, "new" if self._empty else "known after the sample world")
-            return None
-        identity = benchmarks_identity(self._recipe.name, *found, self._store)
+            return False, None
+        try:
+            identity = benchmarks_identity(self._recipe.name, *found, self._store)
+        except XmodelError:
+            self._say("benchmarks", self._recipe.name, "its files are not here")
+            return False, None
         self._look_up("benchmarks", identity)
-        return identity
+        return True, identity
 
     def _scan_identities(self) -> list[Identity] | None:
         """None where some source's files are not known yet."""
         from xmodel_core.corpus.stage import scan_identity
 
-        benchmarks = self._benchmarks_stage()
+        known, benchmarks = self._benchmarks_stage()
         identities = []
         for source in self._sources:
             if self._empty or (source.uri.startswith(RAW_SCHEME) and self.world is None):
@@ -78,6 +83,9 @@ class Reuse:
                 files = resolve(source, self._store.digest, self.world.path if self.world else None)
             except XmodelError:
                 self._say("scan", source.name, "its files are not here")
+                continue
+            if not known:
+                self._say("scan", source.name, "known after the benchmarks")
                 continue
             identities.append(scan_identity(files, self._recipe.corpus.scan, benchmarks))
             self._look_up("scan", identities[-1])

@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -228,15 +228,17 @@ def _status(state: State) -> Status:
     alive = state.server.find() is not None
     deployments, runs = [], []
     if alive:
-        flows = {flow["id"]: flow["name"] for flow in _ask(state, "/flows/filter", {"limit": 200})}
+        flows = {flow["id"]: flow["name"] for flow in ask(state.api, "/flows/filter", {"limit": 200})}
         in_pool = {"work_pools": {"name": {"any_": [POOL]}}}
-        deployments = [f"{flows[row['flow_id']]}/{row['name']}" for row in _ask(state, "/deployments/filter", in_pool)]
+        deployments = [
+            f"{flows[row['flow_id']]}/{row['name']}" for row in ask(state.api, "/deployments/filter", in_pool)
+        ]
         newest = {"sort": "EXPECTED_START_TIME_DESC", "limit": 8, "flow_runs": {"start_time": {"is_null_": False}}}
         runs = [
             FlowRun(
                 row["name"], flows.get(row["flow_id"], "?"), row["state_name"], row["start_time"], row["total_run_time"]
             )
-            for row in _ask(state, "/flow_runs/filter", newest)
+            for row in ask(state.api, "/flow_runs/filter", newest)
         ]
     return Status(
         url=state.ui,
@@ -345,14 +347,21 @@ def _start_server(workspace: Path, here: Path, port: int | None, last: State | N
     return _remember(state)
 
 
-def _await_server(state: State) -> None:
+def answers(api: str, alive: Callable[[], object]) -> bool:
+    """Waits for a server; whether it answered before it died or START_SECONDS were over."""
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and state.server.find():
+    while time.monotonic() < deadline and alive():
         try:
-            _ask(state, "/health")
-            return
+            ask(api, "/health")
+            return True
         except TransientError:
-            time.sleep(0.2)
+            time.sleep(0.05)
+    return False
+
+
+def _await_server(state: State) -> None:
+    if answers(state.api, state.server.find):
+        return
     _stop(state.server)
     raise XmodelError(
         "the Prefect server did not come up",
@@ -373,7 +382,7 @@ def _start_worker(state: State) -> State:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and worker.find():
         # The worker makes the pool; a worker of an earlier `up` may still be listed, with an older heartbeat.
-        workers = _ask(state, f"/work_pools/{POOL}/workers/filter", {}, absent=[])
+        workers = ask(state.api, f"/work_pools/{POOL}/workers/filter", {}, absent=[])
         if any(_seconds(row["last_heartbeat_time"]) >= worker.started for row in workers):
             return state
         time.sleep(0.2)
@@ -424,14 +433,14 @@ def _end_lost_runs(state: State) -> None:
         "flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}},
     }
     lost = {"type": "CRASHED", "name": "Crashed", "message": "its worker was stopped; run it again to go on"}
-    for run in _ask(state, "/flow_runs/filter", unfinished):
-        _ask(state, f"/flow_runs/{run['id']}/set_state", {"state": lost, "force": True})
+    for run in ask(state.api, "/flow_runs/filter", unfinished):
+        ask(state.api, f"/flow_runs/{run['id']}/set_state", {"state": lost, "force": True})
 
 
-def _ask(state: State, path: str, body: Any = None, absent: Any = None) -> Any:
+def ask(api: str, path: str, body: Any = None, absent: Any = None) -> Any:
     """One call of the server's REST API; `absent` is the answer where it knows no such thing."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(state.api + path, data, {"Content-Type": "application/json"})
+    request = urllib.request.Request(api + path, data, {"Content-Type": "application/json"})
     # Never through a proxy: the server is on this machine.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -444,7 +453,7 @@ def _ask(state: State, path: str, body: Any = None, absent: Any = None) -> Any:
             problem = f"{error.code} {error.read().decode(errors='replace')[:500]}"
     except (OSError, ValueError) as error:
         problem = str(error)
-    raise TransientError("the Prefect server does not answer", found=problem, where=state.api + path)
+    raise TransientError("the Prefect server does not answer", found=problem, where=api + path)
 
 
 def _stop(ours: Process) -> bool:

@@ -23,5 +23,4 @@ def xdata_build(
             _, sources, scans, _ = to_scans(session)
             return stages.preview_decisions(session, sources, scans)
         built = to_corpus(session)
-        shares = stages.mixture_shares(session, built.sources, built.corpus)
-        return {"corpus": built.corpus.label, "mixture_shares": shares}
+        return {"corpus": built.corpus.label, "mixture_shares": built.mixture_shares}

@@ -31,6 +31,8 @@ class Corpus(NamedTuple):
     world: Artifact | None
     sources: list[SourceFiles]
     corpus: Artifact
+    mixture_shares: dict[str, float]
+    """Source → share of the training tokens that the mixture asks for."""
 
 
 class Tokens(NamedTuple):
@@ -59,8 +61,9 @@ def to_corpus(session: Session) -> Corpus:
     """scans ▸ decisions ▸ documents"""
     world, sources, scans, benchmarks = to_scans(session)
     corpus = stages.build_corpus(session, sources, scans, benchmarks)
-    pages.corpus(session.store.root, corpus.label, stages.mixture_shares(session, sources, corpus))
-    return Corpus(world, sources, corpus)
+    shares = stages.mixture_shares(session, sources, corpus)
+    pages.corpus(session.store.root, corpus.label, shares)
+    return Corpus(world, sources, corpus, shares)
 
 
 def to_tokens(session: Session, corpus: Corpus) -> Tokens:

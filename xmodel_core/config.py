@@ -87,9 +87,11 @@ def _placed(data: dict[str, Any], folder: Path) -> dict[str, Any]:
         placed["mixture"] = place(data["mixture"])
     corpus = data.get("corpus")
     if isinstance(corpus, dict) and isinstance(corpus.get("decontaminate"), dict):
-        benchmarks = corpus["decontaminate"].get("benchmarks")
+        decontaminate = dict(corpus["decontaminate"])
+        benchmarks = decontaminate.get("benchmarks")
         if isinstance(benchmarks, str) and not benchmarks.startswith(RAW_SCHEME):
-            placed["corpus"] = {**corpus, "decontaminate": {"benchmarks": str((folder / benchmarks).resolve())}}
+            decontaminate["benchmarks"] = str((folder / benchmarks).resolve())
+        placed["corpus"] = {**corpus, "decontaminate": decontaminate}
     evaluation = data.get("evaluation")
     if isinstance(evaluation, dict):
         placed["evaluation"] = dict(evaluation)

@@ -41,7 +41,7 @@ from datatrove.pipeline.filters import (
 )
 
 from xmodel_core.corpus.config import CorpusConfig
-from xmodel_core.corpus.features import FUNCTION_CHARACTERS, class_counts, features
+from xmodel_core.corpus.features import FUNCTION_CHARACTERS, features
 from xmodel_core.corpus.layout import lay_out
 from xmodel_core.corpus.rules import KEPT, judge
 from xmodel_core.corpus.signature import signatures
@@ -113,7 +113,7 @@ def batches(texts: Sequence[str]) -> Iterator[list[str]]:
 def our_columns(texts: Sequence[str], lang: str) -> Iterator[dict[str, np.ndarray]]:
     for batch in batches(texts):
         layout = lay_out(batch)
-        yield features(layout, class_counts(layout), np.full(len(batch), lang == "zh"))
+        yield features(layout, np.full(len(batch), lang == "zh"))
 
 
 def our_rules(texts: Sequence[str], lang: str) -> list[bool]:

@@ -217,9 +217,8 @@ def assert_agreement(texts: Sequence[str], chinese: Sequence[bool]) -> None:
         assert np.array_equal(spans.ends, ends)
         assert np.array_equal(spans.text, text)
         assert np.array_equal(spans.hashes, hashes)
-    counts = f.class_counts(made)
-    assert np.array_equal(counts, twin.counts)
-    columns, expected = f.features(made, counts, flags), plain_features(twin, flags)
+    assert np.array_equal(made.counts, twin.counts)
+    columns, expected = f.features(made, flags), plain_features(twin, flags)
     assert columns.keys() == expected.keys() == f.FEATURES.keys()
     for name, values in columns.items():
         assert values.dtype == np.float32
@@ -275,13 +274,13 @@ def test_a_text_gets_the_same_columns_alone_as_in_any_batch(text) -> None:
     texts = [*ODD.values(), text("en"), text("zh"), text("code")]
     together = lay_out(texts)
     chinese = np.arange(len(texts)) % 3 == 0
-    columns = f.features(together, f.class_counts(together), chinese)
+    columns = f.features(together, chinese)
     entries = signatures(together, ENTRIES)
     for index, one in enumerate(texts):
         alone = lay_out([one])
         own = together.words.text == index
         assert np.array_equal(alone.words.hashes, together.words.hashes[own])
-        found = f.features(alone, f.class_counts(alone), chinese[index : index + 1])
+        found = f.features(alone, chinese[index : index + 1])
         assert {name: values[0] for name, values in found.items()} == {name: v[index] for name, v in columns.items()}
         assert np.array_equal(signatures(alone, ENTRIES)[0], entries[index])
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from xmodel_core.corpus.config import ChineseRules, CodeRules, CorpusConfig, EnglishRules, Layout
-from xmodel_core.corpus.features import class_counts, features
+from xmodel_core.corpus.features import features
 from xmodel_core.corpus.language import detect
 from xmodel_core.corpus.layout import lay_out
 from xmodel_core.corpus.rules import KEPT, chinese, code, english, judge
@@ -254,12 +254,12 @@ EXAMPLES = [
 def judged(text: str, lang: str, policy: str = "prose", config: CorpusConfig | None = None) -> str:
     """The rule that drops a text of this language, or KEPT."""
     layout = lay_out([text])
-    columns = features(layout, class_counts(layout), np.array([lang == "zh"]))
+    columns = features(layout, np.array([lang == "zh"]))
     return judge(columns, np.array([lang], object), policy, config or CorpusConfig())[0]
 
 
 def detected(text: str) -> str:
-    return detect([text], class_counts(lay_out([text])))[0][0]
+    return detect([text], lay_out([text]).counts)[0][0]
 
 
 @pytest.mark.parametrize(("lang", "name", "make"), EXAMPLES)

@@ -5,6 +5,7 @@ funnel. Stages: read, exact, language, quality, near, contamination. A changed t
 nothing here opens a text.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -243,27 +244,17 @@ def decide(files: Sequence[ScannedFile], config: CorpusConfig) -> Decisions:
 def contamination_rows(decisions: Decisions, corpus: str, index: BenchmarkIndex) -> list[dict[str, Any]]:
     """The rows of contamination: of each source and language, documents dropped for a benchmark's items, and how
     many different items those are."""
-    counted: dict[tuple[str, str, str], tuple[list[int], set[int]]] = {}
+    found: dict[tuple[str, str], list[Array]] = {}
     for position in np.flatnonzero(decisions.stage == STAGES.index("contamination")):
-        items = decisions.benchmark_items[int(position)].values.to_numpy()
-        source = decisions.files[decisions.file[position]].source.name
-        for number, benchmark in enumerate(index.benchmarks):
-            mine = items[(items >= index.first_items[number]) & (items < index.first_items[number + 1])]
-            if len(mine):
-                documents, found = counted.setdefault((benchmark, source, decisions.lang[position]), ([], set()))
-                documents.append(int(position))
-                found.update(mine.tolist())
-    return [
-        {
-            "corpus": corpus,
-            "benchmark": benchmark,
-            "source": source,
-            "lang": lang,
-            "docs": len(documents),
-            "items": len(found),
-        }
-        for (benchmark, source, lang), (documents, found) in sorted(counted.items())
-    ]
+        key = decisions.files[decisions.file[position]].source.name, decisions.lang[position]
+        found.setdefault(key, []).append(decisions.benchmark_items[int(position)].values.to_numpy())
+    rows = []
+    for (source, lang), documents in sorted(found.items()):
+        docs = Counter(benchmark for items in documents for benchmark in index.per_benchmark(items))
+        for benchmark, items in index.per_benchmark(np.concatenate(documents)).items():
+            key = {"corpus": corpus, "benchmark": benchmark, "source": source, "lang": lang}
+            rows.append({**key, "docs": docs[benchmark], "items": items})
+    return rows
 
 
 def ledger_rows(decisions: Decisions, corpus: str) -> dict[str, list[dict[str, Any]]]:

@@ -10,8 +10,6 @@ One measure serves both languages and text that mixes them: a word counts 3 unit
 an English question is found in a Chinese page.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -23,7 +21,7 @@ import numpy as np
 from xmodel_core.corpus import characters as c
 from xmodel_core.corpus.layout import Array, Layout, SliceHashes, lay_out
 from xmodel_core.errors import XmodelError
-from xmodel_core.specs.benchmarks import Suite
+from xmodel_core.specs.benchmarks import Suite, read_items
 from xmodel_core.specs.strict import Strict
 
 WORD_UNITS, CHARACTER_UNITS = 3, 2
@@ -118,14 +116,6 @@ class BenchmarkIndex:
     """int64 [passages + 1]: passage i belongs to passage_items[passage_offsets[i] : passage_offsets[i + 1]]."""
     passage_items: Array
     """uint32: numbers of items."""
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256, 64 hex digits, of all it holds."""
-        digest = hashlib.sha256(json.dumps([FIELD_UNITS, PASSAGE_UNITS, self.benchmarks]).encode())
-        for array in self._arrays().values():
-            digest.update(array.tobytes())
-        return digest.hexdigest()
 
     def hits(self, layout: Layout) -> Hits:
         """The items that each text shares a passage with."""
@@ -260,34 +250,8 @@ def build_index(folder: Path, evaluated_splits: Mapping[str, set[str]] = {}) -> 
 
 def _read_items(path: Path) -> list[list[str]]:
     """The fields of each item that hold text, as text."""
-    items = []
-    # Only \n ends a line: U+2028 and U+0085 stand inside real questions.
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            item = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise _bad_line(path, number, error) from None
-        if not isinstance(item, dict):
-            raise _bad_line(path, number, type(item).__name__)
-        # Strings in one field belong together: a dialogue is a list of turns.
-        items.append(["\n".join(_strings(value)) for value in item.values()])
-    if not items:
-        raise XmodelError(
-            "a benchmark file is empty", expected="one item a line", where=path, remedy="fetch it again, or remove it"
-        )
-    return items
-
-
-def _bad_line(path: Path, number: int, found: object) -> XmodelError:
-    return XmodelError(
-        "a benchmark holds a line that is not an item",
-        expected="one JSON object a line",
-        found=found,
-        where=f"{path}, line {number}",
-        remedy="mend or fetch the file again: an item that cannot be read cannot be kept out",
-    )
+    # Strings in one field belong together: a dialogue is a list of turns.
+    return [["\n".join(_strings(value)) for value in item.values()] for _, item in read_items(path)]
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -8,7 +8,8 @@ no order of arrival.
 
 import numpy as np
 
-from xmodel_core.corpus.layout import Array, mix
+from xmodel_core.corpus.kernels import mix
+from xmodel_core.corpus.layout import Array
 from xmodel_core.corpus.signature import EMPTY
 
 

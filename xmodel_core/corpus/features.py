@@ -91,11 +91,6 @@ NOTICE_LINE = {"zh": 60, "en": 150}  # characters: a longer line is a paragraph,
 LONG_WORD = 30  # characters
 
 
-def class_counts(layout: Layout) -> Array:
-    """int64 [n, CLASSES]: characters of each class."""
-    return layout.counts
-
-
 @cache
 def _known() -> kernels.Vocabulary:
     signs = np.zeros(c.CODE_POINTS, np.uint8)
@@ -120,8 +115,9 @@ def _ratio(part: Array, whole: Array) -> Array:
     return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
 
 
-def features(layout: Layout, counts: Array, chinese: Array) -> dict[str, Array]:
-    """float32 [n] for each of FEATURES. `counts` are the class counts, `chinese` marks Chinese texts."""
+def features(layout: Layout, chinese: Array) -> dict[str, Array]:
+    """float32 [n] for each of FEATURES. `chinese` marks Chinese texts."""
+    counts = layout.counts
     inked = counts[:, c.CONTROL :].sum(1)
     letters = counts[:, c.VOWEL : c.HAN_RARE + 1].sum(1)
     han = counts[:, c.HAN : c.HAN_RARE + 1].sum(1)

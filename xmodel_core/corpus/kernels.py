@@ -120,7 +120,8 @@ def vocabulary(
 
 
 @helper
-def _mixed(value: Any) -> Any:
+def mix(value: Any) -> Any:
+    """Spreads a uint64, or an array of them, over all 64 bits (the finaliser of SplitMix64)."""
     value = (value ^ (value >> _30)) * _MIX_1
     value = (value ^ (value >> _27)) * _MIX_2
     return value ^ (value >> _31)
@@ -176,11 +177,11 @@ def _split(
                 word_power *= _BASE
             else:
                 if word_start >= 0:
-                    words.starts[word], words.ends[word], words.hashes[word] = word_start, position, _mixed(word_hash)
+                    words.starts[word], words.ends[word], words.hashes[word] = word_start, position, mix(word_hash)
                     word += 1
                     word_start = -1
                 if role & SINGLE:
-                    words.starts[word], words.ends[word], words.hashes[word] = position, position + 1, _mixed(value)
+                    words.starts[word], words.ends[word], words.hashes[word] = position, position + 1, mix(value)
                     word += 1
             if role & INKED:
                 if line_start < 0:
@@ -191,7 +192,7 @@ def _split(
             elif line_start >= 0:
                 if role & ENDS_LINE:
                     lines.starts[line], lines.ends[line] = line_start, line_end
-                    lines.hashes[line] = _mixed(line_hash_at_end)
+                    lines.hashes[line] = mix(line_hash_at_end)
                     line += 1
                     line_start = -1
                 else:
@@ -551,7 +552,7 @@ def _minhash(hashes: Array, offsets: Array, size: int, multipliers: Array, least
         for last in range(first + size - 1, max(after, first + size) if after > first else first):
             if last < after:
                 shingle += hashes[last] * power
-            value = _mixed(shingle)
+            value = mix(shingle)
             for entry in range(entries):
                 least[entry] = min(least[entry], value * multipliers[entry])
             shingle = (shingle - hashes[last - size + 1]) * _INVERSE

@@ -13,7 +13,7 @@ import numpy as np
 
 from xmodel_core.corpus import characters as c
 from xmodel_core.corpus import kernels
-from xmodel_core.corpus.kernels import BASE, INVERSE
+from xmodel_core.corpus.kernels import BASE, INVERSE, mix
 
 Array = np.ndarray
 
@@ -30,13 +30,6 @@ def _power(base: int, count: int) -> Array:
         factors[0] = 1
         known = _powers[base] = np.cumprod(factors, dtype=np.uint64)
     return known[:count]
-
-
-def mix(values: Array) -> Array:
-    """Spreads uint64 values over all 64 bits (the finaliser of SplitMix64)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
 
 
 class SliceHashes:

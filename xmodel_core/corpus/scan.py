@@ -19,7 +19,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from xmodel_core.corpus.config import ScanConfig
 from xmodel_core.corpus.decontaminate import BenchmarkIndex
-from xmodel_core.corpus.features import FEATURES, class_counts, features
+from xmodel_core.corpus.features import FEATURES, features
 from xmodel_core.corpus.language import detect
 from xmodel_core.corpus.layout import lay_out
 from xmodel_core.corpus.read import READERS
@@ -61,9 +61,8 @@ class Scan(PipelineStep):
     def _scan(self, documents: list[Document]) -> None:
         texts = [document.text for document in documents]
         layout = lay_out(texts)
-        counts = class_counts(layout)
-        languages, scripts = detect(texts, counts)
-        columns = features(layout, counts, np.array([language == "zh" for language in languages]))
+        languages, scripts = detect(texts, layout.counts)
+        columns = features(layout, np.array([language == "zh" for language in languages]))
         signature = signatures(layout, self.config.bands * self.config.rows)
         hits = self.index.hits(layout) if self.index else None
         for index, document in enumerate(documents):

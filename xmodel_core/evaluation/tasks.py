@@ -5,7 +5,6 @@ metrics, filters and few-shot sampling of stock tasks stay the harness's; only t
 into memory, so no cache of an earlier file can ever answer for a later one.
 """
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from tqdm import tqdm
 
 from xmodel_core.errors import XmodelError
-from xmodel_core.specs.benchmarks import Task
+from xmodel_core.specs.benchmarks import Task, bad_item, read_items
 
 STOCK = Path(lm_eval.tasks.__file__).parent
 FEWSHOT_SEED = 1234
@@ -63,33 +62,11 @@ class Asked:
 def read_rows(path: Path) -> Rows:
     """The questions in a jsonl file. XmodelError names the first line that is not one: a score over the others
     would look like the benchmark's and be another's."""
-    rows = []
-    # Only \n ends a line: U+2028 and U+0085 stand inside real questions.
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise _bad_line(path, number, error) from None
-        if not isinstance(row, dict):
-            raise _bad_line(path, number, type(row).__name__)
-        if rows and row.keys() != rows[0].keys():
-            raise _bad_line(path, number, f"the fields {', '.join(row)}, not {', '.join(rows[0])} as on the first line")
-        rows.append(row)
-    if not rows:
-        raise XmodelError("a benchmark file is empty", expected="one question a line", where=path)
-    return rows
-
-
-def _bad_line(path: Path, number: int, found: object) -> XmodelError:
-    return XmodelError(
-        "a benchmark holds a line that is not a question",
-        expected="one JSON object a line",
-        found=found,
-        where=f"{path}, line {number}",
-        remedy="mend or fetch the file again: a score over the other lines would be another benchmark's",
-    )
+    (_, first), *others = items = read_items(path)
+    for number, row in others:
+        if row.keys() != first.keys():
+            raise bad_item(path, number, f"the fields {', '.join(row)}, not {', '.join(first)} as on the first line")
+    return [row for _, row in items]
 
 
 def _stock_config(task: Task, name: str) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 Takes `datasets_spec/benchmarks/*.yaml` or a user's file; gives a `Suite`. A task is either a stock one
 of lm-evaluation-harness, its prompt and metrics untouched, or one of our own formats; both read local
-`<split>.jsonl` files. Nothing here opens a data file.
+`<split>.jsonl` files, which `read_items` reads for whoever asks or looks for what they hold.
 """
 
+import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -153,3 +154,36 @@ def load_suites(names: list[str], beside: Path) -> list[Suite]:
             raise XmodelError(f"the suite {suite.name} is asked for twice", where=path, remedy="name it once")
         suites[suite.name] = suite
     return list(suites.values())
+
+
+def read_items(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """(number of its line, item) of a benchmark's `<split>.jsonl`. XmodelError where it is empty, or names the first
+    line that is no item: without it, what is asked or kept out would be another benchmark."""
+    items = []
+    # Only \n ends a line: U+2028 and U+0085 stand inside real questions.
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise bad_item(path, number, error) from None
+        if not isinstance(item, dict):
+            raise bad_item(path, number, type(item).__name__)
+        items.append((number, item))
+    if not items:
+        raise XmodelError(
+            "a benchmark file is empty", expected="one item a line", where=path, remedy="fetch it again, or remove it"
+        )
+    return items
+
+
+def bad_item(path: Path, number: int, found: object) -> XmodelError:
+    """What to say of a line that is not an item like the others."""
+    return XmodelError(
+        "a benchmark holds a line that is not an item",
+        expected="one JSON object a line",
+        found=found,
+        where=f"{path}, line {number}",
+        remedy="mend or fetch the file again: without this item it would be another benchmark",
+    )
