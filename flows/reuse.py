@@ -96,10 +96,16 @@ class Reuse:
         if scans is None:
             self._say("corpus", self._recipe.name, "new" if self._empty else "known after the scans")
             return None
-        from xmodel_core.corpus.stage import corpus_identity
+        from xmodel_core.corpus.stage import corpus_identity, pairs_identity, rescan_identity
 
-        recipe = self._recipe
-        self.corpus = self._look_up("corpus", corpus_identity(recipe.name, scans, list(self._sources), recipe.corpus))
+        recipe, sources = self._recipe, list(self._sources)
+        rescans = [rescan_identity(*both, recipe.corpus.lines) for both in zip(sources, scans, strict=True)]
+        for identity in rescans:
+            if identity:
+                self._look_up("lines", identity)
+        self._look_up("near copies", pairs_identity(recipe.name, scans, rescans))
+        what = corpus_identity(recipe.name, scans, rescans, sources, recipe.corpus)
+        self.corpus = self._look_up("corpus", what)
         return self.corpus
 
     def _tokens_stages(self, corpus: Artifact | None) -> None:

@@ -7,7 +7,7 @@ calls its room's door. Retried are transient errors alone: a bug or bad input fa
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -21,6 +21,9 @@ from xmodel_core.ledger.build import refresh
 from xmodel_core.ledger.query import run_query
 from xmodel_core.specs import Source, SourceFiles, load_mixture, load_sources, resolve
 from xmodel_core.specs.benchmarks import load_suites
+
+if TYPE_CHECKING:
+    from xmodel_core.corpus.stage import SourceScan
 
 
 def only_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -81,15 +84,32 @@ def scan(session: Session, files: SourceFiles, benchmarks: Artifact | None) -> A
     return door.scan(files, session.recipe.corpus.scan, session.store, session.cluster, benchmarks)
 
 
+@stage(name="remove lines", task_run_name="remove lines {files.source.name}")
+def remove_lines(session: Session, files: SourceFiles, scan: Artifact, benchmarks: Artifact | None) -> "SourceScan":
+    """A source's scan, its documents without the lines that it repeats."""
+    from xmodel_core.corpus import stage as door
+
+    return door.remove_lines(files, scan, session.recipe.corpus, session.store, session.cluster, benchmarks)
+
+
+@stage(name="find near copies")
+def find_near_pairs(session: Session, scanned: "list[SourceScan]") -> Artifact:
+    """Documents of all sources that are alike, compared exactly."""
+    from xmodel_core.corpus import stage as door
+
+    recipe = session.recipe
+    return door.find_near_pairs(recipe.name, scanned, recipe.corpus.scan, session.store, session.cluster)
+
+
 @stage(name="build corpus")
 def build_corpus(
-    session: Session, sources: list[SourceFiles], scans: list[Artifact], benchmarks: Artifact | None
+    session: Session, scanned: "list[SourceScan]", pairs: Artifact, benchmarks: Artifact | None
 ) -> Artifact:
     """Decisions over all sources, then the kept documents."""
     from xmodel_core.corpus import stage as door
 
     recipe = session.recipe
-    corpus = door.build_corpus(recipe.name, sources, scans, recipe.corpus, session.store, session.cluster, benchmarks)
+    corpus = door.build_corpus(recipe.name, scanned, pairs, recipe.corpus, session.store, session.cluster, benchmarks)
     refresh(session.store.root)
     return corpus
 
@@ -107,12 +127,12 @@ def mixture_shares(session: Session, sources: list[SourceFiles], corpus: Artifac
 
 @stage(name="preview decisions")
 def preview_decisions(
-    session: Session, sources: list[SourceFiles], scans: list[Artifact]
+    session: Session, scanned: "list[SourceScan]", pairs: Artifact
 ) -> dict[str, list[dict[str, Any]]]:
     """What the recipe's thresholds would do: the ledger rows of its corpus, with no document written."""
     from xmodel_core.corpus import stage as door
 
-    return door.funnel(session.recipe.name, sources, scans, session.recipe.corpus)
+    return door.funnel(session.recipe.name, scanned, pairs, session.recipe.corpus)
 
 
 @stage(name="train tokenizer")

@@ -20,7 +20,7 @@ def xdata_build(
     document_drops that the thresholds would give, and no document is written."""
     with open_session(recipe, overrides or [], workspace) as session:
         if decisions_only:
-            _, sources, scans, _ = to_scans(session)
-            return stages.preview_decisions(session, sources, scans)
+            scanned = to_scans(session)
+            return stages.preview_decisions(session, scanned.scanned, scanned.pairs)
         built = to_corpus(session)
         return {"corpus": built.corpus.label, "mixture_shares": built.mixture_shares}

@@ -6,7 +6,7 @@ flows that stop earlier (xdata-build, tokenizer-train, pretrain, evaluate) are p
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from prefect import flow
 
@@ -15,13 +15,17 @@ from flows.session import Session, open_session
 from xmodel_core.artifacts import Artifact
 from xmodel_core.specs import SourceFiles
 
+if TYPE_CHECKING:
+    from xmodel_core.corpus.stage import SourceScan
+
 
 class Scanned(NamedTuple):
     """Sources, and everything that decisions are made of."""
 
     world: Artifact | None
     sources: list[SourceFiles]
-    scans: list[Artifact]
+    scanned: "list[SourceScan]"
+    pairs: Artifact
     benchmarks: Artifact | None
 
 
@@ -50,17 +54,19 @@ class Training(NamedTuple):
 
 
 def to_scans(session: Session) -> Scanned:
-    """sources ▸ scans, in which the benchmarks' passages are looked for"""
+    """sources ▸ scans, with benchmark passages looked for ▸ without repeated lines ▸ pairs of near copies"""
     world = stages.make_sample_world(session) if session.recipe.sample_world else None
     sources = stages.find_sources(session, world)
     benchmarks = stages.index_benchmarks(session, world)
-    return Scanned(world, sources, [stages.scan(session, source, benchmarks) for source in sources], benchmarks)
+    scans = [stages.scan(session, files, benchmarks) for files in sources]
+    scanned = [stages.remove_lines(session, *both, benchmarks) for both in zip(sources, scans, strict=True)]
+    return Scanned(world, sources, scanned, stages.find_near_pairs(session, scanned), benchmarks)
 
 
 def to_corpus(session: Session) -> Corpus:
     """scans ▸ decisions ▸ documents"""
-    world, sources, scans, benchmarks = to_scans(session)
-    corpus = stages.build_corpus(session, sources, scans, benchmarks)
+    world, sources, scanned, pairs, benchmarks = to_scans(session)
+    corpus = stages.build_corpus(session, scanned, pairs, benchmarks)
     shares = stages.mixture_shares(session, sources, corpus)
     pages.corpus(session.store.root, corpus.label, shares)
     return Corpus(world, sources, corpus, shares)

@@ -15,7 +15,7 @@ from xmodel_core.artifacts import Artifact, Store
 from xmodel_core.cluster import open_cluster
 from xmodel_core.cluster.config import ClusterConfig
 from xmodel_core.corpus.config import CorpusConfig, ScanConfig
-from xmodel_core.corpus.stage import build_corpus, scan
+from xmodel_core.corpus.stage import SourceScan, build_corpus, find_near_pairs, remove_lines, scan
 from xmodel_core.specs import Source, SourceFiles, resolve
 
 Row = dict[str, Any]
@@ -98,8 +98,16 @@ class Corpus:
     """A built corpus, its files read."""
 
     artifact: Artifact
-    sources: tuple[SourceFiles, ...]
-    scans: tuple[Artifact, ...]
+    scanned: tuple[SourceScan, ...]
+    pairs: Artifact
+
+    @property
+    def sources(self) -> tuple[SourceFiles, ...]:
+        return tuple(part.files for part in self.scanned)
+
+    @property
+    def scans(self) -> tuple[Artifact, ...]:
+        return tuple(part.scan for part in self.scanned)
 
     def rows(self, kind: str) -> list[Row]:
         """All rows of decisions, documents or dropped, files in the sources' order."""
@@ -143,8 +151,11 @@ def make_corpus(
     config = config or CorpusConfig()
     found = tuple(resolve(source, store.digest) for source in sources)
     with open_cluster(ClusterConfig(workers=workers)) as cluster:
-        scans = tuple(scan(files, config.scan, store, cluster) for files in found)
-        return Corpus(build_corpus("small", found, scans, config, store, cluster), found, scans)
+        scanned = tuple(
+            remove_lines(files, scan(files, config.scan, store, cluster), config, store, cluster) for files in found
+        )
+        pairs = find_near_pairs("small", scanned, config.scan, store, cluster)
+        return Corpus(build_corpus("small", scanned, pairs, config, store, cluster), scanned, pairs)
 
 
 @pytest.fixture(scope="session")

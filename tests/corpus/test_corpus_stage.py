@@ -290,7 +290,7 @@ def test_decisions_alone_tell_what_a_build_would_and_write_nothing(
     made = corpus(declared(fill(tmp_path, text, jsonl), source), store)
     before = written(store)
     config = CorpusConfig(english=EnglishRules(min_words=150))
-    rows = funnel("small", made.sources, made.scans, config)
+    rows = funnel("small", made.scanned, made.pairs, config)
     assert written(store) == before
     built = corpus([files.source for files in made.sources], store, config)
     flow = [row for row in built.ledger("document_flow") if row["stage"] != "mask"]  # masking decides nothing
@@ -316,3 +316,65 @@ def test_dropped_samples_are_whole_documents_and_bounded(
             row = by_key[sample["source"], sample["id"]]
             assert (row["reason"], row["chars"]) == (reason, len(sample["text"]))
             assert (row["kept_source"], row["kept_id"]) == (sample["kept_source"], sample["kept_id"])
+
+
+FOOTER = "Copyright the Harbour Gazette. All rights reserved."
+
+
+def test_lines_that_a_source_repeats_leave_its_pages_and_are_counted(
+    tmp_path: Path, store: Store, text, jsonl, source, corpus
+) -> None:
+    clean = [text("en", 12, seed) for seed in range(30)]
+    pages = [{"id": f"p{n}", "text": f"{page}\n\n{FOOTER}"} for n, page in enumerate(clean)]
+    mirror = [{"id": f"m{n}", "text": page} for n, page in enumerate(clean[:3])]
+    for name, rows in (("pages", pages), ("mirror", mirror), ("sft", pages[3:20])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.jsonl").write_bytes(jsonl(rows))
+    sources = [source(tmp_path / "pages"), source(tmp_path / "mirror"), source(tmp_path / "sft", category="sft")]
+    made = corpus(sources, store)
+    documents = {row["id"]: row["text"] for row in made.rows("documents")}
+    assert documents == {f"p{n}": page for n, page in enumerate(clean)}
+    # Without its footer a page is what its mirror holds; an instruction's lines are its own, and are not counted.
+    reasons = Counter((row["source"], row["reason"]) for row in made.decisions)
+    assert reasons == {("pages", None): 30, ("mirror", "near_copy"): 3, ("sft", "exact_copy"): 17}
+    assert [part.rescan is None for part in made.scanned] == [False, False, True]
+    (flow,) = [row for row in made.ledger("document_flow") if (row["source"], row["stage"]) == ("pages", "lines")]
+    lost = len(f"\n\n{FOOTER}")
+    assert flow["chars_removed_in_kept"] == flow["chars_in"] - flow["chars_out"] == 30 * lost
+    assert [row for row in made.ledger("edits") if row["kind"] == "boilerplate_line"] == [
+        {
+            "corpus": made.artifact.label,
+            "source": "pages",
+            "lang": "en",
+            "kind": "boilerplate_line",
+            "docs": 30,
+            "edits": 30,
+            "chars": 30 * lost,
+        }
+    ]
+
+
+def test_a_new_source_costs_its_own_scan_and_the_documents_it_changes(
+    tmp_path: Path, store: Store, text, jsonl, source, corpus
+) -> None:
+    sources = declared(fill(tmp_path, text, jsonl), source)
+    first = corpus(sources, store)
+    (tmp_path / "fourth").mkdir()
+    (tmp_path / "fourth" / "a.jsonl").write_bytes(jsonl([{"id": "new", "text": text("en", 30, 400)}]))
+    # The text is not read again where nothing changed: not even noticed that it is another by now.
+    scan = first.scans[2].path / "third-00000.parquet"
+    table = pq.read_table(scan)
+    table = table.set_column(1, "text", pa.array(["another"] * len(table)))
+    pq.write_table(table, scan)
+    # A file that was damaged since is not taken over.
+    (first.artifact.path / "documents" / "second-00001.parquet").write_bytes(b"damaged")
+    before = written(store)
+    second = corpus([*sources, source(tmp_path / "fourth")], store)
+    made = {Path(name).parts[0]: Path(name).parts[1] for name in written(store).keys() - before.keys() if "/" in name}
+    assert made.keys() == {"scans", "rescans", "pairs", "corpus"}
+    assert made["scans"].startswith("fourth-")
+    *old, new = second.rows("documents")
+    assert new["id"] == "new" and "another" not in {row["text"] for row in old}
+    shards = [f"documents-{name}" for name in ("first-00000", "second-00001", "third-00000")]
+    receipts = [[made.artifact.receipts()[shard].files for shard in shards] for made in (first, second)]
+    assert receipts[0] == receipts[1]

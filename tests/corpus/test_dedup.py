@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pyarrow.parquet as pq
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opencc import OpenCC
 
 from xmodel_core.artifacts import Store
-from xmodel_core.corpus.config import CorpusConfig, NearConfig
-from xmodel_core.corpus.dedup import exact_copies, near_copies
+from xmodel_core.corpus.config import CorpusConfig, NearConfig, ScanConfig
+from xmodel_core.corpus.dedup import candidates, clusters, exact_copies
 from xmodel_core.corpus.layout import lay_out
-from xmodel_core.corpus.signature import signatures
+from xmodel_core.corpus.signature import NO_KEY, key_names, near_keys, signatures
 
 BANDS, ROWS = 20, 6
 Row = dict[str, Any]
@@ -172,21 +175,59 @@ def test_of_equal_texts_the_best_then_the_first_survives(documents: list[tuple[i
     assert exact_copies(hashes, ranks).tolist() == wanted
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 3), min_size=4, max_size=4), max_size=30))
-def test_near_copies_are_the_connected_components_and_the_first_stands_for_each(rows: list[list[int]]) -> None:
-    # Two bands of two entries at threshold a half: two documents are copies if a band of theirs is equal.
-    entries = np.array(rows, np.uint32).reshape(-1, 4)
-    found = near_copies(entries, bands=2, threshold=0.5)
-    wanted = list(range(len(rows)))
-    for _ in rows:
-        for a, one in enumerate(rows):
-            for b, other in enumerate(rows):
-                if one[:2] == other[:2] or one[2:] == other[2:]:
-                    wanted[a] = wanted[b] = min(wanted[a], wanted[b])
-    assert found.tolist() == wanted
+@settings(max_examples=100, deadline=None)
+@given(st.data(), st.integers(1, 30))
+def test_clusters_are_the_connected_components_and_the_first_stands_for_each(data: st.DataObject, total: int) -> None:
+    place = st.integers(0, total - 1)
+    pairs = data.draw(st.lists(st.tuples(place, place).map(sorted), max_size=40))
+    wanted = list(range(total))
+    for _ in pairs:
+        for a, b in pairs:
+            wanted[a] = wanted[b] = min(wanted[a], wanted[b])
+    assert clusters(total, np.array(pairs, np.int64).reshape(-1, 2)).tolist() == wanted
 
 
-def test_texts_without_words_are_like_no_other() -> None:
-    entries = signatures(lay_out(["", "★☆★", "…", ""]), BANDS * ROWS)
-    assert near_copies(entries, BANDS, 0.7).tolist() == [0, 1, 2, 3]
+@given(st.lists(st.integers(0, 4), max_size=30))
+def test_candidates_connect_exactly_those_with_an_equal_key(keys: list[int]) -> None:
+    pairs = candidates(np.array(keys, np.uint64))
+    assert (pairs[:, 0] < pairs[:, 1]).all() and len(np.unique(pairs, axis=0)) == len(pairs) <= 2 * len(keys)
+    wanted = [place if key == NO_KEY else keys.index(key) for place, key in enumerate(keys)]
+    assert clusters(len(keys), pairs).tolist() == wanted
+
+
+@pytest.mark.parametrize("method", ["minhash", "simhash"])
+def test_texts_without_words_are_like_no_other_and_equal_ones_share_every_key(
+    method: Literal["minhash", "simhash"], text
+) -> None:
+    keys = near_keys(lay_out(["", "★☆★", text("en"), text("en").upper(), text("zh")]), ScanConfig(near_keys=method))
+    assert keys.shape == (5, 20) == (5, len(key_names(ScanConfig(near_keys=method))))
+    assert (keys[:2] == NO_KEY).all() and (keys[2:] != NO_KEY).all()
+    assert (keys[2] == keys[3]).all() and not (keys[2] == keys[4]).any()
+
+
+def test_simhash_brings_the_very_near_together(text) -> None:
+    original = text("en", 60, 1).replace("\n\n", " ")
+    near, related = (edited(original, share, text("en", 60, 2)) for share in (0.02, 0.6))
+    keys = near_keys(lay_out([original, near, related]), ScanConfig(near_keys="simhash"))
+    assert (keys[0] == keys[1]).any() and not (keys[0] == keys[2]).any()
+
+
+def test_similarity_is_measured_not_estimated(tmp_path: Path, text, jsonl, source, corpus) -> None:
+    original, other = text("en", 60, 1).replace("\n\n", " "), text("en", 60, 2).replace("\n\n", " ")
+    texts = [original, *(edited(original, share / 20, other) for share in range(1, 8)), original.upper()]
+    made = judged(corpus, tmp_path, jsonl, source, a=texts[:4], b=texts[4:])
+    rows = pq.read_table(made.pairs.path / "pairs.parquet").to_pylist()
+    assert len(rows) >= 10
+    for row in rows:
+        assert row["jaccard"] == np.float32(likeness(texts[row["a"]], texts[row["b"]])) >= 0.5
+    assert {path.name for path in made.pairs.path.iterdir()} >= {"pairs.parquet", "manifest.json"}
+    assert not list(made.pairs.path.glob("shingles-*"))
+
+
+def test_traditional_and_simplified_copies_are_near(tmp_path: Path, text, jsonl, source, corpus) -> None:
+    simplified = text("zh", 30, 1)
+    traditional = OpenCC("s2t").convert(simplified)
+    made = judged(corpus, tmp_path, jsonl, source, zh=[simplified, traditional])
+    assert traditional != simplified
+    assert verdicts(made)["zh1"] == ("near_copy", "zh:zh0")
+    assert [row["text"] for row in made.samples("near_copy")] == [traditional]

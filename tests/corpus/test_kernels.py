@@ -17,7 +17,7 @@ from xmodel_core.corpus import characters as c
 from xmodel_core.corpus import features as f
 from xmodel_core.corpus.compiled import Compiled
 from xmodel_core.corpus.layout import SliceHashes, lay_out, mix, word_hash
-from xmodel_core.corpus.signature import EMPTY, SHINGLE_WORDS, signatures
+from xmodel_core.corpus.signature import SHINGLE_WORDS, signatures
 
 Array = np.ndarray
 ENTRIES = 120
@@ -198,7 +198,7 @@ def plain_features(layout: Plain, chinese: Array) -> dict[str, Array]:
 def plain_signatures(layout: Plain) -> Array:
     multipliers = np.random.Generator(np.random.PCG64(20241120)).integers(1, 2**63, ENTRIES, dtype=np.uint64) * 2 + 1
     hashes, text = layout.words[3], layout.words[2]
-    slices, result = SliceHashes(hashes), np.full((layout.texts, ENTRIES), EMPTY, np.uint32)
+    slices, result = SliceHashes(hashes), np.full((layout.texts, ENTRIES), 0xFFFFFFFF, np.uint32)
     for owner in np.unique(text):
         first, after = np.searchsorted(text, [owner, owner + 1])
         begins = np.arange(first, max(after - SHINGLE_WORDS, first) + 1)

@@ -5,8 +5,10 @@ from datatrove.data import Document
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xmodel_core.corpus.config import ScanConfig
 from xmodel_core.corpus.features import FEATURES
 from xmodel_core.corpus.scan import Scan
+from xmodel_core.corpus.signature import key_names
 
 C_PROGRAM = """#include <stdio.h>
 
@@ -122,11 +124,8 @@ def test_a_text_is_scanned_the_same_whatever_stands_around_it(text) -> None:
     texts += ["Sign", "in here.", "All rights", "reserved", "隐私", "政策"]
 
     def marks(documents: list[Document]) -> list[dict]:
-        kept = ("lang", "script", "chars", "text_hash", *FEATURES)
-        scanned = list(Scan().run(documents))
-        return [
-            {key: d.metadata[key] for key in kept} | {"signature": d.metadata["signature"].tolist()} for d in scanned
-        ]
+        kept = ("lang", "script", "chars", "text_hash", *FEATURES, *key_names(ScanConfig()))
+        return [{key: d.metadata[key] for key in kept} for d in Scan().run(documents)]
 
     together = marks([Document(text=entry, id="x") for entry in texts])
     assert together == [marks([Document(text=entry, id="x")])[0] for entry in texts]

@@ -152,8 +152,12 @@ def test_what_is_built_is_reused_and_a_change_is_named(own: Path, tmp_path: Path
     store = Store(tmp_path)
     with open_cluster(recipe.cluster.model_copy(update={"workers": 1})) as cluster:
         files = [resolve(source, store.digest) for source in load_sources(recipe.sources, path.parent)]
-        scans = [corpus_room.scan(file, recipe.corpus.scan, store, cluster) for file in files]
-        corpus = corpus_room.build_corpus(recipe.name, files, scans, recipe.corpus, store, cluster)
+        scanned = []
+        for file in files:
+            scan = corpus_room.scan(file, recipe.corpus.scan, store, cluster)
+            scanned.append(corpus_room.remove_lines(file, scan, recipe.corpus, store, cluster))
+        pairs = corpus_room.find_near_pairs(recipe.name, scanned, recipe.corpus.scan, store, cluster)
+        corpus = corpus_room.build_corpus(recipe.name, scanned, pairs, recipe.corpus, store, cluster)
 
     def states(*overrides: str) -> dict[tuple[str, str], str]:
         rows = planned(str(own), tmp_path, *overrides)["details"]["stages"]

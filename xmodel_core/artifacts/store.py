@@ -104,6 +104,15 @@ class Build:
                 return None
         return receipt
 
+    def discard(self, shard: str) -> None:
+        """Removes a finished shard that only the stage itself needed."""
+        path = receipt_path(self.folder, shard)
+        if path.exists():
+            files = read_receipt(path).files
+            path.unlink()
+            for entry in files:
+                (self.folder / entry.path).unlink(missing_ok=True)
+
     def commit(
         self, rows: dict[str, list[dict[str, Any]]] | None = None, facts: dict[str, Any] | None = None
     ) -> Artifact:

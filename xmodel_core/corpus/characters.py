@@ -10,6 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+import opencc
 
 # The classes. Their order matters: 0-1 are blank, WORD_FIRST..WORD_LAST join into words,
 # SINGLE_FIRST..SINGLE_LAST are words by themselves (Chinese is counted in characters).
@@ -33,7 +34,8 @@ class Tables(NamedTuple):
     classes: np.ndarray
     """uint8: one of the classes above."""
     folded: np.ndarray
-    """uint32: NFKC where that is one character (width, compatibility forms), lower case."""
+    """uint32: NFKC where that is one character (width, compatibility forms), lower case, the traditional script as
+    the simplified: a text in either is the same text to whatever is hashed."""
     ends_sentence: np.ndarray
     """bool: a line that ends with it looks finished."""
 
@@ -110,6 +112,9 @@ def tables() -> Tables:
     for first, last in ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF)):
         classes[first : last + 1] = HAN_RARE
     classes[0x3007] = HAN
+    traditional = "\n".join(map(chr, np.flatnonzero(classes == HAN_RARE).tolist()))  # one a line: no phrases
+    simplified = opencc.OpenCC("t2s").convert(traditional)
+    folded[[ord(character) for character in traditional]] = [ord(character) for character in simplified]
     for character in everyday_simplified | everyday_traditional:
         if classes[ord(character)] == HAN_RARE:
             simplified, traditional = _in("gb2312", character), _in("big5", character)

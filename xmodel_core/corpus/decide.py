@@ -1,49 +1,31 @@
 """Decisions: for every document kept, or the stage and reason of its drop. Columns only, no text.
 
-Takes the columns of all scans, sources in order; gives `Decisions` and the rows of the ledger's
-funnel. Stages: read, exact, language, quality, near, contamination. A changed threshold costs seconds, because
-nothing here opens a text.
+Takes the columns of all scanned files, sources in order, and the pairs that are alike; gives `Decisions` and the
+rows of the ledger's funnel. A changed threshold costs seconds, because nothing here opens a text.
 """
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from xmodel_core.corpus.config import CorpusConfig
 from xmodel_core.corpus.decontaminate import BenchmarkIndex
-from xmodel_core.corpus.dedup import exact_copies, near_copies
+from xmodel_core.corpus.dedup import clusters, exact_copies
 from xmodel_core.corpus.features import FEATURES
 from xmodel_core.corpus.layout import Array
 from xmodel_core.corpus.rules import KEPT, judge
-from xmodel_core.specs import Source
+from xmodel_core.corpus.scanned import REMOVED, ScannedFile
 
-STAGES = ("read", "exact", "language", "quality", "near", "contamination")
+STAGES = ("read", "exact", "lines", "language", "quality", "near", "contamination")
 # Code stands among prose of every source; a source that declares a language admits no other.
 ADMITTED = {"zh": ("zh", "code"), "en": ("en", "code"), "code": ("code", "en", "zh"), "multi": ("zh", "en", "code")}
-
-
-@dataclass(frozen=True)
-class ScannedFile:
-    """One raw file of a source and the scan of it."""
-
-    source: Source
-    index: int
-    """Its place in the source's order."""
-    raw: str
-    """The raw file's name, relative to the source."""
-    scan: Path
-
-    @property
-    def name(self) -> str:
-        """The name of its documents and decisions."""
-        return f"{self.source.name}-{self.index:05d}"
 
 
 @dataclass(frozen=True)
@@ -60,7 +42,10 @@ class Decisions:
     lang: Array
     script: Array
     chars: Array
+    """Characters of the text that was judged, boilerplate lines removed."""
     bytes: Array
+    removed: dict[str, Array]
+    """Boilerplate lines, and their characters and bytes, that were removed before it was judged."""
     stage: Array
     """Index into STAGES of the stage that dropped it; len(STAGES) where it is kept."""
     reason: Array
@@ -83,6 +68,12 @@ class Decisions:
         """The positions of one file's documents."""
         begin, end = np.searchsorted(self.file, [index, index + 1])
         return slice(int(begin), int(end))
+
+    def kept_digest(self, index: int) -> str:
+        """SHA-256 of what the documents of one file take from the decisions on them."""
+        table = self.table(index)
+        table = table.filter(table["kept"]).select(["id", "lang", "script", "cluster_size", "raw_row"])
+        return hashlib.sha256(json.dumps(table.to_pydict()).encode()).hexdigest()
 
     def table(self, index: int) -> pa.Table:
         """The decisions on one file's documents, as the contract's columns."""
@@ -130,39 +121,14 @@ def unique_ids(ids: Sequence[str], files: Sequence[str], rows: Sequence[int]) ->
     return unique
 
 
-def _columns(files: Sequence[ScannedFile]) -> tuple[pa.Table, Array]:
-    """(everything but text, url, meta and signature; the file of each row)."""
-    wanted = [
-        "id",
-        "lang",
-        "script",
-        "chars",
-        "bytes",
-        "raw_row",
-        "unreadable",
-        "text_hash",
-        "benchmark_items",
-        *FEATURES,
-    ]
-    tables = [pq.read_table(file.scan, columns=wanted, memory_map=True) for file in files]
-    lengths = [len(table) for table in tables]
-    return pa.concat_tables(tables), np.repeat(np.arange(len(files), dtype=np.int32), lengths)
+_DECISIVE = ("id", "lang", "script", "chars", "bytes", "raw_row", "unreadable", "text_hash", "benchmark_items")
 
 
-def _signatures(files: Sequence[ScannedFile], file: Array, wanted: Array) -> Array:
-    """uint32 [len(wanted), k]: the signatures of the documents at these positions, one file in memory at a time."""
-    parts = []
-    for index in np.unique(file[wanted]):
-        first = np.searchsorted(file, index)
-        column = pq.read_table(files[index].scan, columns=["signature"])["signature"].combine_chunks()
-        matrix = column.values.to_numpy().reshape(len(column), -1)
-        parts.append(matrix[wanted[file[wanted] == index] - first])
-    return np.concatenate(parts) if parts else np.zeros((0, 1), np.uint32)
-
-
-def decide(files: Sequence[ScannedFile], config: CorpusConfig) -> Decisions:
-    """The decision on every document of these files, which stand in the order in which copies survive."""
-    table, file = _columns(files)
+def decide(files: Sequence[ScannedFile], pairs: Array, config: CorpusConfig) -> Decisions:
+    """The decision on every document of these files, which stand in the order in which copies survive. `pairs`
+    [m, 2] are near copies of one another, by position."""
+    table = pa.concat_tables([file.columns([*_DECISIVE, *REMOVED, *FEATURES]) for file in files])
+    file = np.repeat(np.arange(len(files), dtype=np.int32), [f.rows for f in files])
     total = len(table)
     lang, unreadable = _objects(table["lang"]), _objects(table["unreadable"])
     columns = {name: table[name].to_numpy() for name in FEATURES}
@@ -196,12 +162,15 @@ def decide(files: Sequence[ScannedFile], config: CorpusConfig) -> Decisions:
         raw_files = [files[f].raw for f in file[part]]
         ids[part] = unique_ids([raw_ids[p] for p in part], raw_files, rows[part].tolist())
 
+    # A near copy of any copy is one of all: clusters are made of first copies, and the others belong to theirs.
+    first = np.arange(total)
     readable = np.flatnonzero(stage == len(STAGES))
     if len(readable):
         flat = b"".join(table["text_hash"].take(pa.array(readable)).to_pylist())
         hashes = np.frombuffer(flat, np.uint64).reshape(-1, 2)
         rank = (wrong | (poor != KEPT))[readable].astype(np.int8)
         survivor[readable] = readable[exact_copies(hashes, rank)]
+        first[readable] = readable[exact_copies(hashes, np.zeros_like(rank))]
     drop(survivor != np.arange(total), "exact", "exact_copy")
     size = np.bincount(survivor, minlength=total)
 
@@ -209,8 +178,8 @@ def decide(files: Sequence[ScannedFile], config: CorpusConfig) -> Decisions:
     drop(poor != KEPT, "quality", poor)
 
     left = np.flatnonzero(stage == len(STAGES))
-    clusters = near_copies(_signatures(files, file, left), config.scan.bands, config.near.jaccard_threshold)
-    survivor[left] = left[clusters]
+    _, where, which = np.unique(clusters(total, pairs)[first[left]], return_index=True, return_inverse=True)
+    survivor[left] = left[where[which]]
     drop(survivor != np.arange(total), "near", "near_copy")
     survivor = survivor[survivor]  # an exact copy of a near copy: both are copies of the one that stays
     cluster_size = np.bincount(survivor[left], size[left], minlength=total).astype(np.int64)
@@ -231,6 +200,7 @@ def decide(files: Sequence[ScannedFile], config: CorpusConfig) -> Decisions:
         script=_objects(table["script"]),
         chars=table["chars"].to_numpy(),
         bytes=table["bytes"].to_numpy(),
+        removed={name: table[name].to_numpy() for name in REMOVED},
         stage=stage,
         reason=reason,
         detail=unreadable,
@@ -258,12 +228,11 @@ def contamination_rows(decisions: Decisions, corpus: str, index: BenchmarkIndex)
 
 
 def ledger_rows(decisions: Decisions, corpus: str) -> dict[str, list[dict[str, Any]]]:
-    """The rows of document_flow and document_drops: what entered, left and was dropped, stage by stage.
-
-    Stages here judge all sources together, so `seconds` is 0; nothing is removed inside a kept document.
-    """
+    """The rows of document_flow, document_drops and edits: what entered, left and was dropped, stage by stage, and
+    the lines removed from inside kept documents. Stages here judge all sources together, so `seconds` is 0."""
     flow: list[dict[str, Any]] = []
     drops: list[dict[str, Any]] = []
+    edits: list[dict[str, Any]] = []
     names = np.array([f.source.name for f in decisions.files], object)
     of_document = names[decisions.file] if len(decisions.file) else np.zeros(0, object)
     for source in dict.fromkeys(f.source.name for f in decisions.files):
@@ -271,10 +240,16 @@ def ledger_rows(decisions: Decisions, corpus: str) -> dict[str, list[dict[str, A
             part = np.flatnonzero((of_document == source) & (decisions.lang == lang))
             if not len(part):
                 continue
-            stage, chars, size = decisions.stage[part], decisions.chars[part], decisions.bytes[part]
+            stage = decisions.stage[part]
+            lines, lost_chars, lost_bytes = (decisions.removed[name][part] for name in REMOVED)
             key = {"corpus": corpus, "source": source, "lang": lang}
             for index, name in enumerate(STAGES):
                 enters, falls = stage >= index, stage == index
+                # Who was dropped earlier lost no lines, whatever its rescan says.
+                still = index <= STAGES.index("lines")
+                chars = decisions.chars[part] + still * lost_chars
+                size = decisions.bytes[part] + still * lost_bytes
+                removed = (lost_chars, lost_bytes) if name == "lines" else (np.zeros_like(chars),) * 2
                 flow.append(
                     {
                         **key,
@@ -283,11 +258,11 @@ def ledger_rows(decisions: Decisions, corpus: str) -> dict[str, list[dict[str, A
                         "docs_out": int((enters & ~falls).sum()),
                         "docs_dropped": int(falls.sum()),
                         "chars_in": int(chars[enters].sum()),
-                        "chars_out": int(chars[enters & ~falls].sum()),
+                        "chars_out": int((chars - removed[0])[enters & ~falls].sum()),
                         "chars_dropped": int(chars[falls].sum()),
-                        "chars_removed_in_kept": 0,
+                        "chars_removed_in_kept": int(removed[0][enters & ~falls].sum()),
                         "bytes_in": int(size[enters].sum()),
-                        "bytes_out": int(size[enters & ~falls].sum()),
+                        "bytes_out": int((size - removed[1])[enters & ~falls].sum()),
                         "seconds": 0.0,
                     }
                 )
@@ -296,4 +271,9 @@ def ledger_rows(decisions: Decisions, corpus: str) -> dict[str, list[dict[str, A
                     docs = reasons == why
                     dropped = {"docs": int(docs.sum()), "chars": int(chars[falls][docs].sum())}
                     drops.append({**key, "stage": name, "reason": why, **dropped})
-    return {"document_flow": flow, "document_drops": drops}
+            edited = decisions.kept[part] & (lines > 0)
+            if edited.any():
+                counts = {"docs": int(edited.sum()), "edits": int(lines[edited].sum())}
+                chars = int(lost_chars[edited].sum())
+                edits.append({**key, "kind": "boilerplate_line", **counts, "chars": chars})
+    return {"document_flow": flow, "document_drops": drops, "edits": edits}

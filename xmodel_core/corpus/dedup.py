@@ -1,16 +1,13 @@
-"""Copies: exact ones by hash, near ones by MinHash with LSH bands, over all sources at once.
+"""Copies, on columns alone: exact ones by hash, near ones as pairs that share a key, clusters from verified pairs.
 
-Takes hashes and signatures in the order of sources, files and rows; gives for each document the
-first of its copies. Pairs that share a band are candidates, verified by the share of equal entries;
-clusters are the connected components of verified pairs. Sorting decides everything: no hash map,
-no order of arrival.
+Takes hashes and keys in the order of sources, files and rows; gives positions. Sorting decides everything: no
+hash map, no order of arrival, so the result is the same whatever was computed where.
 """
 
 import numpy as np
 
-from xmodel_core.corpus.kernels import mix
 from xmodel_core.corpus.layout import Array
-from xmodel_core.corpus.signature import EMPTY
+from xmodel_core.corpus.signature import NO_KEY
 
 
 def exact_copies(hashes: Array, rank: Array) -> Array:
@@ -28,57 +25,31 @@ def exact_copies(hashes: Array, rank: Array) -> Array:
     return survivor
 
 
-def _band_hashes(signatures: Array, band: int, rows: int) -> Array:
-    part = signatures[:, band * rows : (band + 1) * rows].astype(np.uint64)
-    hashes = np.full(len(part), band, np.uint64)
-    for row in range(rows):
-        hashes = mix(hashes * np.uint64(0x9E3779B97F4A7C15) + part[:, row])
-    return hashes
+def candidates(keys: Array) -> Array:
+    """int64 [m, 2], ascending in each row: documents that share this key and are to be compared.
 
-
-def _root(parent: Array, positions: Array) -> Array:
-    while True:
-        above = parent[positions]
-        if np.array_equal(above, positions):
-            return positions
-        positions = above
-
-
-def _verified(signatures: Array, a: Array, b: Array, threshold: float) -> Array:
-    agree = np.empty(len(a), bool)
-    for begin in range(0, len(a), 1 << 16):  # bounded memory, however many candidates
-        part = slice(begin, begin + (1 << 16))
-        agree[part] = (signatures[a[part]] == signatures[b[part]]).mean(1) >= threshold
-    return agree
-
-
-def near_copies(signatures: Array, bands: int, threshold: float) -> Array:
-    """For each document the position of the first document of its cluster; [n, bands * rows] uint32 in.
-
-    In a bucket of one band each member is compared with the first and with the one before it: a bucket of
-    thousands of copies costs thousands of comparisons, not millions, and chains still connect.
+    Each member of a bucket meets the first and the one before it: a bucket of thousands of copies costs thousands
+    of comparisons, not millions, and chains still connect. `keys` is [n] uint64, one of a document's keys.
     """
-    total = len(signatures)
-    parent = np.arange(total)
-    written = np.flatnonzero((signatures != EMPTY).any(1)) if total else parent  # without words: like no other
-    rows = signatures.shape[1] // bands
-    for band in range(bands):
-        hashes = _band_hashes(signatures[written], band, rows)
-        order = np.lexsort((written, hashes))
-        same = hashes[order][1:] == hashes[order][:-1]
-        members = written[order]
-        heads = np.maximum.accumulate(np.where(np.concatenate(([True], ~same)), np.arange(len(order)), 0))
-        later = np.flatnonzero(same) + 1
-        a = np.concatenate((members[heads[later]], members[later - 1]))
-        b = np.concatenate((members[later], members[later]))
-        parted = _root(parent, a) != _root(parent, b)  # pairs that an earlier band joined need no second look
-        a, b = a[parted], b[parted]
-        close = _verified(signatures, a, b, threshold)
-        for left, right in zip(_root(parent, a[close]).tolist(), b[close].tolist(), strict=True):
-            # Union by the smaller position: the root is the first document in source, file and row order.
-            while parent[left] != left:
-                left = int(parent[left])
-            while parent[right] != right:
-                right = int(parent[right])
-            parent[max(left, right)] = min(left, right)
-    return _root(parent, np.arange(total))
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    begins = np.ones(len(order), bool)
+    begins[1:] = ordered[1:] != ordered[:-1]
+    heads = np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))
+    later = np.flatnonzero(~begins & (ordered != NO_KEY))
+    with_head = np.stack((order[heads[later]], order[later]), 1)
+    distant = later[heads[later] < later - 1]
+    return np.concatenate((with_head, np.stack((order[distant - 1], order[distant]), 1)))
+
+
+def clusters(total: int, pairs: Array) -> Array:
+    """int64 [total]: for each document the first of its cluster, the clusters being what `pairs` [m, 2] connect."""
+    first = np.arange(total)
+    while len(pairs):
+        ends = first[pairs]
+        pairs, ends = pairs[ends[:, 0] != ends[:, 1]], ends[ends[:, 0] != ends[:, 1]]
+        # Each root hangs itself below the least that it is tied to; paths are then followed to their roots.
+        np.minimum.at(first, ends.max(1), ends.min(1))
+        while not np.array_equal(above := first[first], first):
+            first = above
+    return first

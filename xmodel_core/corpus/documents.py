@@ -4,8 +4,10 @@ Takes a scan and the decisions on it; gives documents without personal data, and
 of whole dropped documents to read. What is masked is counted per language and kind in the shard's receipt.
 """
 
+import contextlib
 import gzip
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,9 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from xmodel_core.artifacts import ShardWriter, write_shard
-from xmodel_core.corpus.decide import STAGES, Decisions, ScannedFile
+from xmodel_core.artifacts import Artifact, ShardWriter, file_digest, write_shard
+from xmodel_core.corpus.decide import STAGES, Decisions
 from xmodel_core.corpus.mask import Kind, mask
+from xmodel_core.corpus.scanned import ScannedFile
 
 DOCUMENTS = pa.schema(
     [
@@ -46,6 +49,10 @@ class DocumentsTask:
     file: ScannedFile
     kinds: tuple[Kind, ...]
     """Personal data to mask."""
+    made_of: str
+    """Fingerprint of all that the documents follow from."""
+    earlier: Artifact | None = None
+    """A corpus that made the same documents of the same."""
 
     @property
     def shard(self) -> str:
@@ -86,29 +93,43 @@ class _Masking:
 
 
 def write_documents(task: DocumentsTask) -> None:
-    """Writes documents/<source>-NNNNN.parquet from the scan and decisions/<source>-NNNNN.parquet."""
-    decisions = pq.read_table(task.folder / "decisions" / f"{task.file.name}.parquet")
-    scan = pq.ParquetFile(task.file.scan)
-    masking, begin = _Masking(task.kinds), 0
+    """Writes documents/<source>-NNNNN.parquet from the scan and decisions/<source>-NNNNN.parquet, or copies it from an
+    earlier corpus that made the same."""
+    path, source = f"documents/{task.file.name}.parquet", task.file.source
     with write_shard(task.folder, task.shard) as shard:
-        target = shard.file(f"documents/{task.file.name}.parquet")
-        with pq.ParquetWriter(target, DOCUMENTS, compression="zstd", compression_level=3) as writer:
-            for group in range(scan.num_row_groups):
-                texts = scan.read_row_group(group, columns=["text", "url", "meta"], use_threads=False)
-                verdicts = decisions.slice(begin, len(texts))
-                begin += len(texts)
-                keep = verdicts["kept"].combine_chunks()
-                both = verdicts.filter(keep)
-                kept = texts["text"].filter(keep).to_pylist()
-                masked = [masking(text, lang) for text, lang in zip(kept, both["lang"].to_pylist(), strict=True)]
-                both = both.append_column("text", pa.array(masked, pa.string()))
-                for name in ("url", "meta"):
-                    both = both.append_column(name, texts[name].filter(keep))
-                declared = pa.array([task.file.source.lang] * len(both), pa.string())
-                both = both.append_column("declared_lang", declared).select(DOCUMENTS.names)
-                if len(both):
-                    writer.write_table(both.cast(DOCUMENTS))
-        shard.facts.update(source=task.file.source.name, lang=task.file.source.lang, **masking.facts())
+        facts = _copied(task.earlier, path, shard.file(path)) if task.earlier else None
+        shard.facts.update(facts or _written(task, shard.file(path)))
+        shard.facts.update(source=source.name, lang=source.lang, made_of=task.made_of)
+
+
+def _copied(earlier: Artifact, path: str, target: Path) -> dict[str, Any] | None:
+    """The earlier receipt's facts; None where its file is gone or damaged."""
+    receipt = earlier.receipts()[f"documents-{Path(path).stem}"]
+    with contextlib.suppress(OSError):
+        shutil.copyfile(earlier.path / path, target)
+        if [(entry.path, entry.sha256) for entry in receipt.files] == [(path, file_digest(target))]:
+            return receipt.facts
+    return None
+
+
+def _written(task: DocumentsTask, target: Path) -> dict[str, Any]:
+    decisions = pq.read_table(task.folder / "decisions" / f"{task.file.name}.parquet")
+    masking = _Masking(task.kinds)
+    with pq.ParquetWriter(target, DOCUMENTS, compression="zstd", compression_level=3) as writer:
+        for begin, texts in task.file.groups(["text", "url", "meta"]):
+            verdicts = decisions.slice(begin, len(texts))
+            keep = verdicts["kept"].combine_chunks()
+            both = verdicts.filter(keep)
+            kept = texts["text"].filter(keep).to_pylist()
+            masked = [masking(text, lang) for text, lang in zip(kept, both["lang"].to_pylist(), strict=True)]
+            both = both.append_column("text", pa.array(masked, pa.string()))
+            for name in ("url", "meta"):
+                both = both.append_column(name, texts[name].filter(keep))
+            declared = pa.array([task.file.source.lang] * len(both), pa.string())
+            both = both.append_column("declared_lang", declared).select(DOCUMENTS.names)
+            if len(both):
+                writer.write_table(both.cast(DOCUMENTS))
+    return masking.facts()
 
 
 def masking_rows(receipts: Sequence[dict[str, Any]], corpus: str) -> dict[str, list[dict[str, Any]]]:
@@ -178,7 +199,8 @@ def _chosen(decisions: Decisions, per_reason: int) -> Iterator[tuple[str, np.nda
 
 
 def write_dropped_samples(shard: ShardWriter, decisions: Decisions, per_reason: int) -> None:
-    """Writes dropped_samples/<reason>.jsonl.gz; reads only the groups of rows that hold a chosen document."""
+    """Writes dropped_samples/<reason>.jsonl.gz, texts as they were judged; reads only the groups of rows that hold a
+    chosen document."""
     for reason, positions in _chosen(decisions, per_reason):
         if not per_reason:
             return
@@ -187,7 +209,7 @@ def write_dropped_samples(shard: ShardWriter, decisions: Decisions, per_reason: 
             for index in np.unique(decisions.file[positions]):
                 mine = positions[decisions.file[positions] == index]
                 begin = decisions.of_file(int(index)).start
-                for position, text in _texts(decisions.files[index].scan, mine - begin):
+                for position, text in decisions.files[index].texts(mine - begin):
                     at = int(begin + position)
                     copy = int(decisions.survivor[at])
                     of = decisions.files[decisions.file[copy]].source.name
@@ -201,16 +223,3 @@ def write_dropped_samples(shard: ShardWriter, decisions: Decisions, per_reason: 
                         "text": text,
                     }
                     packed.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-
-
-def _texts(scan: Path, rows: np.ndarray) -> Iterator[tuple[int, str]]:
-    file = pq.ParquetFile(scan)
-    begin = 0
-    for group in range(file.num_row_groups):
-        end = begin + file.metadata.row_group(group).num_rows
-        mine = rows[(rows >= begin) & (rows < end)]
-        if len(mine):
-            texts = file.read_row_group(group, columns=["text"], use_threads=False)["text"]
-            for row in mine.tolist():
-                yield row, texts[row - begin].as_py()
-        begin = end

@@ -566,3 +566,31 @@ def minhash(words: Slices, size: int, multipliers: Array) -> Array:
     result = np.empty((len(words.offsets) - 1, len(multipliers)), np.uint32)
     _minhash(words.hashes, words.offsets, size, multipliers, np.empty_like(multipliers), result)
     return result
+
+
+@Compiled
+def _shared(a: Array, a_offsets: Array, a_rows: Array, b: Array, b_offsets: Array, b_rows: Array, found: Array) -> None:
+    for pair in range(len(found)):
+        left, left_end = a_offsets[a_rows[pair]], a_offsets[a_rows[pair] + 1]
+        right, right_end = b_offsets[b_rows[pair]], b_offsets[b_rows[pair] + 1]
+        count = 0
+        while left < left_end and right < right_end:
+            if a[left] < b[right]:
+                left += 1
+            elif a[left] > b[right]:
+                right += 1
+            else:
+                count += 1
+                left += 1
+                right += 1
+        found[pair] = count
+
+
+def jaccard(a: tuple[Array, Array], a_rows: Array, b: tuple[Array, Array], b_rows: Array) -> Array:
+    """float64 [pairs]: |A ∩ B| / |A ∪ B| of the sets a_rows[i] of `a` and b_rows[i] of `b`; 0 where both are empty.
+    Sets are (values, offsets): set r is values[offsets[r] : offsets[r + 1]], uint64, ascending, each value once."""
+    (_, a_offsets), (_, b_offsets) = a, b
+    found = np.empty(len(a_rows), np.int64)
+    _shared(*a, a_rows, *b, b_rows, found)
+    both = (a_offsets[a_rows + 1] - a_offsets[a_rows]) + (b_offsets[b_rows + 1] - b_offsets[b_rows]) - found
+    return np.divide(found, both, out=np.zeros(len(found)), where=both > 0)

@@ -1,14 +1,15 @@
 """The scan: the one pass over a source's text; everything later is decided on its columns.
 
-Takes datatrove documents; gives them back with language, hash, features and signature. `Scan` is a
+Takes datatrove documents; gives them back with language, hash, features, keys and line hashes. `Scan` is a
 datatrove step that may stand in any pipeline; our own stage drives it one raw file at a time and
 writes bounded groups of rows. Equal text but for white space has an equal hash.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +22,13 @@ from xmodel_core.corpus.config import ScanConfig
 from xmodel_core.corpus.decontaminate import BenchmarkIndex
 from xmodel_core.corpus.features import FEATURES, features
 from xmodel_core.corpus.language import detect
-from xmodel_core.corpus.layout import lay_out
+from xmodel_core.corpus.layout import Array, Layout, lay_out
+from xmodel_core.corpus.lines import line_hashes
 from xmodel_core.corpus.read import READERS
-from xmodel_core.corpus.signature import signatures
+from xmodel_core.corpus.signature import key_names, near_keys
 from xmodel_core.specs import RawFile, Source
+
+Item = TypeVar("Item")
 
 BATCH_CHARACTERS = 300_000  # texts scanned together: their arrays stay in the processor's cache
 GROUP_CHARACTERS = 4_000_000  # of a group of rows in the scan's files
@@ -37,9 +41,24 @@ def text_hash(text: str) -> bytes:
     return xxhash.xxh3_128_digest(" ".join(text.split()).encode())
 
 
+def measured(
+    texts: Sequence[str], layout: Layout, chinese: Array, config: ScanConfig, index: BenchmarkIndex | None
+) -> dict[str, Any]:
+    """Column → one value per text: sizes, features, near keys, benchmark items. Depends on the texts alone, so a text
+    whose boilerplate lines went is measured like any other. `chinese` [n] says in which unit words are counted."""
+    hits = index.hits(layout) if index else None
+    return {
+        "chars": [len(text) for text in texts],
+        "bytes": [len(text.encode()) for text in texts],
+        "benchmark_items": [hits.items[a:b] for a, b in pairwise(hits.offsets)] if hits else [()] * len(texts),
+        **features(layout, chinese),
+        **dict(zip(key_names(config), near_keys(layout, config).T, strict=True)),
+    }
+
+
 class Scan(PipelineStep):
-    """Adds to each document's metadata: lang, script, chars, bytes, text_hash, signature, the features, and with an
-    index of benchmarks the numbers of the items that it shares a passage with."""
+    """Adds to each document's metadata: lang, script, chars, bytes, text_hash, line_hashes, the features, the near
+    keys, and with an index of benchmarks the numbers of the items that it shares a passage with."""
 
     type = "🔎 - SCAN"
     name = "Xmodel scan"
@@ -51,7 +70,7 @@ class Scan(PipelineStep):
 
     def run(self, data: Iterable[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """Documents in, the same documents out in the same order; an unreadable one only gets a language, `other`."""
-        for documents in _batches(data or ()):
+        for documents in batches(data or (), lambda document: len(document.text)):
             with self.track_time("batch"):
                 self._scan(documents)
             for document in documents:
@@ -62,33 +81,31 @@ class Scan(PipelineStep):
         texts = [document.text for document in documents]
         layout = lay_out(texts)
         languages, scripts = detect(texts, layout.counts)
-        columns = features(layout, np.array([language == "zh" for language in languages]))
-        signature = signatures(layout, self.config.bands * self.config.rows)
-        hits = self.index.hits(layout) if self.index else None
-        for index, document in enumerate(documents):
-            text = document.text
-            document.metadata.update(
-                lang=languages[index],
-                script=scripts[index],
-                chars=len(text),
-                bytes=len(text.encode()),
-                text_hash=text_hash(text),
-                signature=signature[index],
-                benchmark_items=hits.items[hits.offsets[index] : hits.offsets[index + 1]] if hits else (),
-                **{name: column[index] for name, column in columns.items()},
-            )
+        columns = {
+            "lang": languages,
+            "script": scripts,
+            "text_hash": map(text_hash, texts),
+            "line_hashes": [
+                None if language in ("code", "other") else lines.values.to_numpy()
+                for language, lines in zip(languages, line_hashes(layout), strict=True)
+            ],
+            **measured(texts, layout, np.array(languages) == "zh", self.config, self.index),
+        }
+        for document, *values in zip(documents, *columns.values(), strict=True):
+            document.metadata.update(zip(columns, values, strict=True))
 
 
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
+def batches(items: Iterable[Item], characters: Callable[[Item], int]) -> Iterator[list[Item]]:
+    """Runs of items of bounded size; a long text stands alone, so that memory is bounded by the longest."""
+    batch: list[Item] = []
     size = 0
-    for document in documents:
-        # A long document is scanned alone, so that memory is bounded by the longest.
-        if batch and size + len(document.text) > BATCH_CHARACTERS:
+    for item in items:
+        length = characters(item)
+        if batch and size + length > BATCH_CHARACTERS:
             yield batch
             batch, size = [], 0
-        batch.append(document)
-        size += len(document.text) + 1
+        batch.append(item)
+        size += length + 1
     if batch:
         yield batch
 
@@ -108,15 +125,24 @@ def schema(config: ScanConfig) -> pa.Schema:
             ("raw_row", pa.int64()),
             ("unreadable", pa.string()),
             ("text_hash", pa.binary(16)),
-            *((name, pa.float32()) for name in FEATURES),
-            ("benchmark_items", pa.list_(pa.uint32())),
-            ("signature", pa.list_(pa.uint32(), config.bands * config.rows)),
+            ("line_hashes", pa.list_(pa.uint64())),
+            *measured_fields(config),
         ]
     )
 
 
+def measured_fields(config: ScanConfig) -> list[tuple[str, pa.DataType]]:
+    """The columns of `measured` that every scan and rescan has beside the sizes."""
+    return [
+        *((name, pa.float32()) for name in FEATURES),
+        ("benchmark_items", pa.list_(pa.uint32())),
+        *((name, pa.uint64()) for name in key_names(config)),
+    ]
+
+
 @cache
-def _load_index(path: Path) -> BenchmarkIndex:
+def load_index(path: Path) -> BenchmarkIndex:
+    """A saved index, read once per process."""
     return BenchmarkIndex.load(path)
 
 
@@ -126,9 +152,6 @@ def _table(documents: list[Document], columns: pa.Schema) -> pa.Table:
     for field in columns:
         if field.name in ("id", "text"):
             arrays.append(pa.array([getattr(document, field.name) for document in documents], pa.string()))
-        elif field.name == "signature":
-            flat = np.concatenate([row["signature"] for row in metadata])
-            arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), field.type.list_size))
         elif field.name in FEATURES:
             arrays.append(pa.array(np.array([row[field.name] for row in metadata], np.float32)))
         else:
@@ -146,7 +169,7 @@ def scan_file(
     for _ in Path(file.name).parts:
         folder = folder.parent
     reader = READERS[source.format](str(folder), source.text_field, source.id_field, config)
-    step = Scan(config, _load_index(benchmarks) if benchmarks else None)
+    step = Scan(config, load_index(benchmarks) if benchmarks else None)
     columns = schema(config)
     # Statistics and dictionaries would only cost time: these columns are read whole.
     with pq.ParquetWriter(target, columns, compression="zstd", compression_level=1, write_statistics=False) as writer:

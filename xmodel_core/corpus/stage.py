@@ -1,18 +1,22 @@
-"""The room's doors: raw files of one source → scan; scans of all sources → corpus.
+"""The room's doors: raw files of one source → scan → rescan without boilerplate lines; all of them → pairs → corpus.
 
-A scan is one shard per raw file. A corpus is decided at once on the scans' columns (every decision
-may look at every source), then its documents are written file by file.
+A scan and a rescan are one shard per raw file. Pairs and decisions are made at once on the columns of all sources,
+then documents are written file by file.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
 
 from xmodel_core.artifacts import Artifact, Build, Identity, Store, fingerprint, write_shard
 from xmodel_core.cluster import Cluster
-from xmodel_core.corpus.config import CorpusConfig, ScanConfig
-from xmodel_core.corpus.decide import Decisions, ScannedFile, contamination_rows, decide, ledger_rows
+from xmodel_core.corpus import near
+from xmodel_core.corpus.config import LEAST_JACCARD, CorpusConfig, ScanConfig
+from xmodel_core.corpus.decide import Decisions, contamination_rows, decide, ledger_rows
 from xmodel_core.corpus.decontaminate import BenchmarkIndex, build_index, counted_files
 from xmodel_core.corpus.documents import (
     DocumentsTask,
@@ -21,15 +25,23 @@ from xmodel_core.corpus.documents import (
     write_documents,
     write_dropped_samples,
 )
+from xmodel_core.corpus.lines import LinesConfig
+from xmodel_core.corpus.rescan import RescanTask, repeated_lines, repeats_lines, rescan
 from xmodel_core.corpus.scan import scan_file
+from xmodel_core.corpus.scanned import ScannedFile
+from xmodel_core.corpus.signature import key_names
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs import RawFile, Source, SourceFiles
 from xmodel_core.specs.strict import nearest
 
-SCAN_VERSION = 1
-CORPUS_VERSION = 1
+SCAN_VERSION = 2
+RESCAN_VERSION = 1
+PAIRS_VERSION = 1
+CORPUS_VERSION = 2
 BENCHMARKS_VERSION = 1
 INDEX = "index.npz"
+
+LINES = "lines.npy"
 
 
 def benchmarks_identity(name: str, folder: Path, evaluated: Mapping[str, set[str]], store: Store) -> Identity:
@@ -60,6 +72,14 @@ def scan_identity(
     if benchmarks:
         inputs["benchmarks"] = benchmarks.fingerprint
     return Identity("scans", source_files.source.name, SCAN_VERSION, config.model_dump(), inputs)
+
+
+class SourceScan(NamedTuple):
+    """A source's files as the next stages see them."""
+
+    files: SourceFiles
+    scan: Artifact
+    rescan: Artifact | None
 
 
 @dataclass(frozen=True)
@@ -127,65 +147,181 @@ def _check_text_field(source_files: SourceFiles, facts: Sequence[Mapping[str, An
         )
 
 
+def rescan_identity(source: Source, scan: Artifact | Identity, config: LinesConfig) -> Identity | None:
+    """A rescan is made of a scan and what counts as boilerplate; a source whose lines are not counted has none."""
+    if not repeats_lines(source):
+        return None
+    return Identity("rescans", source.name, RESCAN_VERSION, config.model_dump(), {"scan": scan.fingerprint})
+
+
+def remove_lines(
+    source_files: SourceFiles,
+    scan: Artifact,
+    config: CorpusConfig,
+    store: Store,
+    cluster: Cluster,
+    benchmarks: Artifact | None = None,
+) -> SourceScan:
+    """The scan with its rescan: <source>-NNNNN.parquet per raw file, the documents that lost lines, measured again."""
+    identity = rescan_identity(source_files.source, scan, config.lines)
+    if identity is None:
+        return SourceScan(source_files, scan, None)
+    if done := store.find(identity):
+        return SourceScan(source_files, scan, done)
+    build = store.build(identity)
+    files = scanned_files([SourceScan(source_files, scan, None)])
+    if build.finished("lines") is None:
+        with write_shard(build.folder, "lines") as shard:
+            np.save(shard.file(LINES), repeated_lines(files, config.lines))
+    index = benchmarks.path / INDEX if benchmarks else None
+    tasks = [RescanTask(build.folder, file, build.folder / LINES, config.lines, config.scan, index) for file in files]
+    missing = [task for task in tasks if build.finished(task.file.name) is None]
+    sizes = [float(task.file.scan.stat().st_size) for task in missing]
+    cluster.map(rescan, missing, f"remove lines {source_files.source.name}", unit="bytes", sizes=sizes)
+    written = [receipt for task in tasks if (receipt := build.finished(task.file.name))]
+    done = build.commit(facts={"documents": sum(receipt.facts["documents"] for receipt in written)})
+    return SourceScan(source_files, scan, done)
+
+
+def pairs_identity(
+    name: str, scans: Sequence[Artifact | Identity], rescans: Sequence[Artifact | Identity | None]
+) -> Identity:
+    """Pairs are made of all scans and rescans, in their order."""
+    inputs = {f"{part.kind} {part.name}": part.fingerprint for part in (*scans, *rescans) if part}
+    order = [scan.name for scan in scans]
+    return Identity("pairs", name, PAIRS_VERSION, {"order": order, "least": LEAST_JACCARD}, inputs)
+
+
+def find_near_pairs(
+    name: str, scanned: Sequence[SourceScan], config: ScanConfig, store: Store, cluster: Cluster
+) -> Artifact:
+    """pairs.parquet: documents of all sources that are alike, and how much."""
+    identity = pairs_identity(name, [part.scan for part in scanned], [part.rescan for part in scanned])
+    if done := store.find(identity):
+        return done
+    build = store.build(identity)
+    files = tuple(scanned_files(scanned))
+    if build.finished("first-copies") is None:
+        with write_shard(build.folder, "first-copies") as shard:
+            np.save(shard.file("first-copies.npy"), near.first_copies(files))
+    first = build.folder / "first-copies.npy"
+    keys = [near.KeyTask(build.folder, key, files, first) for key in key_names(config)]
+    cluster.map(near.meet, [task for task in keys if build.finished(task.shard) is None], "find near copies", "keys")
+    met = np.unique(np.concatenate([np.load(build.folder / f"{task.shard}.npy") for task in keys]), axis=0)
+
+    begins = np.concatenate(([0], np.cumsum([file.rows for file in files])))
+    documents = np.unique(met)
+    tasks = [
+        near.ShinglesTask(build.folder, file, documents[(documents >= begin) & (documents < begin + file.rows)] - begin)
+        for file, begin in zip(files, begins, strict=False)
+    ]
+    missing = [task for task in tasks if build.finished(task.shard) is None]
+    sizes = [float(len(task.rows)) for task in missing]
+    cluster.map(near.write_shingles, missing, "compare near copies", "docs", sizes)
+    if build.finished("pairs") is None:
+        with write_shard(build.folder, "pairs") as shard:
+            pq.write_table(near.alike(met, near.compared(tasks, begins, met)), shard.file("pairs.parquet"))
+    for task in (*keys, *tasks):
+        build.discard(task.shard)  # as large as the text they are made of
+    return build.commit(facts={"compared": len(met), "documents": len(documents)})
+
+
 def corpus_identity(
-    name: str, scans: Sequence[Artifact | Identity], sources: Sequence[Source], config: CorpusConfig
+    name: str,
+    scans: Sequence[Artifact | Identity],
+    rescans: Sequence[Artifact | Identity | None],
+    sources: Sequence[Source],
+    config: CorpusConfig,
 ) -> Identity:
     """A corpus is made of its scans in their order, what each source admits, and the decisions' settings."""
     decisive = {
-        **config.model_dump(exclude={"scan", "decontaminate"}),  # the scans know both
+        **config.model_dump(exclude={"scan", "decontaminate", "lines"}),  # the scans and rescans know them
         "sources": [[source.name, source.lang, source.policy] for source in sources],
     }
-    inputs = {source.name: scan.fingerprint for source, scan in zip(sources, scans, strict=True)}
+    # The pairs follow from the scans and rescans.
+    inputs = {"pairs": pairs_identity(name, scans, rescans).fingerprint}
     return Identity("corpus", name, CORPUS_VERSION, decisive, inputs)
 
 
-def scanned_files(sources: Sequence[SourceFiles], scans: Sequence[Artifact]) -> list[ScannedFile]:
-    """Every raw file with its scan, in the order in which copies survive."""
-    return [
-        ScannedFile(source.source, index, file.name, scan.path / f"{source.source.name}-{index:05d}.parquet")
-        for source, scan in zip(sources, scans, strict=True)
-        for index, file in enumerate(source.files)
-    ]
+def scanned_files(scanned: Sequence[SourceScan]) -> list[ScannedFile]:
+    """Every raw file with its scan and rescan, in the order in which copies survive."""
+    files = []
+    for source_files, once, again in scanned:
+        for index, file in enumerate(source_files.files):
+            name = f"{source_files.source.name}-{index:05d}.parquet"
+            files.append(
+                ScannedFile(source_files.source, index, file.name, once.path / name, again and again.path / name)
+            )
+    return files
+
+
+def _corpus_identity(name: str, scanned: Sequence[SourceScan], config: CorpusConfig) -> Identity:
+    sources, scans, rescans = zip(*scanned, strict=True)
+    return corpus_identity(name, scans, rescans, [files.source for files in sources], config)
 
 
 def funnel(
-    name: str, sources: Sequence[SourceFiles], scans: Sequence[Artifact], config: CorpusConfig
+    name: str, scanned: Sequence[SourceScan], pairs: Artifact, config: CorpusConfig
 ) -> dict[str, list[dict[str, Any]]]:
     """The ledger rows that a corpus would have (document_flow, document_drops); nothing is written."""
-    identity = corpus_identity(name, scans, [source.source for source in sources], config)
-    return ledger_rows(decide(scanned_files(sources, scans), config), identity.label)
+    alike = near.read_pairs(pairs.path, config.near.jaccard_threshold)
+    decisions = decide(scanned_files(scanned), alike, config)
+    rows = ledger_rows(decisions, _corpus_identity(name, scanned, config).label)
+    return {table: rows[table] for table in ("document_flow", "document_drops")}
 
 
 def build_corpus(
     name: str,
-    sources: Sequence[SourceFiles],
-    scans: Sequence[Artifact],
+    scanned: Sequence[SourceScan],
+    pairs: Artifact,
     config: CorpusConfig,
     store: Store,
     cluster: Cluster,
     benchmarks: Artifact | None = None,
 ) -> Artifact:
     """The corpus: decisions, dropped, dropped_samples and documents; sources in the order in which copies survive."""
-    identity = corpus_identity(name, scans, [source.source for source in sources], config)
+    identity = _corpus_identity(name, scanned, config)
     if done := store.find(identity):
         return done
     build = store.build(identity)
-    files = scanned_files(sources, scans)
-    decisions = decide(files, config)
+    decisions = decide(scanned_files(scanned), near.read_pairs(pairs.path, config.near.jaccard_threshold), config)
     _write_decisions(build, decisions, config)
-    tasks = [DocumentsTask(build.folder, file, config.mask.kinds) for file in files]
+    tasks = _documents_tasks(build, decisions, scanned, config, store)
     missing = [task for task in tasks if build.finished(task.shard) is None]
     sizes = [float(task.file.scan.stat().st_size) for task in missing]
     cluster.map(write_documents, missing, "write documents", unit="bytes", sizes=sizes)
     written = [receipt.facts for task in tasks if (receipt := build.finished(task.shard))]
     masked = masking_rows(written, identity.label)
     rows = ledger_rows(decisions, identity.label)
-    rows["document_flow"] += masked["document_flow"]
+    for table in ("document_flow", "edits"):
+        rows[table] += masked[table]
     if benchmarks:
         index = BenchmarkIndex.load(benchmarks.path / INDEX)
         rows["contamination"] = contamination_rows(decisions, identity.label, index)
-    rows |= {"edits": masked["edits"], "sources": [_source_row(source) for source in sources]}
+    sources = [part.files for part in scanned]
+    rows["sources"] = [_source_row(source) for source in sources]
     return build.commit(rows, {"sources": _facts(build, sources)})
+
+
+def _documents_tasks(
+    build: Build, decisions: Decisions, scanned: Sequence[SourceScan], config: CorpusConfig, store: Store
+) -> list[DocumentsTask]:
+    """One per file; where an earlier corpus of this name made the same documents of the same, they are copied."""
+    prints = {files.source.name: [once.fingerprint, again and again.fingerprint] for files, once, again in scanned}
+    earlier = {
+        (name, receipt.facts["made_of"]): corpus
+        for corpus in store.artifacts("corpus", build.identity.name)
+        for name, receipt in corpus.receipts().items()
+        if "made_of" in receipt.facts
+    }
+    tasks = []
+    for index, file in enumerate(decisions.files):
+        made_of = fingerprint(
+            [CORPUS_VERSION, *prints[file.source.name], config.mask.model_dump(), decisions.kept_digest(index)]
+        )
+        task = DocumentsTask(build.folder, file, config.mask.kinds, made_of)
+        tasks.append(replace(task, earlier=earlier.get((task.shard, made_of))))
+    return tasks
 
 
 def _write_decisions(build: Build, decisions: Decisions, config: CorpusConfig) -> None:

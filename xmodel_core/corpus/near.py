@@ -1,0 +1,123 @@
+"""Near copies over all sources: which pairs of documents are alike, and how much exactly.
+
+Takes the scans (and rescans without boilerplate lines) of all files, in the order in which copies survive; gives
+pairs.parquet: `a`, `b` (int64, positions in that order, a < b) and `jaccard` (float32) of every pair that met and is
+at least LEAST_JACCARD alike. The one idea: keys bring candidates together generously and cheaply, then each pair is
+compared by its whole sets of shingles, so nothing is dropped on an estimate. What is dropped is decided later, on
+these figures: another threshold compares nothing again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xmodel_core.artifacts import write_shard
+from xmodel_core.corpus import kernels
+from xmodel_core.corpus.config import LEAST_JACCARD
+from xmodel_core.corpus.dedup import candidates, exact_copies
+from xmodel_core.corpus.layout import Array, lay_out
+from xmodel_core.corpus.scan import batches
+from xmodel_core.corpus.scanned import ScannedFile
+from xmodel_core.corpus.signature import NO_KEY, shingle_sets
+
+PAIRS = pa.schema([("a", pa.int64()), ("b", pa.int64()), ("jaccard", pa.float32())])
+
+
+def first_copies(files: Sequence[ScannedFile]) -> Array:
+    """bool per document: readable, and the first of its exact copies; the only ones that need comparing."""
+    hashes = pa.concat_tables([file.columns(["text_hash", "unreadable"]) for file in files])
+    readable = np.flatnonzero(hashes["unreadable"].is_null().to_numpy(zero_copy_only=False))
+    first = np.zeros(len(hashes), bool)
+    if len(readable):
+        flat = b"".join(hashes["text_hash"].take(pa.array(readable)).to_pylist())
+        survivor = exact_copies(np.frombuffer(flat, np.uint64).reshape(-1, 2), np.zeros(len(readable), np.int8))
+        first[readable[np.unique(survivor)]] = True
+    return first
+
+
+@dataclass(frozen=True)
+class KeyTask:
+    """One key over all documents: who shares it with whom."""
+
+    folder: Path
+    key: str
+    files: tuple[ScannedFile, ...]
+    first_copies: Path
+    """A saved array: what is compared at all."""
+
+    @property
+    def shard(self) -> str:
+        return f"candidates-{self.key}"
+
+
+def meet(task: KeyTask) -> None:
+    """Writes candidates-<key>.npy: int64 [m, 2], a < b. Memory: about 40 bytes per document."""
+    with write_shard(task.folder, task.shard) as shard:
+        keys = np.concatenate([file.columns([task.key])[task.key].to_numpy() for file in task.files])
+        keys = np.where(np.load(task.first_copies), keys, NO_KEY)
+        np.save(shard.file(f"{task.shard}.npy"), candidates(keys))
+
+
+@dataclass(frozen=True)
+class ShinglesTask:
+    """The documents of one file that are to be compared."""
+
+    folder: Path
+    file: ScannedFile
+    rows: Array
+    """int64, ascending: rows of the scan."""
+
+    @property
+    def shard(self) -> str:
+        return f"shingles-{self.file.name}"
+
+
+def write_shingles(task: ShinglesTask) -> None:
+    """Writes the sets of shingles of some documents: <shard>.npy, uint64, and <shard>-offsets.npy, int64 [rows + 1]."""
+    values, sizes = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+    with write_shard(task.folder, task.shard) as shard:
+        for texts in batches((text for _, text in task.file.texts(task.rows)), len):
+            hashes, offsets = shingle_sets(lay_out(texts))
+            values.append(hashes)
+            sizes.append(np.diff(offsets))
+        np.save(shard.file(f"{task.shard}.npy"), np.concatenate(values))
+        offsets = np.concatenate(([0], np.cumsum(np.concatenate(sizes))))
+        np.save(shard.file(f"{task.shard}-offsets.npy"), offsets.astype(np.int64))
+
+
+def compared(tasks: Sequence[ShinglesTask], begins: Array, pairs: Array) -> Array:
+    """float64 [m]: the Jaccard similarity of each pair of positions. `begins` [files + 1] are the files' first
+    positions; the sets are mapped, not loaded."""
+    sets = [
+        (np.load(task.folder / f"{task.shard}.npy", mmap_mode="r"), np.load(task.folder / f"{task.shard}-offsets.npy"))
+        for task in tasks
+    ]
+    file = np.searchsorted(begins, pairs, "right") - 1
+    result = np.zeros(len(pairs))
+    if not len(pairs):
+        return result
+    order = np.lexsort((file[:, 1], file[:, 0]))
+    starts = np.flatnonzero(np.diff(file[order], axis=0, prepend=-1).any(1))
+    for group in np.split(order, starts[1:]):
+        one, other = file[group[0]]
+        rows = [np.searchsorted(tasks[f].rows, pairs[group, i] - begins[f]) for i, f in enumerate((one, other))]
+        result[group] = kernels.jaccard(sets[one], rows[0], sets[other], rows[1])
+    return result
+
+
+def alike(pairs: Array, similarity: Array) -> pa.Table:
+    """PAIRS of those that are at least LEAST_JACCARD alike, in order."""
+    close = similarity >= LEAST_JACCARD
+    return pa.table([*pairs[close].T, similarity[close].astype(np.float32)], schema=PAIRS)
+
+
+def read_pairs(folder: Path, threshold: float) -> Array:
+    """int64 [m, 2]: the pairs at least this much alike."""
+    table = pq.read_table(folder / "pairs.parquet")
+    # The column is float32: a share like 0.7 is a hair less there.
+    close = table["jaccard"].to_numpy() >= np.float32(threshold)
+    return np.stack((table["a"].to_numpy(), table["b"].to_numpy()), 1)[close]
