@@ -91,9 +91,10 @@ SOURCES = """\
 # records of each source; change what is wrong. The fields are explained in datasets_spec/README.md.
 #
 #   lang      zh, en, code, or multi (declares nothing). Documents that are clearly in another language are dropped.
-#   category  what kind of text: web, book, encyclopedia, academic, news, law, math, code, social … Mixtures and
-#             reports group by it.
+#   category  what kind of text: web, book, encyclopedia, academic, news, law, math, code, social, sft …
+#             Mixtures and reports group by it.
 #   license   what the publisher allows. It was not looked up: fill it in before you share a model.
+#   records   text (the default), or what instruction data is: alpaca (prompt and answer) or sharegpt (turns).
 #   id_field  the field that names a document; null: documents are named file:row.
 #   policy    which quality rules judge it: prose (the default) or code.
 #
@@ -131,7 +132,9 @@ def _source(seen: Seen, folder: Path) -> str:
         lines[1] += f"   # mixed: {found}; {by}"
     if seen.format != "jsonl":
         lines.append(f"    format: {seen.format}")
-    if seen.text_field != "text":
+    if seen.records != "text":
+        lines.append(f"    records: {seen.records}   # instruction data: prompts and answers become text")
+    if seen.text_field != {"alpaca": "output", "sharegpt": "conversations"}.get(seen.records, "text"):
         lines.append(f"    text_field: {_plain(seen.text_field)}")
     if seen.id_field != "id":
         lines.append(f"    id_field: {'null' if seen.id_field is None else _plain(seen.id_field)}")

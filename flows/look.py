@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from xmodel_core.corpus.characters import CLASSES, tables
+from xmodel_core.corpus.instructions import PROMPT_FIELDS, NotOfTheForm, as_text
 from xmodel_core.corpus.language import detect
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs.sources import SUFFIXES
@@ -36,15 +37,8 @@ CODE_AMONG_COMMENTS = 0.25
 
 TEXT_FIELDS = ("text", "content")
 ID_FIELDS = ("id", "_id", "doc_id", "document_id", "uuid", "guid", "hash", "sha1", "sha256", "url", "path")
-CONVERSATIONS = (
-    {"instruction", "output"},
-    {"instruction", "response"},
-    {"prompt", "response"},
-    {"prompt", "completion"},
-    {"question", "answer"},
-    {"messages"},
-    {"conversations"},
-)
+ANSWER_FIELDS = ("output", "response", "completion", "answer", "solution")
+TURNS_FIELDS = ("conversations", "messages")
 CATEGORIES = {
     "math": ("math", "gsm8k", "arithmetic"),
     "encyclopedia": ("wiki", "wikipedia", "baike", "encyclopedia"),
@@ -64,6 +58,8 @@ class Seen:
     uri: str
     """A file, a folder or a glob, absolute."""
     format: str
+    records: str
+    """text, alpaca or sharegpt, as in a source's spec."""
     text_field: str
     id_field: str | None
     lang: str
@@ -232,11 +228,37 @@ def _declared(name: str, rows: list[dict[str, Any]]) -> str | None:
     return next((lang for token in tokens for lang, names in words.items() if token in names), None)
 
 
-def measure(kind: str, files: list[Path], field: str) -> tuple[int, int, int]:
+def instruction_form(rows: list[dict[str, Any]]) -> tuple[str, str] | None:
+    """(alpaca or sharegpt, the field with the answer or the turns), or None: records with a text of their own."""
+    keys = {key for row in rows[:50] for key, value in row.items() if value is not None}
+    if keys & set(TEXT_FIELDS):
+        return None
+    for field in TURNS_FIELDS:
+        if isinstance(next((row[field] for row in rows if row.get(field)), None), list):
+            return "sharegpt", field
+    answer = next((field for field in ANSWER_FIELDS if field in keys), None)
+    return ("alpaca", answer) if answer and keys & set(PROMPT_FIELDS) else None
+
+
+def texts_of(rows: list[dict[str, Any]], records: str, field: str) -> tuple[list[str], Counter[str]]:
+    """The texts of records of a form, and why others have none."""
+    texts: list[str] = []
+    wrong: Counter[str] = Counter()
+    for row in rows:
+        try:
+            text = (row if records == "text" else as_text(row, records, field)).get(field)
+        except NotOfTheForm as error:
+            wrong[str(error)] += 1
+            continue
+        if isinstance(text, str) and text.strip():
+            texts.append(text)
+    return texts, wrong
+
+
+def measure(kind: str, files: list[Path], records: str, field: str) -> tuple[int, int, int]:
     """About how many documents, bytes of text and characters some files hold."""
     found = _records(kind, files)
-    texts = [row[field] for row in found.rows if isinstance(row.get(field), str) and row[field].strip()]
-    return _sizes(texts, found.share)
+    return _sizes(texts_of(found.rows, records, field)[0], found.share)
 
 
 def _sizes(texts: list[str], share: float) -> tuple[int, int, int]:
@@ -252,13 +274,12 @@ def look(name: str, uri: str, kind: str, files: list[Path]) -> Seen | str:
         return "no record could be read" + (
             f" ({found.bad_lines} lines are not JSON objects)" if found.bad_lines else ""
         )
-    keys = {key for row in found.rows[:50] for key, value in row.items() if value is not None}
-    if not keys & set(TEXT_FIELDS) and (pair := next((c for c in CONVERSATIONS if c <= keys), None)):
-        return f"instruction data ({' + '.join(sorted(pair))}); not supported yet, only documents with one text field"
-    field = text_field(found.rows)
+    records, field = instruction_form(found.rows) or ("text", text_field(found.rows))
     if field is None:
         return "no field holds text"
-    texts = [row[field] for row in found.rows if isinstance(row.get(field), str) and row[field].strip()]
+    texts, wrong = texts_of(found.rows, records, field)
+    if not texts:
+        return f"no record is instruction data of the {records} form: {wrong.most_common(1)[0][0]}"
     judged = texts[:: max(1, len(texts) // DOCUMENTS_JUDGED)]
     counted = Counter(languages_of([text[:CHARS_PER_DOCUMENT] for text in judged]))
     shares = {lang: count / len(judged) for lang, count in counted.most_common()}
@@ -276,11 +297,12 @@ def look(name: str, uri: str, kind: str, files: list[Path]) -> Seen | str:
         name=name,
         uri=uri,
         format=kind,
+        records=records,
         text_field=field,
         id_field=id_field(found.rows),
         lang=lang,
         mixed={} if shares.get(lang, 0) >= CLEAR_MAJORITY else {key: round(value, 2) for key, value in shares.items()},
-        category="code" if lang == "code" else category,
+        category="sft" if records != "text" else "code" if lang == "code" else category,
         files=len(files),
         documents=documents,
         bytes_text=size,

@@ -66,7 +66,7 @@ def _from_files(source: Source, raw: Path | None, vocab_size: int) -> Stock:
         files = [file.path for file in resolve(source, lambda _: "", raw).files]
     except XmodelError as error:
         return _published(source, source.published_tokens, "published", vocab_size, str(error).splitlines()[0])
-    documents, _, chars = measure(source.format, files, source.text_field)
+    documents, _, chars = measure(source.format, files, source.records, source.text_field)
     tokens = round(KEPT * chars / chars_per_token(source.lang, vocab_size))
     return Stock(source, len(files), round(KEPT * documents), round(KEPT * chars), tokens, "estimated from its files")
 

@@ -19,6 +19,7 @@ from datatrove.data import Document
 from datatrove.pipeline.readers.base import BaseDiskReader
 
 from xmodel_core.corpus.config import ScanConfig
+from xmodel_core.corpus.instructions import NotOfTheForm, as_text
 
 READ_BYTES = 1 << 16
 ROWS_AT_A_TIME = 256
@@ -114,9 +115,11 @@ def _lines(stream: BinaryIO, max_line_bytes: int) -> Iterator[tuple[bytes, str |
 class _Reader(BaseDiskReader):
     """What both formats share: from a record's fields to a document."""
 
-    def __init__(self, data_folder: str, text_field: str, id_field: str | None, config: ScanConfig) -> None:
+    def __init__(
+        self, data_folder: str, text_field: str, id_field: str | None, config: ScanConfig, form: str = "text"
+    ) -> None:
         super().__init__(data_folder, add_file_path=False)
-        self.text_field, self.id_field, self.config = text_field, id_field, config
+        self.text_field, self.id_field, self.config, self.form = text_field, id_field, config, form
         self.fields: Counter[str] = Counter()
         """How many records had each field; what a wrong field name is recognised by."""
         self.records = 0
@@ -129,6 +132,11 @@ class _Reader(BaseDiskReader):
     def document(self, file: str, row: int, record: dict[str, Any]) -> Document:
         """The document that a record holds, or the record set aside."""
         self.fields.update(map(str, record))
+        if self.form != "text":
+            try:
+                record = as_text(record, self.form, self.text_field)
+            except NotOfTheForm as error:
+                return self.aside(file, row, str(error))
         text = record.get(self.text_field)
         if text is None:
             why = f"{self.text_field!r} is null" if self.text_field in record else f"no field {self.text_field!r}"

@@ -168,7 +168,7 @@ def scan_file(
     folder = file.path
     for _ in Path(file.name).parts:
         folder = folder.parent
-    reader = READERS[source.format](str(folder), source.text_field, source.id_field, config)
+    reader = READERS[source.format](str(folder), source.text_field, source.id_field, config, source.records)
     step = Scan(config, load_index(benchmarks) if benchmarks else None)
     columns = schema(config)
     # Statistics and dictionaries would only cost time: these columns are read whole.

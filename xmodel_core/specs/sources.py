@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import model_validator
 
 from xmodel_core.artifacts import fingerprint
 from xmodel_core.errors import XmodelError
@@ -37,18 +39,31 @@ class Source(Strict):
     s3://… or hf://… for published sources that are declared, not fetched."""
     format: Literal["jsonl", "parquet"] = "jsonl"
     """The files' format; jsonl may be plain, gzip or zstd."""
+    records: Literal["text", "alpaca", "sharegpt"] = "text"
+    """What a record is: a document's text, or instruction data that becomes text: alpaca (instruction, input, output)
+    or sharegpt (turns, perhaps tools)."""
     text_field: str = "text"
-    """The field that holds a document's text."""
+    """The field that holds a document's text; of alpaca the answer (default `output`), of sharegpt the turns (default
+    `conversations`)."""
     id_field: str | None = "id"
     """The field that holds a document's id; null: documents are named file:row."""
     policy: Literal["prose", "code"] = "prose"
     """Which quality rules judge it."""
+    gated: bool = False
+    """Whether the publisher asks for an account's consent before a download."""
     published_tokens: int | None = None
     """Tokens that the source's report gives."""
     published_weight: float | None = None
     """Share of training tokens that the report gives."""
     published_epochs: float | None = None
     """Epochs that the report gives."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _text_field_of_its_records(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("records") in ("alpaca", "sharegpt"):
+            return {"text_field": "output" if data["records"] == "alpaca" else "conversations", **data}
+        return data
 
 
 class SourceFamily(Strict):
@@ -79,8 +94,10 @@ class SourceFiles:
 
     @cached_property
     def fingerprint(self) -> str:
-        """64 hex digits over what changes bytes: never licence, category, published figures or places."""
+        """64 hex digits over what changes bytes: never licence, consent, category, published figures or places."""
         spec = self.source.model_dump(include={"name", "format", "text_field", "id_field", "lang", "policy"})
+        if self.source.records != "text":
+            spec["records"] = self.source.records
         return fingerprint([spec, [[file.name, file.bytes, file.digest] for file in self.files]])
 
 
