@@ -15,7 +15,7 @@ from typing import Any
 
 import xxhash
 
-from xmodel_core.corpus.language import CODE_LINES, HAN_SHARE, code_share
+from xmodel_core.corpus.language import CODE_LINES, HAN_SHARE, KANA_SHARE, code_share
 
 PROMPT_FIELDS = ("instruction", "prompt", "question", "problem", "query")
 INPUT_FIELDS = ("input", "context")
@@ -37,6 +37,7 @@ SPEAKERS = {
 """ShareGPT's, LLaMA-Factory's and OpenAI's names for who speaks."""
 
 _HAN = re.compile("[\u3400-\u9fff]")
+_KANA = re.compile("[\u3040-\u30ff]")
 _LATIN = re.compile("[A-Za-z]")
 # Alpaca's authors asked for a note where an instruction needs no input; it is no text (AlpacaDataCleaned).
 _NO_INPUT = re.compile(r"(?:\W|&lt;|&gt;)*(?:no\s*input|无输入)(?:\W|&lt;|&gt;)*", re.IGNORECASE)
@@ -54,6 +55,7 @@ class Exchange:
     answer: str
     input: str = ""
     between: str = "\n\n"
+    """Only where prompt and answer are a line each; else a blank line, or the input would seem part of the answer."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Dialogue:
 
 
 # Half of the templates have no words of their own, so that no label is learnt instead of the text. Labels in Chinese
-# end in the full-width colon and no space follows it, as Chinese is set.
+# end in the full-width colon and no space follows it, as Chinese is set. Headings (### …) are left out: in a short
+# exchange their signs are more than a tenth of the words, which the quality rules take for tag lists (measured).
 QUESTIONS = {
     "en": (
         Exchange("", ""),
@@ -94,7 +97,7 @@ INSTRUCTIONS = {
         Exchange("", "", between="\n"),
         Exchange("", ""),
         Exchange("Instruction:", "Response:", "Input:"),
-        Exchange("### Task", "### Solution", "### Input"),
+        Exchange("Request:", "Reply:", "Given:"),
         Exchange("User:", "Assistant:"),
     ),
     "zh": (
@@ -102,7 +105,7 @@ INSTRUCTIONS = {
         Exchange("", "", between="\n"),
         Exchange("", ""),
         Exchange("指令：", "回答：", "输入："),
-        Exchange("### 要求", "### 答案", "### 输入"),
+        Exchange("要求：", "答复：", "材料："),
         Exchange("用户：", "助手："),
     ),
 }
@@ -247,26 +250,31 @@ def _sharegpt(record: Mapping[str, Any], rest: dict[str, Any], text_field: str) 
 
 
 def _in_chinese(turns: list[tuple[str, str]], instruction: str) -> bool:
-    """Whether the answers are in Chinese; where they are a program or have no letters, whether the prompt is."""
+    """Whether the answers are in Chinese; where they are neither Chinese nor in Latin letters, or a program, whether
+    the prompt is."""
     answers = "\n".join(text for speaker, text in turns if speaker == ANSWER)
-    share = _han_share(answers)
-    if share is None or (share < HAN_SHARE and code_share(answers) >= CODE_LINES):
-        share = _han_share(instruction)
-    return (share or 0) >= HAN_SHARE
+    chinese, asked_in_chinese = _chinese(answers), bool(_chinese(instruction))
+    if chinese is None:
+        return asked_in_chinese
+    return chinese or (asked_in_chinese and code_share(answers) >= CODE_LINES)
 
 
-def _han_share(text: str) -> float | None:
-    """Chinese characters, of the letters; None without letters."""
-    han = len(_HAN.findall(text))
-    letters = han + len(_LATIN.findall(text))
-    return han / letters if letters else None
+def _chinese(text: str) -> bool | None:
+    """Whether a text is in Chinese, or in Latin letters; None where it is neither (Japanese has both kinds of
+    characters, the language check's own limit tells it)."""
+    if text.isascii():
+        return False if _LATIN.search(text) else None
+    han, latin, kana = (len(pattern.findall(text)) for pattern in (_HAN, _LATIN, _KANA))
+    if not han + latin or kana > KANA_SHARE * (han + kana):
+        return None
+    return han >= HAN_SHARE * (han + latin)
 
 
 def _labelled(label: str, text: str) -> str:
     """A text after its label: in the label's line if it is one line, below it otherwise, so that indents stay."""
     if not label:
         return text
-    if "\n" in text or not label.endswith((":", "：")):
+    if "\n" in text:
         return f"{label}\n{text}"
     return f"{label} {text}" if label.endswith(":") else f"{label}{text}"
 
@@ -275,15 +283,15 @@ def _exchange(instruction: str, given: str, answer: str, lang: str, chosen: int)
     question = instruction.endswith(("?", "？"))
     forms = (QUESTIONS if question else INSTRUCTIONS)[lang]
     form = forms[chosen % len(forms)]
-    if not given:
-        prompt = _labelled(form.prompt, instruction)
-    elif form.input:
-        prompt = f"{_labelled(form.prompt, instruction)}{form.between}{_labelled(form.input, given)}"
+    parts = [instruction, given] if given else [instruction]
+    if given and form.input:
+        parts = [_labelled(form.prompt, instruction), _labelled(form.input, given)]
     else:
-        # A question may follow what it is about; an instruction mostly says "the following".
-        first = question and chosen // len(forms) % 2
-        prompt = _labelled(form.prompt, f"{given}\n\n{instruction}" if first else f"{instruction}\n\n{given}")
-    return f"{prompt}{form.between}{_labelled(form.answer, answer)}"
+        if question and chosen // len(forms) % 2:
+            parts.reverse()  # a question may follow what it is about; an instruction mostly says "the following"
+        parts = [_labelled(form.prompt, "\n\n".join(parts))]
+    parts.append(_labelled(form.answer, answer))
+    return ("\n\n" if any("\n" in part for part in parts) else form.between).join(parts)
 
 
 def _dialogue(tools: str, turns: list[tuple[str, str]], form: Dialogue) -> str:
