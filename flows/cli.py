@@ -227,12 +227,16 @@ def init(paths: tuple[Path, ...], name: str) -> None:
 @click.option("--recipe", help="Only the sources of this recipe.")
 @json_option
 def sources(action: str | None, recipe: str | None, as_json: bool) -> None:
-    """What the specs declare; `check`: whether it is there."""
-    from flows.sources import declared, print_sources
+    """What the specs declare; `check`: whether it holds together and is there."""
+    from flows.sources import check, declared, print_sources
 
-    rows = declared(recipe, check=action == "check")
-    click.echo(json.dumps(rows, ensure_ascii=False, indent=1)) if as_json else print_sources(rows)
-    if any(row.get("problem") for row in rows):
+    rows, wrong = check(recipe) if action == "check" else (declared(recipe), [])
+    if as_json:
+        click.echo(json.dumps([*rows, *({"problem": line} for line in wrong)], ensure_ascii=False, indent=1))
+    else:
+        print_sources(rows)
+        print("\n".join(wrong), end="\n" if wrong else "")
+    if wrong or any(row.get("problem") for row in rows):
         sys.exit(1)
 
 

@@ -12,6 +12,7 @@ import zstandard
 
 from flows.init import init
 from flows.look import look_at
+from flows.supply import stocks
 from xmodel_core.artifacts import file_digest
 from xmodel_core.config import load_recipe
 from xmodel_core.errors import XmodelError
@@ -120,7 +121,7 @@ def test_a_mixed_source_is_multi_unless_its_records_say_what_it_is(tmp_path: Pat
 def test_what_cannot_be_used_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     data = tmp_path / "data"
     write(data / "good" / "a.jsonl", documents(EN))
-    write(data / "chat" / "a.jsonl", [{"instruction": EN, "output": ZH}] * 5)
+    write(data / "chat" / "a.jsonl", [{"instruction": EN, "output": 7}] * 5)
     write(data / "numbers" / "a.jsonl", [{"value": 3}] * 5)
     (data / "broken").mkdir()
     (data / "broken" / "a.jsonl").write_bytes(b"\xff\xfe not json\n[1, 2]\n")
@@ -129,12 +130,35 @@ def test_what_cannot_be_used_is_named_and_the_rest_goes_on(tmp_path: Path) -> No
     assert set(made([data], tmp_path)) == {"good"}
     said = (tmp_path / "mine" / "sources.yaml").read_text(encoding="utf-8")
     for reason in (
-        "chat: instruction data",
+        "chat: no record is instruction data of the alpaca form: 'output' is int, not text",
         "numbers: no field holds text",
         "broken: no record could be read",
         "1 files ending in .txt",
     ):
         assert reason in said
+
+
+def test_instruction_data_is_recognised_and_written_as_what_it_is(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write(data / "alpaca" / "a.jsonl", [{"instruction": f"讲一讲{n}。", "input": "", "output": ZH} for n in range(20)])
+    write(data / "qa" / "a.parquet", [{"question": f"What {n}?", "answer": EN} for n in range(20)])
+    said = [{"from": "human", "value": "Tell me."}, {"from": "gpt", "value": EN}]
+    write(data / "share" / "a.jsonl", [{"id": n, "conversations": said, "tools": "[]"} for n in range(20)])
+    messages = [{"role": "user", "content": "说吧。"}, {"role": "assistant", "content": ZH}]
+    write(data / "messages" / "a.parquet", [{"messages": messages} for _ in range(20)])
+    write(data / "lesson" / "a.jsonl", [{"text": EN * 3, "question": "Why?", "answer": "So."} for _ in range(20)])
+    found = {s.name: (s.records, s.text_field, s.lang, s.category) for s in made([data], tmp_path).values()}
+    assert found == {
+        "alpaca": ("alpaca", "output", "zh", "sft"),
+        "qa": ("alpaca", "answer", "en", "sft"),
+        "share": ("sharegpt", "conversations", "en", "sft"),
+        "messages": ("sharegpt", "messages", "zh", "sft"),
+        "lesson": ("text", "text", "en", "web"),
+    }
+    recipe, path = load_recipe(str(tmp_path / "mine" / "recipe.yaml"))
+    source = next(s for s in load_sources(recipe.sources, path.parent) if s.name == "qa")
+    (stock,) = stocks(recipe, [source], None, None, {})
+    assert stock.chars == pytest.approx(20 * (len(EN) + 12), rel=0.3)
 
 
 def test_a_broken_gzip_tail_costs_only_the_tail(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from xmodel_core.artifacts import file_digest
+from xmodel_core.artifacts import file_digest, fingerprint
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs import Source, resolve
 
@@ -65,7 +65,7 @@ def test_the_fingerprint_follows_bytes_and_not_places_or_papers(tmp_path: Path) 
         write(tmp_path / folder / "a.jsonl")
     here = resolve(source(tmp_path / "here"), file_digest).fingerprint
     assert resolve(source(tmp_path / "there"), file_digest).fingerprint == here
-    papers = {"license": "CC0", "category": "book", "published_tokens": 5}
+    papers = {"license": "CC0", "category": "book", "published_tokens": 5, "gated": True, "records": "text"}
     assert resolve(source(tmp_path / "here", **papers), file_digest).fingerprint == here
     changes: list[dict[str, object]] = [
         {"lang": "en"},
@@ -73,9 +73,26 @@ def test_the_fingerprint_follows_bytes_and_not_places_or_papers(tmp_path: Path) 
         {"id_field": None},
         {"policy": "code"},
         {"name": "w"},
+        {"records": "alpaca", "text_field": "text"},
+        {"records": "sharegpt", "text_field": "text"},
     ]
     assert (
-        len({resolve(source(tmp_path / "here", **change), file_digest).fingerprint for change in changes} | {here}) == 6
+        len({resolve(source(tmp_path / "here", **change), file_digest).fingerprint for change in changes} | {here}) == 8
     )
     write(tmp_path / "there" / "a.jsonl", '{"id": 1, "text": "云"}\n')
     assert resolve(source(tmp_path / "there"), file_digest).fingerprint != here
+
+
+def test_the_fingerprint_of_plain_text_is_what_it_was_before_there_was_instruction_data(tmp_path: Path) -> None:
+    """Scans that exist keep their names: the form of the records counts only where it is not the default."""
+    found = resolve(source(write(tmp_path / "a.jsonl")), file_digest)
+    spec = {"name": "wiki", "format": "jsonl", "text_field": "text", "id_field": "id", "lang": "zh", "policy": "prose"}
+    (file,) = found.files
+    assert found.fingerprint == fingerprint([spec, [[file.name, file.bytes, file.digest]]])
+
+
+def test_the_text_field_of_instruction_data_is_its_forms_own_unless_stated() -> None:
+    assert source("x").text_field == "text"
+    assert source("x", records="alpaca").text_field == "output"
+    assert source("x", records="sharegpt").text_field == "conversations"
+    assert source("x", records="sharegpt", text_field="messages").text_field == "messages"

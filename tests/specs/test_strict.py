@@ -125,6 +125,13 @@ def test_xdata_is_the_reports_table() -> None:
     assert by_lang == pytest.approx({"en": 0.7963, "code": 0.0686, "zh": 0.1351})
 
 
+def test_every_source_on_the_hub_says_whether_it_is_gated() -> None:
+    for path in sorted((DATASETS_SPEC / "sources").glob("*.yaml")):
+        on_the_hub = [s for s in load_sources([path.stem], DATASETS_SPEC) if s.uri.startswith("hf://")]
+        assert all(source.gated is not None for source in on_the_hub), path.stem
+        assert {s.name for s in on_the_hub if s.gated} <= {"starcoder", "the_stack"}
+
+
 def test_xmodel2_decays_into_sixty_four_percent_of_instruction_data() -> None:
     stable, decay = load_mixture("xmodel2", DATASETS_SPEC).phases
     assert sum(share.weight for share in stable.sources.values()) == pytest.approx(100)

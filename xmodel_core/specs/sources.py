@@ -49,8 +49,8 @@ class Source(Strict):
     """The field that holds a document's id; null: documents are named file:row."""
     policy: Literal["prose", "code"] = "prose"
     """Which quality rules judge it."""
-    gated: bool = False
-    """Whether the publisher asks for an account's consent before a download."""
+    gated: bool | None = None
+    """Whether the publisher asks for an account's consent before a download; null: not stated."""
     published_tokens: int | None = None
     """Tokens that the source's report gives."""
     published_weight: float | None = None
