@@ -250,13 +250,13 @@ def _sharegpt(record: Mapping[str, Any], rest: dict[str, Any], text_field: str) 
 
 
 def _in_chinese(turns: list[tuple[str, str]], instruction: str) -> bool:
-    """Whether the answers are in Chinese; where they are neither Chinese nor in Latin letters, or a program, whether
-    the prompt is."""
+    """Whether the answers are in Chinese. The prompt decides where they are neither Chinese nor in Latin letters, are a
+    program, or have Chinese among many foreign names."""
     answers = "\n".join(text for speaker, text in turns if speaker == ANSWER)
     chinese, asked_in_chinese = _chinese(answers), bool(_chinese(instruction))
     if chinese is None:
         return asked_in_chinese
-    return chinese or (asked_in_chinese and code_share(answers) >= CODE_LINES)
+    return chinese or (asked_in_chinese and (bool(_HAN.search(answers)) or code_share(answers) >= CODE_LINES))
 
 
 def _chinese(text: str) -> bool | None:
