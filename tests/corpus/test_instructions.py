@@ -94,7 +94,7 @@ def test_the_answers_language_decides_the_templates_language() -> None:
     program = "def add(a, b):\n    return a + b\n\nprint(add(1, 2))"
     assert labels("写一个加法函数", program) == chinese  # a program is in no language: the prompt's decides
     assert labels("Write a function that adds", program) == english
-    assert labels("计算六乘七", "42") == chinese
+    assert labels("计算六乘七", "6 x 7 = 42") == chinese
     assert labels("列出有哪些字体", "有 Donegal, Gloria Hallelujah, Marker, Mystery Quest, Helvetica") == chinese
     assert labels("Translate into Japanese", "雨が止みました") == english
 

@@ -38,7 +38,7 @@ SPEAKERS = {
 
 _HAN = re.compile("[\u3400-\u9fff]")
 _KANA = re.compile("[\u3040-\u30ff]")
-_LATIN = re.compile("[A-Za-z]")
+_LATIN = re.compile("[A-Za-z]{2,}")  # words: the x of a product and the A of a choice are in no language
 # Alpaca's authors asked for a note where an instruction needs no input; it is no text (AlpacaDataCleaned).
 _NO_INPUT = re.compile(r"(?:\W|&lt;|&gt;)*(?:no\s*input|无输入)(?:\W|&lt;|&gt;)*", re.IGNORECASE)
 
@@ -264,7 +264,7 @@ def _chinese(text: str) -> bool | None:
     characters, the language check's own limit tells it)."""
     if text.isascii():
         return False if _LATIN.search(text) else None
-    han, latin, kana = (len(pattern.findall(text)) for pattern in (_HAN, _LATIN, _KANA))
+    han, latin, kana = (sum(map(len, pattern.findall(text))) for pattern in (_HAN, _LATIN, _KANA))
     if not han + latin or kana > KANA_SHARE * (han + kana):
         return None
     return han >= HAN_SHARE * (han + latin)
