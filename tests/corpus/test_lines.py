@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xmodel_core.corpus.characters import KANA, SPACE, tables
+from xmodel_core.corpus.config import LinesConfig
 from xmodel_core.corpus.layout import lay_out
-from xmodel_core.corpus.lines import LinesConfig, Stripped, boilerplate, holders, line_hashes, strip
+from xmodel_core.corpus.lines import Stripped, boilerplate, holders, line_hashes, strip
 
 LOW = LinesConfig(min_documents=2, min_document_share=0.01)
 FOOTER = "Copyright the Harbour Gazette. All rights reserved."

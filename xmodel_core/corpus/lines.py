@@ -14,12 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
 
 from xmodel_core.corpus import characters as c
+from xmodel_core.corpus.config import LinesConfig
 from xmodel_core.corpus.features import DIVIDERS, NOTICES
 from xmodel_core.corpus.layout import Array, Layout
-from xmodel_core.specs.strict import Strict
 
 MIN_COLUMNS = 6
 """Width of the letters of the shortest line that is hashed: 扫一扫, 分享到, Log out. A Chinese character is two columns
@@ -65,20 +64,6 @@ _CODE = re.compile(  # where a page lost the fences around its programs
     r"|from [\w.]+ import |>>> |\$ |@\w|.*[;{}=\\]$"
 )
 _FIELD = re.compile(r"(?:[-*>•] *)*(?:[A-Za-z][\w-]*(?: [\w-]+)?: |[^\W\d]{1,6}：)")
-
-
-class LinesConfig(Strict):
-    """Boilerplate lines: those that many documents of one source share."""
-
-    min_documents: int = Field(default=10, ge=2)
-    """Documents that a line must stand in; small sources repeat a title or a clause in fewer (measured)."""
-    min_document_share: float = Field(default=0.05, gt=0, le=1)
-    """Share of the source's documents that it must stand in. Measured: of the lines that should stay and that nothing
-    else protects, a title of speeches stands in 4 %, a definition in exercises in 3 %, statutes' shared clauses in 2 %.
-    In a crawl of very many sites no line reaches it: such a source is best counted site by site."""
-    max_removed_share: float = Field(default=0.67, gt=0, le=1)
-    """Of its characters in lines; a document that would lose more is a template, not a page with boilerplate, and is
-    left as it is (measured: real pages lose 0.32 at most)."""
 
 
 class Stripped(NamedTuple):

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xmodel_core.artifacts import write_shard
-from xmodel_core.corpus.config import ScanConfig
+from xmodel_core.corpus.config import LinesConfig, ScanConfig
 from xmodel_core.corpus.layout import Array, lay_out
-from xmodel_core.corpus.lines import LinesConfig, boilerplate, holders, strip
+from xmodel_core.corpus.lines import boilerplate, holders, strip
 from xmodel_core.corpus.near import first_copies
 from xmodel_core.corpus.scan import batches, load_index, measured, measured_fields
 from xmodel_core.corpus.scanned import REMOVED, ScannedFile

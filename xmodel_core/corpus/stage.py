@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from xmodel_core.artifacts import Artifact, Build, Identity, Store, fingerprint, write_shard
 from xmodel_core.cluster import Cluster
 from xmodel_core.corpus import near
-from xmodel_core.corpus.config import LEAST_JACCARD, CorpusConfig, ScanConfig
+from xmodel_core.corpus.config import LEAST_JACCARD, CorpusConfig, LinesConfig, ScanConfig
 from xmodel_core.corpus.decide import Decisions, contamination_rows, decide, ledger_rows
 from xmodel_core.corpus.decontaminate import BenchmarkIndex, build_index, counted_files
 from xmodel_core.corpus.documents import (
@@ -25,7 +25,6 @@ from xmodel_core.corpus.documents import (
     write_documents,
     write_dropped_samples,
 )
-from xmodel_core.corpus.lines import LinesConfig
 from xmodel_core.corpus.rescan import RescanTask, repeated_lines, repeats_lines, rescan
 from xmodel_core.corpus.scan import scan_file
 from xmodel_core.corpus.scanned import ScannedFile
