@@ -54,7 +54,9 @@ def main(verbose: bool) -> None:
 def workspace_option(command: Command) -> Command:
     """--workspace: where artifacts and the ledger lie."""
     return click.option(
-        "--workspace", metavar="DIR", help="Where artifacts lie; else $XMODEL_WORKSPACE, else ./workspace."
+        "--workspace",
+        metavar="PLACE",
+        help="Where artifacts lie: a folder or s3://…; else $XMODEL_WORKSPACE, else ./workspace.",
     )(command)
 
 
@@ -99,7 +101,7 @@ def run(recipe: str, overrides: Sequence[str], workspace: str | None, as_json: b
     from flows.xmodel import xmodel
 
     report = xmodel(recipe, list(overrides), workspace)
-    facts = summary(workspace_folder(workspace), Path(report).parent)
+    facts = summary(workspace_folder(workspace), report)
     click.echo(json.dumps(facts, ensure_ascii=False, indent=1)) if as_json else print_summary(facts)
 
 
@@ -258,7 +260,7 @@ def ledger(query: str | None, workspace: str | None, as_json: bool) -> None:
         click.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], ensure_ascii=False, default=str))
         return
     if not query:
-        click.echo(path)
+        click.echo(f"{root}/{path.name}")
     print_table(columns, rows)
 
 

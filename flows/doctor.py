@@ -1,7 +1,8 @@
 """`xmodel doctor`: what is installed, reachable, too small, and what to do about it.
 
 Takes a workspace folder; gives findings, each `ok`, `warn` or `fail` with its remedy. It looks, it
-changes nothing but one probe file in the workspace, and it asks no network beyond this machine.
+changes nothing but one probe file in the workspace, and it asks no network beyond this machine
+but the object store that a workspace lies on.
 """
 
 import importlib.util
@@ -23,6 +24,10 @@ from packaging.requirements import Requirement
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from xmodel_core.artifacts import Folder, LocalFolder, Place, open_folder
+from xmodel_core.artifacts.cache import cache_root
+from xmodel_core.errors import XmodelError
 
 CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints.txt"
 # What an import cannot go without; find_spec on the module is 1 ms where importing torch or ray takes seconds.
@@ -154,8 +159,25 @@ def file_system(folder: Path) -> str:
     return max(above, default=(0, "unknown"))[1]
 
 
-def _workspace(workspace: Path) -> Iterable[Finding]:
-    folder = workspace.resolve()
+def _remote_workspace(workspace: Folder) -> Iterable[Finding]:
+    probe = ".xmodel-doctor"
+    try:
+        workspace.write(probe, b"")
+        workspace.remove(probe)
+        yield _finding("workspace", "ok", f"{workspace}, can be written to")
+    except XmodelError as error:
+        yield _finding("workspace", "fail", f"{workspace}: {error.what}", str(error).rpartition("what to do: ")[2])
+        return
+    free = shutil.disk_usage(next(p for p in (cache_root(), *cache_root().parents) if p.exists())).free
+    remedy = "" if free > SMALL_DISK_GB * 1e9 else "free some space, or set XMODEL_CACHE to a folder on a larger disk"
+    yield _finding("cache", "warn" if remedy else "ok", f"{cache_root()}, {free / 1e9:.1f} GB free", remedy)
+
+
+def _workspace(workspace: Folder) -> Iterable[Finding]:
+    if not isinstance(workspace, LocalFolder):
+        yield from _remote_workspace(workspace)
+        return
+    folder = workspace.path.resolve()
     there = folder
     while not there.exists():
         there = there.parent
@@ -193,9 +215,9 @@ def _prefect() -> Finding:
         return _finding("Prefect server", "warn", f"no answer at {url}", "xmodel up starts it; xmodel down forgets it")
 
 
-def doctor(workspace: Path) -> list[dict[str, Any]]:
+def doctor(workspace: Place) -> list[dict[str, Any]]:
     """Findings, each with `what`, `state` (ok, warn, fail), `found` and `remedy` (empty where nothing is to do)."""
-    return [_python(), *_packages(), *_torch_and_gpus(), *_machine(), *_workspace(workspace), _prefect()]
+    return [_python(), *_packages(), *_torch_and_gpus(), *_machine(), *_workspace(open_folder(workspace)), _prefect()]
 
 
 def print_findings(findings: list[dict[str, Any]]) -> None:

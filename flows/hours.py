@@ -73,7 +73,7 @@ def _training_rate(store: Store, recipe: Recipe, flops_per_token: float) -> tupl
         # Only a run of the same shape and settings of the machine says what this one will do.
         config = run.manifest()["config"]
         same = all(config["training"][key] == getattr(training, key) for key in ("precision", "threads_per_worker"))
-        parts = sorted((run.path / "metrics" / "train_metrics").glob("*.parquet"))
+        parts = list(run.files("metrics/train_metrics/*.parquet").values())
         if config["model"] == shape and same and parts:
             speeds = [v for part in parts for v in pq.read_table(part)["tokens_per_second"].to_pylist() if v]
             if speeds:

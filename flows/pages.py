@@ -9,11 +9,11 @@ from base64 import b64encode
 from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from math import ceil, floor, isfinite
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from xmodel_core.artifacts import Place
 from xmodel_core.ledger.query import run_query
 
 Row = dict[str, Any]
@@ -34,27 +34,27 @@ class Page(NamedTuple):
     """Markdown, or the rows of a table that the UI can search."""
 
 
-def corpus(root: Path, label: str, mixture_shares: Mapping[str, float]) -> None:
+def corpus(root: Place, label: str, mixture_shares: Mapping[str, float]) -> None:
     """The funnel, the drops by reason, and the balance of what is kept."""
     _leave(funnel(root, label), drops(root, label), balance(root, label, mixture_shares))
 
 
-def tokens(root: Path, label: str) -> None:
+def tokens(root: Place, label: str) -> None:
     """Tokens per character and bytes per token."""
     _leave(fertility(root, label))
 
 
-def run(root: Path, label: str) -> None:
+def run(root: Place, label: str) -> None:
     """Planned and consumed tokens, and the loss."""
     _leave(mixture(root, label), loss(root, label))
 
 
-def scores(root: Path, label: str) -> None:
+def scores(root: Place, label: str) -> None:
     """This run's scores among the published rows."""
     _leave(leaderboard(root, label))
 
 
-def report(page: Path) -> None:
+def report(page: str) -> None:
     """Where the report lies."""
     _leave(report_place(page))
 
@@ -67,7 +67,7 @@ def _leave(*pages: Page) -> None:
             create_table_artifact(key=key, description=said, table=body)
 
 
-def funnel(root: Path, label: str) -> Page:
+def funnel(root: Place, label: str) -> Page:
     """Documents stage by stage, all of them and by language."""
     rows = _rows(root, "@funnel", corpus=label)
     langs = _languages(rows)
@@ -84,7 +84,7 @@ def funnel(root: Path, label: str) -> Page:
     return _page("funnel", said, label, f"{said}.\n\n{picture}{_table(lines, ['stage'])}\n\n{legend}")
 
 
-def drops(root: Path, label: str) -> Page:
+def drops(root: Place, label: str) -> Page:
     """Every reason with its documents, all of them and by language."""
     rows = _rows(root, "@drops", corpus=label)
     langs = _languages(rows)
@@ -101,7 +101,7 @@ def drops(root: Path, label: str) -> Page:
     return _page("drops", said, label, f"{said}.\n\n{_table(list(reasons.values()), ['stage', 'reason'])}")
 
 
-def balance(root: Path, label: str, mixture_shares: Mapping[str, float]) -> Page:
+def balance(root: Place, label: str, mixture_shares: Mapping[str, float]) -> Page:
     """What is kept of each source, beside the share of training tokens that the mixture asks of it."""
     rows = [
         _without(row, "mixture_weight") | {"mixture_share": mixture_shares.get(row["source"], 0.0)}
@@ -114,7 +114,7 @@ def balance(root: Path, label: str, mixture_shares: Mapping[str, float]) -> Page
     return _page("balance", said, label, f"{said}.\n\n{_table(shown, ['source', 'lang', 'category'])}")
 
 
-def fertility(root: Path, label: str) -> Page:
+def fertility(root: Place, label: str) -> Page:
     """Tokens per character, by language, then by source."""
     rows = _rows(root, "@fertility", tokenizer=label)
     by_lang = {row["lang"]: _without(row, "source") for row in rows if row["source"] == "all"}
@@ -127,7 +127,7 @@ def fertility(root: Path, label: str) -> Page:
     return _page("fertility", said, label, f"{note}\n\n{tables}")
 
 
-def mixture(root: Path, label: str) -> Page:
+def mixture(root: Place, label: str) -> Page:
     """Each source's weight, supply, planned and consumed tokens."""
     rows = [_without(row, "plan") for row in _rows(root, "@mixture", run=label)]
     planned, consumed = (sum(row[key] or 0 for row in rows) for key in ("planned_tokens", "consumed_tokens"))
@@ -136,7 +136,7 @@ def mixture(root: Path, label: str) -> Page:
     return _page("mixture", said, label, f"{said}, out of {len(rows)} sources.\n\n{_table(shown, ['source', 'lang'])}")
 
 
-def loss(root: Path, label: str) -> Page:
+def loss(root: Place, label: str) -> Page:
     """The training loss: a curve, and the figures behind it."""
     rows = _rows(root, "@loss", run=label)
     finite = [row for row in rows if row["loss"] is not None and isfinite(row["loss"])]
@@ -147,7 +147,7 @@ def loss(root: Path, label: str) -> Page:
     return _page("loss", said, label, f"{loss_curve(finite)}\n\n{_table(rows, ['phase'])}")
 
 
-def leaderboard(root: Path, label: str) -> Page:
+def leaderboard(root: Place, label: str) -> Page:
     """Scores among the published ones of the same tasks. A table: there may be hundreds."""
     rows = [row for row in _rows(root, "@scores") if row["run"] in (label, None)]
     lines = [
@@ -165,13 +165,13 @@ def leaderboard(root: Path, label: str) -> Page:
     return Page("leaderboard", f"{ours} score{'' if ours == 1 else 's'}{among}: {label}", lines)
 
 
-def report_place(page: Path) -> Page:
+def report_place(page: str) -> Page:
     """Where the report lies. As a path: no browser follows a link from a server's page to a file."""
     text = (
         "One page with everything about this run, in one file that fetches nothing. Open it in a browser on the "
         f"machine where it lies, or copy it anywhere:\n\n```\n{page}\n```"
     )
-    label = page.parent.name
+    label = page.split("/")[-2]
     return _page("report", f"{label}: one page about the run", label, text)
 
 
@@ -229,7 +229,7 @@ def _page(key: str, said: str, label: str, text: str) -> Page:
     return Page(key, said, f"# {label}\n\n{text}\n")
 
 
-def _rows(root: Path, query: str, **only: str) -> list[Row]:
+def _rows(root: Place, query: str, **only: str) -> list[Row]:
     columns, rows = run_query(root, query)
     found = [dict(zip(columns, row, strict=True)) for row in rows]
     return [_without(row, *only) for row in found if all(row[column] == value for column, value in only.items())]

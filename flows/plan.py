@@ -18,7 +18,7 @@ from rich.table import Table
 from flows.hours import Rates, stage_hours
 from flows.reuse import Reuse
 from flows.supply import Stock, stocks
-from xmodel_core.artifacts import Store
+from xmodel_core.artifacts import Place, Store
 from xmodel_core.config import Recipe
 from xmodel_core.mixture.plan import PlannedPhase, Supply, make_plan
 from xmodel_core.mixture.stage import used_sources
@@ -86,7 +86,7 @@ def _assumed(found: list[Stock], vocab_known: bool, recipe: Recipe, rates: Rates
     return [*lines, *rates.assumptions]
 
 
-def plan(recipe: Recipe, recipe_file: Path, workspace: Path) -> dict[str, Any]:
+def plan(recipe: Recipe, recipe_file: Path, workspace: Place) -> dict[str, Any]:
     """The plan as plain data: parameters, documents, tokens, flops, hours, and `details`.
 
     XmodelError: a mixture that names no source, or asks for more than its limits allow."""

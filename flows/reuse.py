@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flows.session import benchmarks_of
 from xmodel_core.artifacts import Artifact, Identity, Store
+from xmodel_core.artifacts.remote import is_remote
 from xmodel_core.config import Recipe
 from xmodel_core.errors import XmodelError
 from xmodel_core.mixture.stage import plan_identity, used_sources
@@ -29,7 +30,7 @@ class Reuse:
         self.tokenizer: Artifact | None = None
         self.shards: dict[str, Artifact] = {}
         # In an empty workspace nothing can be reused, so no raw file need be read for its digest.
-        self._empty = not any(store.root.glob("*/*/"))
+        self._empty = store.is_empty()
         self._world_stage()
         self._tokens_stages(self._corpus_stages())
         self._run_stages()
@@ -79,8 +80,11 @@ class Reuse:
             if self._empty or (source.uri.startswith(RAW_SCHEME) and self.world is None):
                 self._say("scan", source.name, "new" if self._empty else "known after the sample world")
                 continue
+            if is_remote(source.uri):
+                self._say("scan", source.name, "known when its files are listed: a plan asks no network")
+                continue
             try:
-                files = resolve(source, self._store.digest, self.world.path if self.world else None)
+                files = resolve(source, self._store.digest, self.world)
             except XmodelError:
                 self._say("scan", source.name, "its files are not here")
                 continue

@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 from flows import profile as prefect_profile
-from xmodel_core.artifacts.shard import write_atomically
+from xmodel_core.artifacts import Folder, write_atomically
 from xmodel_core.errors import TransientError, XmodelError
 
 HOST = "127.0.0.1"
@@ -158,13 +158,13 @@ def quiet_prefect() -> None:
         print("the server of `xmodel up` is gone; going on without (`xmodel up` starts it again)", file=sys.stderr)
 
 
-def up(workspace: Path, port: int | None = None) -> Status:
+def up(workspace: Folder, port: int | None = None) -> Status:
     """Server, worker and deployments, each started unless it is there; returns when they answer.
 
     `workspace`: the default of the deployments. `port`: else 4200 or the next that is free.
     """
     _refuse_other_address()
-    workspace, here = workspace.resolve(), Path.cwd()
+    here = Path.cwd()
     with _alone():
         state = _remembered()
         already = state is not None and state.server.find() is not None
@@ -336,7 +336,7 @@ def _environment(**more: str) -> dict[str, str]:
     return {**os.environ, **PRIVATE, "PREFECT_PLUGINS_ENABLED": "true", "PYTHONSAFEPATH": "1", **more}
 
 
-def _start_server(workspace: Path, here: Path, port: int | None, last: State | None) -> State:
+def _start_server(workspace: Folder, here: Path, port: int | None, last: State | None) -> State:
     if last and last.worker:
         _stop(last.worker)  # it would go on asking a server that is gone
     chosen = _choose_port(port, last.port if last else None)

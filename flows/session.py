@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from xmodel_core.artifacts import Artifact, Store
+from xmodel_core.artifacts import Artifact, Folder, Store, open_folder
 from xmodel_core.cluster import Cluster, open_cluster
 from xmodel_core.config import Recipe, load_recipe
 from xmodel_core.errors import XmodelError
@@ -31,15 +31,15 @@ class Session:
         self.cluster = cluster
 
 
-def workspace_folder(workspace: str | None) -> Path:
-    """The workspace: what is asked for, else XMODEL_WORKSPACE, else ./workspace. Local folders only."""
+def workspace_folder(workspace: str | None) -> Folder:
+    """The workspace: what is asked for, else XMODEL_WORKSPACE, else ./workspace. A folder, or s3://bucket/prefix."""
     name = workspace or os.environ.get("XMODEL_WORKSPACE") or "workspace"
     if "://" in name:
-        raise XmodelError("this workspace cannot be used", expected="a folder of this machine", found=name)
+        return open_folder(name)
     folder = Path(name).expanduser().resolve()
     if folder.exists() and not folder.is_dir():
         raise XmodelError("the workspace is not a folder", found="a file", where=folder, remedy="give another path")
-    return folder
+    return open_folder(folder)
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def open_session(recipe: str, overrides: Sequence[str], workspace: str | None) -
     """Reads the recipe before anything is started: a wrong key costs no time."""
     values, path = load_recipe(recipe, list(overrides))
     root = workspace_folder(workspace)
-    root.mkdir(parents=True, exist_ok=True)
+    root.prepare()
     with open_cluster(values.cluster) as cluster:
         yield Session(values, path, Store(root), cluster)
 
@@ -60,5 +60,8 @@ def benchmarks_of(recipe: Recipe, beside: Path, world: Artifact | None) -> tuple
     folder = recipe.corpus.decontaminate.benchmarks
     if folder is None or (folder.startswith(RAW_SCHEME) and world is None):
         return None
-    place = world.path / folder.removeprefix(RAW_SCHEME) if world and folder.startswith(RAW_SCHEME) else Path(folder)
-    return place.expanduser().resolve(), splits_asked(load_suites(recipe.evaluation.suites, beside))
+    if world and folder.startswith(RAW_SCHEME):
+        place = world.folder.tree(folder.removeprefix(RAW_SCHEME))
+    else:
+        place = Path(folder).expanduser()
+    return place.resolve(), splits_asked(load_suites(recipe.evaluation.suites, beside))

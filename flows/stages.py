@@ -62,7 +62,7 @@ def make_sample_world(session: Session) -> Artifact:
 def find_sources(session: Session, world: Artifact | None) -> list[SourceFiles]:
     """The files behind the recipe's sources, with their digests."""
     declared = load_sources(session.recipe.sources, session.path.parent)
-    found = [resolve(source, session.store.digest, world.path if world else None) for source in declared]
+    found = [resolve(source, session.store.digest, world) for source in declared]
     mixture_shares(session, found)  # what the mixture asks for must be here: told now, not after hours of work
     return found
 

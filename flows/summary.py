@@ -5,14 +5,12 @@ figure is a query of the ledger: nothing is counted here.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from xmodel_core.artifacts import Store
-from xmodel_core.artifacts.store import MANIFEST, read_manifest
+from xmodel_core.artifacts import Folder, Place, Store
 from xmodel_core.ledger.query import run_query
 
 TITLES = {
@@ -50,7 +48,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: st
     Console(width=None if console.is_terminal else 200).print(table)
 
 
-def print_queries(root: Path, names: Sequence[str], **only: str) -> None:
+def print_queries(root: Place, names: Sequence[str], **only: str) -> None:
     """The tables of named queries; `only` keeps the rows whose column of that name has that value."""
     for name in names:
         columns, rows = run_query(root, name)
@@ -68,7 +66,7 @@ def print_queries(root: Path, names: Sequence[str], **only: str) -> None:
         )
 
 
-def print_balance(root: Path, corpus: str, mixture_shares: Mapping[str, float]) -> None:
+def print_balance(root: Place, corpus: str, mixture_shares: Mapping[str, float]) -> None:
     """What is kept of each source and language, beside the share of training tokens that the mixture asks for."""
     columns, rows = run_query(root, "@balance")
     shown = [
@@ -107,27 +105,28 @@ def print_gates(gates: Sequence[dict[str, Any]]) -> None:
         )
 
 
-def summary(root: Path, report: Path) -> dict[str, Any]:
+def summary(root: Folder, report: str) -> dict[str, Any]:
     """What a finished river is made of: each part's label and folder, the gates' verdicts, where the page lies.
 
-    `report` is the report's folder; its manifest names the parts.
+    `report` is the address of the report's page; the manifest beside it names the parts.
     """
-    wanted = set(read_manifest(report / MANIFEST)["inputs"].values())
-    kinds = ("corpus", "tokenizer", "plans", "runs", "evaluations")
     store = Store(root)
+    made = next(one for one in store.artifacts("reports") if report.startswith(f"{one.folder}/"))
+    wanted = set(made.manifest()["inputs"].values())
+    kinds = ("corpus", "tokenizer", "plans", "runs", "evaluations")
     parts = {kind: one for kind in kinds for one in store.artifacts(kind) if one.fingerprint in wanted}
     gates = parts["evaluations"].manifest()["facts"]["gates"] if "evaluations" in parts else []
     return {
-        "parts": {kind: {"label": part.label, "path": str(part.path)} for kind, part in parts.items()},
+        "parts": {kind: {"label": part.label, "path": str(part.folder)} for kind, part in parts.items()},
         "gates": gates,
-        "report": str(report / "index.html"),
-        "ledger": str(root / "ledger.duckdb"),
+        "report": report,
+        "ledger": f"{root}/ledger.duckdb",
     }
 
 
 def print_summary(facts: dict[str, Any]) -> None:
     """Funnel, mixture, fertility, loss, scores, gates, and where everything lies."""
-    root = Path(facts["ledger"]).parent
+    root = facts["ledger"].rpartition("/")[0]
     labels = {kind: part["label"] for kind, part in facts["parts"].items()}
     print_queries(root, ["@funnel", "@drops"], corpus=labels["corpus"])
     print_queries(root, ["@fertility"], tokenizer=labels["tokenizer"])

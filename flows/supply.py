@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flows.look import measure
 from xmodel_core.artifacts import Artifact
+from xmodel_core.artifacts.remote import is_remote
 from xmodel_core.config import Recipe
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs import Source, resolve
@@ -60,10 +61,14 @@ def _published(source: Source, tokens: int | None, basis: str, vocab_size: int, 
     return Stock(source, None, tokens // TOKENS_PER_DOCUMENT, chars, tokens, basis, missing=missing)
 
 
-def _from_files(source: Source, raw: Path | None, vocab_size: int) -> Stock:
+def _from_files(source: Source, raw: Artifact | None, vocab_size: int) -> Stock:
+    if is_remote(source.uri):  # a plan asks no network
+        return _published(
+            source, source.published_tokens, "published", vocab_size, "its files lie elsewhere; a run reads them there"
+        )
     try:
         # Names and sizes only: a plan must not read a terabyte.
-        files = [file.path for file in resolve(source, lambda _: "", raw).files]
+        files = [Path(file.address) for file in resolve(source, lambda _: "", raw).files]
     except XmodelError as error:
         return _published(source, source.published_tokens, "published", vocab_size, str(error).splitlines()[0])
     documents, _, chars = measure(source.format, files, source.records, source.text_field)
@@ -108,9 +113,9 @@ def stocks(
         if stock is not None and source.name in shards:
             facts = shards[source.name].manifest()["facts"]
             stock = Stock(source, None, facts["docs"], stock.chars, facts["train_tokens"], "token shards", counted=True)
-        elif stock is None and source.uri.startswith(RAW_SCHEME) and world is None:
+        elif stock is None and source.uri.startswith(RAW_SCHEME) and (world is None or is_remote(str(world.folder))):
             stock = _from_world(source, recipe)
         elif stock is None:
-            stock = _from_files(source, world.path if world else None, pieces)
+            stock = _from_files(source, world, pieces)
         found.append(stock)
     return found

@@ -5,12 +5,11 @@ steps consumed an offset is computed from each run's plan and seed, as the loade
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from xmodel_core.artifacts import Artifact, Store
+from xmodel_core.artifacts import Artifact, Folder, Store
 from xmodel_core.ledger.trace import trace
 
 
@@ -34,7 +33,7 @@ class _Runs:
         ]
 
 
-def trace_document(root: Path, document: str) -> list[dict[str, Any]]:
+def trace_document(root: Folder, document: str) -> list[dict[str, Any]]:
     """Every match of `[SOURCE:]ID` in the workspace's corpora. XmodelError where there is none."""
     return trace(root, document, _Runs(Store(root)).steps)
 

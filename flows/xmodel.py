@@ -102,7 +102,7 @@ def to_scores(session: Session, corpus: Corpus, run: Artifact, checkpoint: Path 
 
 @flow(name="xmodel", log_prints=False)
 def xmodel(recipe: str = "quickstart", overrides: list[str] | None = None, workspace: str | None = None) -> str:
-    """Raw documents in, an evaluated model and its report out. Returns the report's path."""
+    """Raw documents in, an evaluated model and its report out. Returns where the report lies."""
     with open_session(recipe, overrides or [], workspace) as session:
         corpus = to_corpus(session)
         tokens = to_tokens(session, corpus)
@@ -111,6 +111,6 @@ def xmodel(recipe: str = "quickstart", overrides: list[str] | None = None, works
         parts = {"corpus": corpus.corpus, "tokenizer": tokens.tokenizer, "plan": training.plan, "run": training.run}
         report = stages.write_report(session, {**parts, **({"evaluation": scores} if scores else {})})
         stages.close_the_books(session)
-        page = report.path / "index.html"
+        page = f"{report.folder}/index.html"
         pages.report(page)
-        return str(page)
+        return page

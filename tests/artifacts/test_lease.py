@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from xmodel_core.artifacts import LocalFolder
 from xmodel_core.artifacts.lease import lease
 from xmodel_core.errors import XmodelError
 
@@ -23,7 +24,7 @@ def test_a_live_process_of_this_host_keeps_it(tmp_path: Path) -> None:
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         held_by(tmp_path, process=other.pid, process_started=psutil.Process(other.pid).create_time())
-        with pytest.raises(XmodelError, match=str(other.pid)), lease(tmp_path):
+        with pytest.raises(XmodelError, match=str(other.pid)), lease(LocalFolder(tmp_path)):
             pass
     finally:
         other.communicate(b"\n")
@@ -33,7 +34,7 @@ def test_a_dead_process_of_this_host_is_taken_over_at_once(tmp_path: Path) -> No
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     held_by(tmp_path, process=dead.pid)
-    with lease(tmp_path):
+    with lease(LocalFolder(tmp_path)):
         assert json.loads((tmp_path / "lease.json").read_text())["process"] != dead.pid
     assert not (tmp_path / "lease.json").exists()
 
@@ -42,7 +43,7 @@ def test_a_process_number_used_again_is_no_holder(tmp_path: Path) -> None:
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         held_by(tmp_path, process=other.pid, process_started=psutil.Process(other.pid).create_time() - 3600)
-        with lease(tmp_path):
+        with lease(LocalFolder(tmp_path)):
             pass
     finally:
         other.communicate(b"\n")
@@ -52,8 +53,8 @@ def test_a_process_number_used_again_is_no_holder(tmp_path: Path) -> None:
 def test_another_host_is_given_two_minutes(tmp_path: Path, silent_seconds: int, taken: bool) -> None:
     held_by(tmp_path, host="elsewhere", heartbeat=time.time() - silent_seconds)
     if taken:
-        with lease(tmp_path):
+        with lease(LocalFolder(tmp_path)):
             pass
     else:
-        with pytest.raises(XmodelError, match="elsewhere"), lease(tmp_path):
+        with pytest.raises(XmodelError, match="elsewhere"), lease(LocalFolder(tmp_path)):
             pass

@@ -52,7 +52,7 @@ def test_a_shard_that_fails_leaves_nothing(tmp_path: Path) -> None:
         shard.file("a.txt").write_text("x")
         raise RuntimeError("the work broke")
     assert build.finished("part-0") is None
-    assert [p for p in build.folder.rglob("*") if p.is_file()] == []
+    assert [p for p in build.folder.path.rglob("*") if p.is_file()] == []
 
 
 def test_a_shard_whose_file_went_missing_is_built_again(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_shard_whose_file_went_missing_is_built_again(tmp_path: Path) -> None:
     with write_shard(build.folder, "part-0") as shard:
         shard.file("a.txt").write_text("x")
     assert build.finished("part-0") is not None
-    (build.folder / "a.txt").write_text("")
+    (build.folder.path / "a.txt").write_text("")
     assert build.finished("part-0") is None
 
 
@@ -118,9 +118,9 @@ with write_shard(build.folder, "half") as shard:
     assert subprocess.run([sys.executable, "-c", script]).returncode == 9
     wanted = Identity("raw", "world", 1, {}, {})
     store = Store(tmp_path)
-    assert list(store.folder(wanted).glob(".partial/*"))
+    assert list(store.folder(wanted).path.glob(".partial/*"))
     build = store.build(wanted)
-    assert not list(build.folder.glob(".partial/*"))
+    assert not list(build.folder.path.glob(".partial/*"))
     assert build.finished("done") is not None
     assert build.finished("half") is None
 
@@ -133,7 +133,7 @@ def test_two_builders_of_one_artifact_do_each_other_no_harm(tmp_path: Path) -> N
         two.file("a.txt").write_text("same")
         first.commit()  # while the other still writes
     assert second.commit() == store.find(wanted)
-    assert (first.folder / "a.txt").read_text() == "same"
+    assert (first.folder.path / "a.txt").read_text() == "same"
 
 
 def test_a_full_disk_is_one_message_and_costs_no_finished_shard(tmp_path: Path) -> None:

@@ -220,7 +220,9 @@ def test_neither_workers_nor_the_order_of_discovery_change_a_byte(
 
 
 def written(store: Store) -> dict[str, int]:
-    return {path.relative_to(store.root).as_posix(): path.stat().st_mtime_ns for path in store.root.rglob("*")}
+    return {
+        path.relative_to(store.root.path).as_posix(): path.stat().st_mtime_ns for path in store.root.path.rglob("*")
+    }
 
 
 def test_building_twice_builds_nothing(tmp_path: Path, store: Store, text, jsonl, source, corpus) -> None:
@@ -245,7 +247,7 @@ def test_an_unfinished_build_goes_on_from_its_finished_shards(
     second = corpus(sources, store)
     assert (second.data(), second.artifact.manifest()["rows"]) == (data, rows)
     again = {name for name, time in written(store).items() if time != kept[name] and name.endswith(".parquet")}
-    assert again == {path.relative_to(store.root).as_posix() for path in lost}
+    assert again == {path.relative_to(store.root.path).as_posix() for path in lost}
 
 
 def test_other_thresholds_make_another_corpus_of_the_same_scans(

@@ -139,7 +139,7 @@ def test_whatever_the_bytes_each_line_that_is_not_blank_is_one_record(
         return
     path = tmp_path / "a.jsonl"
     path.write_bytes(gzip.compress(data) if packed else data)
-    raw = RawFile("a.jsonl", path, len(data), "")
+    raw = RawFile("a.jsonl", str(path), len(data), "")
     counts = scan_file(source(tmp_path, id_field=None), raw, ScanConfig(), tmp_path / "a.parquet")
     split = data.split(b"\n")
     split[0] = split[0].removeprefix(b"\xef\xbb\xbf")

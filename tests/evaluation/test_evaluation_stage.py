@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from xmodel_core.artifacts import Artifact, Store
+from xmodel_core.artifacts import Artifact, LocalFolder, Store
 from xmodel_core.errors import XmodelError
 from xmodel_core.evaluation import stage
 from xmodel_core.evaluation.config import EvaluationConfig
@@ -74,8 +74,8 @@ class World:
     def __init__(self, root: Path, checkpoint: Path) -> None:
         self.store = Store(root / "workspace")
         self.data = root / "data"
-        self.raw = Artifact("raw", "small", "a" * 64, root / "raw")
-        self.training = Artifact("runs", "small", "b" * 64, root / "workspace" / "runs" / "small-bbbbbbbb")
+        self.raw = Artifact("raw", "small", "a" * 64, LocalFolder(root / "raw"))
+        self.training = Artifact("runs", "small", "b" * 64, LocalFolder(root / "workspace" / "runs" / "small-bbbbbbbb"))
         self.checkpoint = checkpoint
         draw = random.Random(1)
         for lang in COLOURS:

@@ -71,15 +71,17 @@ def build(root: Path) -> dict[str, Artifact]:
     made["plan"] = store.build(plan).commit({"mixture": rows})
     identity = Identity("runs", "tiny", 1, {}, {"plan": made["plan"].fingerprint})
     run = store.build(identity)
-    part(run.folder, "runs", [{"run": identity.label, "plan": plan.label, "status": "finished", "parameters": 1000}])
+    part(
+        run.folder.path, "runs", [{"run": identity.label, "plan": plan.label, "status": "finished", "parameters": 1000}]
+    )
     eaten = [{"run": identity.label, "step": 20, "source": s, "tokens": t, "epochs": 0.5} for s, t in PLANNED.items()]
-    part(run.folder, "consumed", eaten)
+    part(run.folder.path, "consumed", eaten)
     losses = [7.25 if step == 1 else float("nan") if step == 9 else 3 + 4 / step for step in range(1, 21)]
     metrics = [
         {"run": identity.label, "step": step, "phase": "stable", "tokens": 1024 * step, "loss": value, "lr": 3e-5}
         for step, value in enumerate(losses, start=1)
     ]
-    part(run.folder, "train_metrics", metrics)
+    part(run.folder.path, "train_metrics", metrics)
     made["run"] = run.commit()
     own = {"model": "tiny", "run": identity.label, "step": 20, "suite": "exams", "task": "exam", "metric": "acc"}
     evals = [own | {"filter": "none", "shots": 5, "value": 0.4567, "stderr": 0.05, "n": 100}]
@@ -201,7 +203,7 @@ def test_the_leaderboard_puts_ours_among_the_published(root: Path, made: dict[st
 
 
 def test_the_report_is_named_by_its_path() -> None:
-    page = pages.report_place(Path("/work space/reports/tiny-12345678/index.html"))
+    page = pages.report_place("/work space/reports/tiny-12345678/index.html")
     assert page.said.startswith("tiny-12345678")
     assert isinstance(page.body, str)
     assert "\n/work space/reports/tiny-12345678/index.html\n" in page.body

@@ -82,7 +82,7 @@ def test_xdata_epochs_follow_from_the_tables_weights(tmp_path: Path) -> None:
     sources = {row["source"]: row for row in planned("xmodel-lm-1.1b", tmp_path)["details"]["sources"]}
     assert sources["redpajama_book"]["epochs"] == pytest.approx(0.03 * 2_064_384_000_000 / 29_633_248_538, rel=1e-3)
     assert sources["redpajama_book"]["basis"] == "published"
-    assert "declared but not here" in sources["redpajama_book"]["missing"]
+    assert "its files lie elsewhere" in sources["redpajama_book"]["missing"]
 
 
 def test_what_nobody_published_is_said_and_not_invented(tmp_path: Path) -> None:

@@ -117,9 +117,9 @@ class Books:
     def _run(self, store: Store, plan: Artifact) -> Artifact:
         identity = Identity("runs", "tiny", 1, {}, {"plan": plan.fingerprint})
         build = store.build(identity)
-        part(build.folder, "runs", 0, [{"run": identity.label, "plan": plan.label, **row} for row in self.runs])
+        part(build.folder.path, "runs", 0, [{"run": identity.label, "plan": plan.label, **row} for row in self.runs])
         part(
-            build.folder,
+            build.folder.path,
             "consumed",
             0,
             [

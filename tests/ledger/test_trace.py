@@ -34,15 +34,15 @@ def workspace(tmp_path: Path) -> Path:
         {"source": "wiki", "id": "c", "lang": "zh", "raw_row": 2},
     ]
     for folder, some in (("decisions", decisions), ("documents", documents)):
-        (corpus.folder / folder).mkdir()
-        pq.write_table(pa.Table.from_pylist(some), corpus.folder / folder / "wiki-00001.parquet")
+        (corpus.folder.path / folder).mkdir()
+        pq.write_table(pa.Table.from_pylist(some), corpus.folder.path / folder / "wiki-00001.parquet")
     corpus.commit(facts={"sources": {"wiki": {"documents_digest": "d1", "docs": 2}}})
     for name, digest in (("mine", "d1"), ("older", "d0")):
         shards = store.build(Identity("shards", "wiki", 1, {"of": name}, {}))
-        (shards.folder / "documents-00000.index").write_bytes(ends(40, 10))
+        (shards.folder.path / "documents-00000.index").write_bytes(ends(40, 10))
         # `a` is held out: it takes no room among the train tokens.
-        (shards.folder / "documents-00001.index").write_bytes(ends(0, 30))
-        (shards.folder / "validation-00001.index").write_bytes(ends(7, 0))
+        (shards.folder.path / "documents-00001.index").write_bytes(ends(0, 30))
+        (shards.folder.path / "validation-00001.index").write_bytes(ends(7, 0))
         shards.commit(facts={"documents_digest": digest, "tokenizer": "t1"})
     return tmp_path
 

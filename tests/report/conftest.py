@@ -127,7 +127,7 @@ def build(root: Path) -> dict[str, Artifact]:
     plan = store.build(plan_identity).commit({"mixture": [{"plan": plan_identity.label, **row} for row in mixture]})
     run_identity = Identity("runs", "quickstart", 1, {}, {"plan": plan.fingerprint, "tokenizer": tokenizer.fingerprint})
     opened = store.build(run_identity)
-    _metrics(opened.folder, run_identity.label, plan.label, tokenizer.label, planned)
+    _metrics(opened.folder.path, run_identity.label, plan.label, tokenizer.label, planned)
     run = opened.commit()
     evaluation = store.build(Identity("evaluations", "quickstart", 1, {}, {"run": run.fingerprint})).commit(
         *_scores(run.label)

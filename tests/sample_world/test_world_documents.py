@@ -213,7 +213,7 @@ def test_the_specs_fit_the_world(world: Artifact) -> None:
     sources = load_sources(["sample_world"], Path())
     assert [source.name for source in sources] == list(stage.SHARES)
     for source in sources:
-        files = resolve(source, file_digest, world.path).files
+        files = resolve(source, file_digest, world).files
         on_disk = sorted(path.name for path in (world.path / "documents" / source.name).iterdir())
         assert [Path(file.name).name for file in files] == on_disk
         assert source.license == "CC0-1.0"

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from xmodel_core.artifacts import Artifact
+from xmodel_core.artifacts import Artifact, LocalFolder
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.weights import load_model
 from xmodel_core.training import checkpoint, loop, stage
@@ -31,14 +31,18 @@ def rows(folder: Path, table: str) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key not in TIMES} for row in found]
 
 
+def whole_checkpoints(folder: Path) -> list[str]:
+    return checkpoint.whole_checkpoints(LocalFolder(folder))
+
+
 def weights(folder: Path) -> bytes:
-    return (checkpoint.whole_checkpoints(folder)[-1] / "model.safetensors").read_bytes()
+    return (folder / whole_checkpoints(folder)[-1] / "model.safetensors").read_bytes()
 
 
 def everything(run: Artifact) -> dict[str, Any]:
     """All of a run but for times and rates."""
     parts = sorted(part.relative_to(run.path).as_posix() for part in run.path.glob("metrics/*/*"))
-    kept = [path.name for path in checkpoint.whole_checkpoints(run.path)]
+    kept = whole_checkpoints(run.path)
     return {"weights": weights(run.path), "parts": parts, "kept": kept, **{t: rows(run.path, t) for t in SCHEMAS}}
 
 
@@ -50,7 +54,7 @@ def test_a_run_s_files_and_books(workspace: Any) -> None:
     # every 7, the phase's ends 24 and 36; of those the newest two and the phase ends stay
     assert [row["step"] for row in rows(run.path, "checkpoints")] == [7, 14, 21, 24, 28, 35, 36]
     assert [row["step"] for row in rows(run.path, "checkpoints") if row["kept"]] == [24, 35, 36]
-    assert [path.name[-2:] for path in checkpoint.whole_checkpoints(run.path)] == ["24", "35", "36"]
+    assert [name[-2:] for name in whole_checkpoints(run.path)] == ["24", "35", "36"]
     assert announced[-1] == 36 and announced == sorted(set(announced))
     metrics = rows(run.path, "train_metrics")
     assert [row["step"] for row in metrics] == [1, 5, 7, 10, 14, 15, 20, 21, 24, 25, 28, 30, 35, 36]
@@ -106,7 +110,7 @@ def test_an_error_leaves_whole_checkpoints_and_the_next_run_goes_on(
     workspace: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unbroken = everything(workspace.train())
-    shutil.rmtree(next(workspace.store.root.glob("runs/small-*")))
+    shutil.rmtree(next(workspace.store.root.path.glob("runs/small-*")))
     real: Callable[..., tuple[float, float]] = loop.training_step
 
     def fails_at_30(*args: Any) -> tuple[float, float]:
@@ -117,11 +121,11 @@ def test_an_error_leaves_whole_checkpoints_and_the_next_run_goes_on(
     monkeypatch.setattr(loop, "training_step", fails_at_30)
     with pytest.raises(OSError, match="pulled the plug"):
         workspace.train()
-    (folder,) = workspace.store.root.glob("runs/small-*")
+    (folder,) = workspace.store.root.path.glob("runs/small-*")
     assert rows(folder, "runs")[0]["status"] == "failed"
-    assert [path.name[-2:] for path in checkpoint.whole_checkpoints(folder)] == ["21", "24", "28"][-2:]
+    assert [name[-2:] for name in whole_checkpoints(folder)] == ["21", "24", "28"][-2:]
     # a damaged newest checkpoint is passed over: the run goes on from the one before
-    newest = checkpoint.whole_checkpoints(folder)[-1]
+    newest = folder / whole_checkpoints(folder)[-1]
     (newest / "optimizer.pt").write_bytes(b"half")
     monkeypatch.setattr(loop, "training_step", real)
     steps_run: list[int] = []
@@ -134,9 +138,9 @@ def test_a_loss_that_is_not_finite_stops_by_name(workspace: Any) -> None:
     with pytest.raises(XmodelError, match="the training has come apart") as error:
         workspace.train(peak_lr=1e30, grad_clip=1e30)
     assert "step " in str(error.value) and "learning rate" in str(error.value)
-    (folder,) = workspace.store.root.glob("runs/small-*")
-    for path in checkpoint.whole_checkpoints(folder):
-        assert all(parameter.isfinite().all() for parameter in load_model(path).parameters())
+    (folder,) = workspace.store.root.path.glob("runs/small-*")
+    for name in whole_checkpoints(folder):
+        assert all(parameter.isfinite().all() for parameter in load_model(folder / name).parameters())
 
 
 def test_what_does_not_belong_together_is_refused(workspace: Any) -> None:
@@ -163,7 +167,7 @@ def test_settings_of_torch_are_put_back(workspace: Any) -> None:
 RUN_IT = """
 import sys
 from pathlib import Path
-from xmodel_core.artifacts import Store
+from xmodel_core.artifacts import LocalFolder, Store
 from xmodel_core.cluster import open_cluster
 from xmodel_core.cluster.config import ClusterConfig
 from xmodel_core.model.config import ModelConfig
@@ -206,7 +210,7 @@ def test_kill_9_at_any_moment_changes_nothing(workspace: Any, kills: int, small_
 @pytest.mark.slow
 def test_two_workers_learn_the_same(workspace: Any) -> None:
     one = rows(workspace.train().path, "train_metrics")
-    shutil.rmtree(next(workspace.store.root.glob("runs/small-*")))
+    shutil.rmtree(next(workspace.store.root.path.glob("runs/small-*")))
     two = workspace.train(workers=2)
     for alone, together in zip(one, rows(two.path, "train_metrics"), strict=True):
         assert alone["loss"] == pytest.approx(together["loss"], abs=1e-3)

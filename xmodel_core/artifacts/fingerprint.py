@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 
 def _stable(value: object) -> object:
@@ -37,4 +38,9 @@ def fingerprint(value: object) -> str:
 def file_digest(path: Path) -> str:
     """SHA-256, 64 hex digits, of a file's bytes."""
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return stream_digest(stream)
+
+
+def stream_digest(stream: BinaryIO) -> str:
+    """SHA-256, 64 hex digits, of what is left to read."""
+    return hashlib.file_digest(cast(Any, stream), "sha256").hexdigest()

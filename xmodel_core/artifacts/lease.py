@@ -1,7 +1,8 @@
 """A lease on a run's folder: one training at a time.
 
 Takes a folder; holds `lease.json` with host, process and heartbeat while the work goes on.
-A dead process on this host is taken over at once, a silent lease elsewhere after two minutes.
+A dead process on this host is taken over at once, a silent lease elsewhere after two minutes. On an
+object store it is advisory: two that look at the same moment both see it free.
 """
 
 import json
@@ -10,19 +11,19 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 
 import psutil
 
-from xmodel_core.artifacts.shard import write_atomically
-from xmodel_core.errors import XmodelError
+from xmodel_core.artifacts.folder import Folder
+from xmodel_core.errors import TransientError, XmodelError
 
 HEARTBEAT_EVERY_SECONDS = 15.0
 SILENT_AFTER_SECONDS = 120.0
+LEASE = "lease.json"
 
 
-def _write(path: Path) -> None:
+def _write(folder: Folder) -> None:
     process = psutil.Process()
     holder = {
         "host": socket.gethostname(),
@@ -31,13 +32,13 @@ def _write(path: Path) -> None:
         "process_started": process.create_time(),
         "heartbeat": time.time(),
     }
-    write_atomically(path, json.dumps(holder).encode())
+    folder.write(LEASE, json.dumps(holder).encode())
 
 
-def _holder(path: Path) -> dict | None:
+def _holder(folder: Folder) -> dict | None:
     """Who holds the lease now, or None where nobody alive does."""
     try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
+        holder = json.loads(folder.read(LEASE) or b"")
     except (OSError, ValueError):
         return None
     if holder["host"] != socket.gethostname():
@@ -52,23 +53,24 @@ def _holder(path: Path) -> dict | None:
 
 
 @contextmanager
-def lease(folder: Path) -> Iterator[None]:
+def lease(folder: Folder) -> Iterator[None]:
     """Holds the lease on `folder`; XmodelError naming the holder where somebody else has it."""
-    path = folder / "lease.json"
-    if holder := _holder(path):
+    if holder := _holder(folder):
         raise XmodelError(
             "this run is being trained already",
             expected="a run folder that nobody works on",
             found=f"process {holder['process']} on {holder['host']} holds it",
-            where=path,
+            where=f"{folder}/{LEASE}",
             remedy="wait for it, or stop it and run again",
         )
-    _write(path)
+    _write(folder)
     stop = threading.Event()
 
     def beat() -> None:
         while not stop.wait(HEARTBEAT_EVERY_SECONDS):
-            _write(path)
+            # A store that does not answer stops the training's own writes; the lease need not say it too.
+            with suppress(TransientError):
+                _write(folder)
 
     thread = threading.Thread(target=beat, name="lease-heartbeat", daemon=True)
     thread.start()
@@ -77,4 +79,4 @@ def lease(folder: Path) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-        path.unlink(missing_ok=True)
+        folder.remove(LEASE)

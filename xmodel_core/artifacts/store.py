@@ -1,4 +1,4 @@
-"""The store: a workspace folder of artifacts, each at <kind>/<name>-<fingerprint8>/.
+"""The store: a workspace of artifacts, each at <kind>/<name>-<fingerprint8>/, in a folder or on an object store.
 
 Takes identities, gives artifacts. An artifact is whole when its manifest is there; the manifest
 is written last. Change anything that changes bytes and the identity is another, so only what
@@ -7,8 +7,6 @@ depends on it is built again; change nothing and nothing is.
 
 import contextlib
 import json
-import shutil
-import socket
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,13 +15,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from xmodel_core.artifacts.fingerprint import canonical_json, file_digest, fingerprint
-from xmodel_core.artifacts.shard import PARTIAL, Receipt, read_receipt, receipt_path, write_atomically
+from xmodel_core.artifacts.disk import PARTIAL
+from xmodel_core.artifacts.fingerprint import canonical_json, file_digest, fingerprint, stream_digest
+from xmodel_core.artifacts.folder import Folder, LocalFolder, Place, StoredFile, open_folder
+from xmodel_core.artifacts.remote import RemoteFile, open_stream
+from xmodel_core.artifacts.shard import Receipt, read_receipt, receipt_name
 from xmodel_core.errors import XmodelError
 
 MANIFEST = "manifest.json"
+DIGESTS = "digests.json"
 
 
 @dataclass(frozen=True)
@@ -53,32 +53,50 @@ class Artifact:
     kind: str
     name: str
     fingerprint: str
-    path: Path
+    folder: Folder
 
     @property
     def label(self) -> str:
-        return self.path.name
+        return self.folder.name
+
+    @property
+    def path(self) -> Path:
+        """Its folder, for who looks around in a workspace on this machine. Rooms open files by name, with `file`."""
+        return self.folder.path
 
     def manifest(self) -> dict[str, Any]:
         """The manifest; its `facts` are what the stage tells the next ones."""
-        return read_manifest(self.path / MANIFEST)
+        return read_manifest(self.folder.read(MANIFEST), f"{self.folder}/{MANIFEST}")
 
     def receipts(self) -> dict[str, Receipt]:
         """The receipts of its shards, by shard name, sorted."""
-        paths = sorted((self.path / "receipts").glob("*.json"))
-        return {path.stem: read_receipt(path) for path in paths}
+        found = self.folder.files(receipt_name("*")).values()
+        return {path.stem: read_receipt(path.read_bytes(), path) for path in sorted(found)}
+
+    def stored(self) -> dict[str, StoredFile]:
+        """Every file that its receipts tell of, by name, as tasks carry them."""
+        entries = [entry for receipt in self.receipts().values() for entry in receipt.files]
+        return {entry.path: StoredFile(self.folder, entry) for entry in entries}
+
+    def file(self, name: str) -> Path:
+        """One of its files, to open on this machine."""
+        return self.folder.file(name)
+
+    def files(self, pattern: str) -> dict[str, Path]:
+        """Its files whose names match (* inside one part), by name, sorted, to open on this machine."""
+        return self.folder.files(pattern)
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """A manifest as plain JSON; XmodelError where it cannot be read."""
+def read_manifest(data: bytes | None, where: object) -> dict[str, Any]:
+    """A manifest as plain JSON; XmodelError naming where it lies if it cannot be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(data or b"")
     except ValueError as error:
         raise XmodelError(
             "a manifest cannot be read",
             expected="the JSON that a finished stage leaves",
             found=error,
-            where=path,
+            where=where,
             remedy="delete this manifest; the next run finishes the stage from its shards",
         ) from error
 
@@ -88,37 +106,38 @@ class Build:
     """An artifact in the making."""
 
     identity: Identity
-    folder: Path
+    folder: Folder
     _started: float = field(default_factory=time.monotonic)
 
     def finished(self, shard: str) -> Receipt | None:
         """The receipt of a shard that is done: its files are there at their sizes."""
-        path = receipt_path(self.folder, shard)
-        if not path.exists():
+        name = receipt_name(shard)
+        data = self.folder.read(name)
+        if data is None:
             return None
-        receipt = read_receipt(path)
+        receipt = read_receipt(data, f"{self.folder}/{name}")
         for entry in receipt.files:
-            file = self.folder / entry.path
-            if not file.exists() or file.stat().st_size != entry.bytes:
-                path.unlink()  # a file went missing after its receipt: the shard is built again
+            if self.folder.size(entry.path) != entry.bytes:
+                self.folder.remove(name)  # a file went missing after its receipt: the shard is built again
                 return None
         return receipt
 
     def discard(self, shard: str) -> None:
         """Removes a finished shard that only the stage itself needed."""
-        path = receipt_path(self.folder, shard)
-        if path.exists():
-            files = read_receipt(path).files
-            path.unlink()
+        name = receipt_name(shard)
+        if data := self.folder.read(name):
+            files = read_receipt(data, f"{self.folder}/{name}").files
+            self.folder.remove(name)
             for entry in files:
-                (self.folder / entry.path).unlink(missing_ok=True)
+                self.folder.remove(entry.path)
 
     def commit(
         self, rows: dict[str, list[dict[str, Any]]] | None = None, facts: dict[str, Any] | None = None
     ) -> Artifact:
         """Writes the manifest: from now on the artifact is whole. `seconds` are those of its shards or its build,
         whichever is more, since a build may have gone on from an earlier one's shards."""
-        shards = [read_receipt(path).seconds for path in (self.folder / "receipts").glob("*.json")]
+        artifact = Artifact(self.identity.kind, self.identity.name, self.identity.fingerprint, self.folder)
+        shards = [receipt.seconds for receipt in artifact.receipts().values()]
         manifest = {
             "kind": self.identity.kind,
             "name": self.identity.name,
@@ -132,33 +151,27 @@ class Build:
             "rows": rows or {},
             "facts": facts or {},
         }
-        write_atomically(
-            self.folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, sort_keys=True, indent=1).encode()
-        )
-        with contextlib.suppress(OSError):  # not empty while another builder of the same artifact is at work
-            (self.folder / PARTIAL).rmdir()
-        return Artifact(self.identity.kind, self.identity.name, self.identity.fingerprint, self.folder)
-
-
-def _alive(owner: str) -> bool:
-    host, process, _ = owner.split("~")
-    return host != socket.gethostname() or psutil.pid_exists(int(process))
+        self.folder.write(MANIFEST, json.dumps(manifest, ensure_ascii=False, sort_keys=True, indent=1).encode())
+        if isinstance(self.folder, LocalFolder):
+            with contextlib.suppress(OSError):  # not empty while another builder of the same artifact is at work
+                (self.folder.at / PARTIAL).rmdir()
+        return artifact
 
 
 class Store:
-    """The artifacts of one workspace folder."""
+    """The artifacts of one workspace."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Place) -> None:
+        self.root = open_folder(root)
 
-    def folder(self, identity: Identity) -> Path:
+    def folder(self, identity: Identity) -> Folder:
         """Where an artifact of this identity lies, built or not."""
         return self.root / identity.kind / identity.label
 
     def find(self, identity: Identity) -> Artifact | None:
         """The artifact, if it is whole."""
         folder = self.folder(identity)
-        if not (folder / MANIFEST).exists():
+        if folder.size(MANIFEST) is None:
             return None
         return Artifact(identity.kind, identity.name, identity.fingerprint, folder)
 
@@ -166,27 +179,29 @@ class Store:
         """Opens an artifact for building: finished shards of an earlier try stay, what its dead
         processes left half-written goes. Another live builder of the same artifact is harmless."""
         folder = self.folder(identity)
-        folder.mkdir(parents=True, exist_ok=True)
-        for aside in (folder / PARTIAL).glob("*~*~*"):
-            if not _alive(aside.name):
-                shutil.rmtree(aside, ignore_errors=True)
+        folder.prepare()
         return Build(identity, folder)
 
     def artifacts(self, kind: str, name: str | None = None) -> list[Artifact]:
         """The whole artifacts of a kind (and name), the newest last."""
         found = []
-        for path in (self.root / kind).glob(f"*/{MANIFEST}"):
-            manifest = read_manifest(path)
+        for place, path in self.root.files(f"{kind}/*/{MANIFEST}").items():
+            manifest = read_manifest(path.read_bytes(), f"{self.root}/{place}")
             if name in (None, manifest["name"]):
-                artifact = Artifact(kind, manifest["name"], manifest["fingerprint"], path.parent)
+                folder = self.root / kind / place.split("/")[1]
+                artifact = Artifact(kind, manifest["name"], manifest["fingerprint"], folder)
                 found.append((manifest["created_at"], path.stat().st_mtime_ns, artifact))
         return [artifact for *_, artifact in sorted(found, key=lambda row: row[:2])]
+
+    def is_empty(self) -> bool:
+        """Whether nothing was ever finished here."""
+        return not self.root.names(f"*/*/{MANIFEST}")
 
     def explain(self, identity: Identity) -> str:
         """Why this artifact is reused or built, in a few words, against the newest of its name."""
         if self.find(identity):
             return "reused"
-        if any((self.folder(identity) / "receipts").glob("*.json")):
+        if self.folder(identity).names(receipt_name("*")):
             return "goes on from finished shards"
         earlier = self.artifacts(identity.kind, identity.name)
         if not earlier:
@@ -199,19 +214,28 @@ class Store:
         ]
         return "changed: " + ", ".join(changed[:4]) + (" …" if len(changed) > 4 else "")
 
-    def digest(self, path: Path) -> str:
-        """SHA-256 of a raw file, remembered in the workspace by its place, size and modification time."""
-        memory = self.root / "digests.json"
-        stat = path.stat()
-        key = f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
+    def digest(self, file: Path | RemoteFile) -> str:
+        """SHA-256 of a raw file, remembered in the workspace by its place, size and what changes when it is written
+        again: its modification time, or on an object store its ETag."""
+        if isinstance(file, RemoteFile):
+            if file.sha256:
+                return file.sha256
+            key = f"{file.address}:{file.bytes}:{file.version}"
+        else:
+            stat = file.stat()
+            key = f"{file.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
         if not hasattr(self, "_digests"):
             try:
-                self._digests: dict[str, str] = json.loads(memory.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
+                self._digests: dict[str, str] = json.loads(self.root.read(DIGESTS) or b"{}")
+            except ValueError:
                 self._digests = {}  # only a memory: what is lost is read again
         if key not in self._digests:
-            self._digests[key] = file_digest(path)
-            write_atomically(memory, canonical_json(self._digests).encode())
+            if isinstance(file, RemoteFile):
+                with open_stream(file.address) as stream:
+                    self._digests[key] = stream_digest(stream)
+            else:
+                self._digests[key] = file_digest(file)
+            self.root.write(DIGESTS, canonical_json(self._digests).encode())
         return self._digests[key]
 
 

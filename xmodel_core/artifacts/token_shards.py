@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from xmodel_core.artifacts.fingerprint import file_digest
-from xmodel_core.artifacts.shard import FileEntry
+from xmodel_core.artifacts.folder import FileEntry
 from xmodel_core.artifacts.store import Artifact
 from xmodel_core.errors import XmodelError
 
@@ -23,7 +23,7 @@ def _refuse(what: str, entry: FileEntry, artifact: Artifact, found: object) -> X
         what,
         expected=f"{entry.bytes:,} bytes, sha256 {entry.sha256[:12]}…, as its receipt says",
         found=found,
-        where=artifact.path / entry.path,
+        where=f"{artifact.folder}/{entry.path}",
         remedy=f"delete the folder {artifact.kind}/{artifact.label} and run again: it is encoded anew",
     )
 
@@ -48,14 +48,16 @@ class TokenShards:
                 f"the shards {artifact.label} were encoded with another tokenizer",
                 expected=f"tokenizer {tokenizer[:8]}",
                 found=f"tokenizer {facts['tokenizer'][:8]}",
-                where=artifact.path,
+                where=artifact.folder,
                 remedy="run `xmodel tokenizer-train` with the same recipe: it encodes with the tokenizer at hand",
             )
         self.artifact = artifact
         self.dtype = np.dtype(facts["dtype"]).newbyteorder("<")
         self._files = self._listed(artifact, split)
         self._starts = np.cumsum([0, *(file.tokens.bytes // self.dtype.itemsize for file in self._files)])
-        self._maps = [self._map(artifact.path / file.tokens.path, file.tokens.bytes) for file in self._files]
+        self._maps = [
+            self._map(artifact.folder.file(file.tokens.path, file.tokens), file.tokens.bytes) for file in self._files
+        ]
 
     @staticmethod
     def _listed(artifact: Artifact, split: str) -> list[_File]:
@@ -64,7 +66,7 @@ class TokenShards:
         files = [_File(entries[name], entries[name.removesuffix(".tokens") + ".index"]) for name in names]
         for file in files:
             for entry in (file.tokens, file.index):
-                path = artifact.path / entry.path
+                path = artifact.folder.file(entry.path, entry)
                 if not path.exists():
                     raise _refuse("a token shard is missing", entry, artifact, "no such file")
                 if path.stat().st_size != entry.bytes:
@@ -79,7 +81,7 @@ class TokenShards:
         """Reads every file and compares its sha256 with its receipt. XmodelError names the first that differs."""
         for file in self._files:
             for entry in (file.tokens, file.index):
-                if (digest := file_digest(self.artifact.path / entry.path)) != entry.sha256:
+                if (digest := file_digest(self.artifact.folder.file(entry.path, entry))) != entry.sha256:
                     found = f"sha256 {digest[:12]}…"
                     raise _refuse("a token shard has changed since it was written", entry, self.artifact, found)
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from xmodel_core.artifacts import Artifact, ShardWriter, file_digest, write_shard
+from xmodel_core.artifacts import Artifact, Folder, ShardWriter, file_digest, write_shard
 from xmodel_core.corpus.decide import STAGES, Decisions
 from xmodel_core.corpus.mask import Kind, mask
 from xmodel_core.corpus.scanned import ScannedFile
@@ -45,7 +45,7 @@ DOCUMENTS = pa.schema(
 class DocumentsTask:
     """One item of the cluster's map: everything a worker needs to write one file's documents."""
 
-    folder: Path
+    folder: Folder
     file: ScannedFile
     kinds: tuple[Kind, ...]
     """Personal data to mask."""
@@ -106,14 +106,14 @@ def _copied(earlier: Artifact, path: str, target: Path) -> dict[str, Any] | None
     """The earlier receipt's facts; None where its file is gone or damaged."""
     receipt = earlier.receipts()[f"documents-{Path(path).stem}"]
     with contextlib.suppress(OSError):
-        shutil.copyfile(earlier.path / path, target)
+        shutil.copyfile(earlier.file(path), target)
         if [(entry.path, entry.sha256) for entry in receipt.files] == [(path, file_digest(target))]:
             return receipt.facts
     return None
 
 
 def _written(task: DocumentsTask, target: Path) -> dict[str, Any]:
-    decisions = pq.read_table(task.folder / "decisions" / f"{task.file.name}.parquet")
+    decisions = pq.read_table(task.folder.file(f"decisions/{task.file.name}.parquet"))
     masking = _Masking(task.kinds)
     with pq.ParquetWriter(target, DOCUMENTS, compression="zstd", compression_level=3) as writer:
         for begin, texts in task.file.groups(["text", "url", "meta"]):

@@ -9,13 +9,12 @@ these figures: another threshold compares nothing again.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xmodel_core.artifacts import write_shard
+from xmodel_core.artifacts import Artifact, Folder, write_shard
 from xmodel_core.corpus import kernels
 from xmodel_core.corpus.config import LEAST_JACCARD
 from xmodel_core.corpus.dedup import candidates, exact_copies
@@ -24,6 +23,8 @@ from xmodel_core.corpus.scan import batches
 from xmodel_core.corpus.scanned import ScannedFile
 from xmodel_core.corpus.signature import NO_KEY, shingle_sets
 
+FIRST_COPIES = "first-copies.npy"
+"""A saved array: which documents are compared at all."""
 PAIRS = pa.schema([("a", pa.int64()), ("b", pa.int64()), ("jaccard", pa.float32())])
 
 
@@ -43,11 +44,9 @@ def first_copies(files: Sequence[ScannedFile]) -> Array:
 class KeyTask:
     """One key over all documents: who shares it with whom."""
 
-    folder: Path
+    folder: Folder
     key: str
     files: tuple[ScannedFile, ...]
-    first_copies: Path
-    """A saved array: what is compared at all."""
 
     @property
     def shard(self) -> str:
@@ -58,7 +57,7 @@ def meet(task: KeyTask) -> None:
     """Writes candidates-<key>.npy: int64 [m, 2], a < b. Memory: about 40 bytes per document."""
     with write_shard(task.folder, task.shard) as shard:
         keys = np.concatenate([file.columns([task.key])[task.key].to_numpy() for file in task.files])
-        keys = np.where(np.load(task.first_copies), keys, NO_KEY)
+        keys = np.where(np.load(task.folder.file(FIRST_COPIES)), keys, NO_KEY)
         np.save(shard.file(f"{task.shard}.npy"), candidates(keys))
 
 
@@ -66,7 +65,7 @@ def meet(task: KeyTask) -> None:
 class ShinglesTask:
     """The documents of one file that are to be compared."""
 
-    folder: Path
+    folder: Folder
     file: ScannedFile
     rows: Array
     """int64, ascending: rows of the scan."""
@@ -93,7 +92,10 @@ def compared(tasks: Sequence[ShinglesTask], begins: Array, pairs: Array) -> Arra
     """float64 [m]: the Jaccard similarity of each pair of positions. `begins` [files + 1] are the files' first
     positions; the sets are mapped, not loaded."""
     sets = [
-        (np.load(task.folder / f"{task.shard}.npy", mmap_mode="r"), np.load(task.folder / f"{task.shard}-offsets.npy"))
+        (
+            np.load(task.folder.file(f"{task.shard}.npy"), mmap_mode="r"),
+            np.load(task.folder.file(f"{task.shard}-offsets.npy")),
+        )
         for task in tasks
     ]
     file = np.searchsorted(begins, pairs, "right") - 1
@@ -115,9 +117,9 @@ def alike(pairs: Array, similarity: Array) -> pa.Table:
     return pa.table([*pairs[close].T, similarity[close].astype(np.float32)], schema=PAIRS)
 
 
-def read_pairs(folder: Path, threshold: float) -> Array:
+def read_pairs(pairs: Artifact, threshold: float) -> Array:
     """int64 [m, 2]: the pairs at least this much alike."""
-    table = pq.read_table(folder / "pairs.parquet")
+    table = pq.read_table(pairs.file("pairs.parquet"))
     # The column is float32: a share like 0.7 is a hair less there.
     close = table["jaccard"].to_numpy() >= np.float32(threshold)
     return np.stack((table["a"].to_numpy(), table["b"].to_numpy()), 1)[close]

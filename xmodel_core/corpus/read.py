@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datatrove.data import Document
+from datatrove.io import DataFolder
 from datatrove.pipeline.readers.base import BaseDiskReader
 
 from xmodel_core.corpus.config import ScanConfig
@@ -116,7 +117,12 @@ class _Reader(BaseDiskReader):
     """What both formats share: from a record's fields to a document."""
 
     def __init__(
-        self, data_folder: str, text_field: str, id_field: str | None, config: ScanConfig, form: str = "text"
+        self,
+        data_folder: str | DataFolder,
+        text_field: str,
+        id_field: str | None,
+        config: ScanConfig,
+        form: str = "text",
     ) -> None:
         super().__init__(data_folder, add_file_path=False)
         self.text_field, self.id_field, self.config, self.form = text_field, id_field, config, form

@@ -6,14 +6,13 @@ again, so that every later decision is made on the text as it will be kept. Othe
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xmodel_core.artifacts import write_shard
+from xmodel_core.artifacts import Folder, StoredFile, write_shard
 from xmodel_core.corpus.config import LinesConfig, ScanConfig
 from xmodel_core.corpus.layout import Array, lay_out
 from xmodel_core.corpus.lines import boilerplate, holders, strip
@@ -21,6 +20,9 @@ from xmodel_core.corpus.near import first_copies
 from xmodel_core.corpus.scan import batches, load_index, measured, measured_fields
 from xmodel_core.corpus.scanned import REMOVED, ScannedFile
 from xmodel_core.specs import Source
+
+LINES = "lines.npy"
+"""A saved array: the hashes of the lines that a source repeats."""
 
 GROUP_ROWS = 1000
 
@@ -44,25 +46,23 @@ def repeated_lines(files: Sequence[ScannedFile], config: LinesConfig) -> Array:
 
 @dataclass(frozen=True)
 class RescanTask:
-    """One scanned file, and the hashes of the lines that leave it."""
+    """One scanned file; the hashes of the lines that leave it lie in the folder."""
 
-    folder: Path
+    folder: Folder
     file: ScannedFile
-    lines: Path
-    """A saved array."""
     config: LinesConfig
     scan_config: ScanConfig
-    benchmarks: Path | None
+    benchmarks: StoredFile | None
 
 
 def rescan(task: RescanTask) -> None:
     """Writes <source>-NNNNN.parquet: row, text, the scan's measured columns, and what was removed."""
-    found = np.load(task.lines)
+    found = np.load(task.folder.file(LINES))
     names = ["row", "text", "chars", "bytes", *REMOVED]
     schema = pa.schema(
         [(name, pa.string() if name == "text" else pa.int64()) for name in names] + measured_fields(task.scan_config)
     )
-    index = load_index(task.benchmarks) if task.benchmarks else None
+    index = load_index(task.benchmarks.path) if task.benchmarks else None
     columns = task.file.columns(["line_hashes", "lang"])
     rows = np.flatnonzero(holders(columns["line_hashes"].combine_chunks(), found))
     chinese = columns["lang"].to_numpy() == "zh"

@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 from datatrove.data import Document
+from datatrove.io import DataFolder
 from datatrove.pipeline.base import PipelineStep
 
+from xmodel_core.artifacts import remote
 from xmodel_core.corpus.config import ScanConfig
 from xmodel_core.corpus.decontaminate import BenchmarkIndex
 from xmodel_core.corpus.features import FEATURES, features
@@ -159,16 +161,28 @@ def _table(documents: list[Document], columns: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=columns)
 
 
+class RemoteData(DataFolder):
+    """A folder on an object store or hub whose files are streamed, patiently."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address, fs=remote.filesystem(address))
+        self._address = address
+
+    def open(self, path: str, mode: str = "rb", *_: Any, **__: Any) -> BinaryIO:
+        """A file for reading."""
+        assert mode == "rb", mode
+        return remote.open_stream(f"{self._address}/{path}")
+
+
 def scan_file(
     source: Source, file: RawFile, config: ScanConfig, target: Path, benchmarks: Path | None = None
 ) -> dict[str, Any]:
     """Scans one raw file into one Parquet file, rows in the file's order; gives counts for the receipt.
     `benchmarks`: where an index of benchmarks was saved."""
     # The reader's folder is what the file's name is relative to, so that ids never hold a machine's path.
-    folder = file.path
-    for _ in Path(file.name).parts:
-        folder = folder.parent
-    reader = READERS[source.format](str(folder), source.text_field, source.id_field, config, source.records)
+    address = file.address.removesuffix(f"/{file.name}")
+    folder = RemoteData(address) if remote.is_remote(address) else address
+    reader = READERS[source.format](folder, source.text_field, source.id_field, config, source.records)
     step = Scan(config, load_index(benchmarks) if benchmarks else None)
     columns = schema(config)
     # Statistics and dictionaries would only cost time: these columns are read whole.

@@ -8,12 +8,12 @@ reads through here, so all see the same text.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xmodel_core.artifacts import StoredFile
 from xmodel_core.corpus.layout import Array
 from xmodel_core.specs import Source
 
@@ -30,8 +30,8 @@ class ScannedFile:
     """Its place in the source's order."""
     raw: str
     """The raw file's name, relative to the source."""
-    scan: Path
-    rescan: Path | None = None
+    scan: StoredFile
+    rescan: StoredFile | None = None
 
     @property
     def name(self) -> str:
@@ -41,16 +41,16 @@ class ScannedFile:
     @cached_property
     def rows(self) -> int:
         """Documents in it."""
-        return pq.read_metadata(self.scan).num_rows
+        return pq.read_metadata(self.scan.path).num_rows
 
     def columns(self, names: Sequence[str]) -> pa.Table:
         """These columns of all rows."""
-        table = pq.read_table(self.scan, columns=[name for name in names if name not in REMOVED], memory_map=True)
+        table = pq.read_table(self.scan.path, columns=[name for name in names if name not in REMOVED], memory_map=True)
         for name in (name for name in names if name in REMOVED):
             table = table.append_column(name, pa.array(np.zeros(len(table), np.int64)))
         if self.rescan:
-            known = pq.read_schema(self.rescan).names
-            again = pq.read_table(self.rescan, columns=["row", *(name for name in names if name in known)])
+            known = pq.read_schema(self.rescan.path).names
+            again = pq.read_table(self.rescan.path, columns=["row", *(name for name in names if name in known)])
             which = np.arange(len(table))
             which[again["row"].to_numpy()] = len(table) + np.arange(len(again))
             for name in again.column_names[1:]:
@@ -61,7 +61,7 @@ class ScannedFile:
     def groups(self, names: Sequence[str], rows: Array | None = None) -> Iterator[tuple[int, pa.Table]]:
         """(first row, columns) of each group of rows, `text` among them: a bounded part of the file at a time. With
         `rows` (ascending) only the groups that hold one of them."""
-        scan, end = pq.ParquetFile(self.scan), 0
+        scan, end = pq.ParquetFile(self.scan.path), 0
         changed = self._changed()
         row, new = next(changed, (self.rows, ""))
         for group in range(scan.num_row_groups):
@@ -82,7 +82,9 @@ class ScannedFile:
 
     def _changed(self) -> Iterator[tuple[int, str]]:
         if self.rescan:
-            for batch in pq.ParquetFile(self.rescan).iter_batches(1000, columns=["row", "text"], use_threads=False):
+            for batch in pq.ParquetFile(self.rescan.path).iter_batches(
+                1000, columns=["row", "text"], use_threads=False
+            ):
                 yield from zip(batch["row"].to_pylist(), batch["text"].to_pylist(), strict=True)
 
     def texts(self, rows: Array) -> Iterator[tuple[int, str]]:

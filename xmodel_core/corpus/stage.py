@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from xmodel_core.artifacts import Artifact, Build, Identity, Store, fingerprint, write_shard
+from xmodel_core.artifacts import Artifact, Build, Folder, Identity, Store, StoredFile, fingerprint, write_shard
 from xmodel_core.cluster import Cluster
 from xmodel_core.corpus import near
 from xmodel_core.corpus.config import LEAST_JACCARD, CorpusConfig, LinesConfig, ScanConfig
@@ -25,7 +25,7 @@ from xmodel_core.corpus.documents import (
     write_documents,
     write_dropped_samples,
 )
-from xmodel_core.corpus.rescan import RescanTask, repeated_lines, repeats_lines, rescan
+from xmodel_core.corpus.rescan import LINES, RescanTask, repeated_lines, repeats_lines, rescan
 from xmodel_core.corpus.scan import scan_file
 from xmodel_core.corpus.scanned import ScannedFile
 from xmodel_core.corpus.signature import key_names
@@ -39,8 +39,6 @@ PAIRS_VERSION = 1
 CORPUS_VERSION = 2
 BENCHMARKS_VERSION = 1
 INDEX = "index.npz"
-
-LINES = "lines.npy"
 
 
 def benchmarks_identity(name: str, folder: Path, evaluated: Mapping[str, set[str]], store: Store) -> Identity:
@@ -83,12 +81,12 @@ class SourceScan(NamedTuple):
 
 @dataclass(frozen=True)
 class _ScanTask:
-    folder: Path
+    folder: Folder
     index: int
     source: Source
     file: RawFile
     config: ScanConfig
-    benchmarks: Path | None
+    benchmarks: StoredFile | None
 
     @property
     def name(self) -> str:
@@ -97,7 +95,8 @@ class _ScanTask:
 
 def _scan_one(task: _ScanTask) -> None:
     with write_shard(task.folder, task.name) as shard:
-        facts = scan_file(task.source, task.file, task.config, shard.file(f"{task.name}.parquet"), task.benchmarks)
+        benchmarks = task.benchmarks.path if task.benchmarks else None
+        facts = scan_file(task.source, task.file, task.config, shard.file(f"{task.name}.parquet"), benchmarks)
         shard.facts.update(facts)
 
 
@@ -113,10 +112,9 @@ def scan(
     if done := store.find(identity):
         return done
     build = store.build(identity)
+    stored = benchmarks.stored()[INDEX] if benchmarks else None
     tasks = [
-        _ScanTask(
-            build.folder, index, source_files.source, file, config, benchmarks.path / INDEX if benchmarks else None
-        )
+        _ScanTask(build.folder, index, source_files.source, file, config, stored)
         for index, file in enumerate(source_files.files)
     ]
     missing = [task for task in tasks if build.finished(task.name) is None]
@@ -172,10 +170,10 @@ def remove_lines(
     if build.finished("lines") is None:
         with write_shard(build.folder, "lines") as shard:
             np.save(shard.file(LINES), repeated_lines(files, config.lines))
-    index = benchmarks.path / INDEX if benchmarks else None
-    tasks = [RescanTask(build.folder, file, build.folder / LINES, config.lines, config.scan, index) for file in files]
+    stored = benchmarks.stored()[INDEX] if benchmarks else None
+    tasks = [RescanTask(build.folder, file, config.lines, config.scan, stored) for file in files]
     missing = [task for task in tasks if build.finished(task.file.name) is None]
-    sizes = [float(task.file.scan.stat().st_size) for task in missing]
+    sizes = [float(task.file.scan.bytes) for task in missing]
     cluster.map(rescan, missing, f"remove lines {source_files.source.name}", unit="bytes", sizes=sizes)
     written = [receipt for task in tasks if (receipt := build.finished(task.file.name))]
     done = build.commit(facts={"documents": sum(receipt.facts["documents"] for receipt in written)})
@@ -202,11 +200,10 @@ def find_near_pairs(
     files = tuple(scanned_files(scanned))
     if build.finished("first-copies") is None:
         with write_shard(build.folder, "first-copies") as shard:
-            np.save(shard.file("first-copies.npy"), near.first_copies(files))
-    first = build.folder / "first-copies.npy"
-    keys = [near.KeyTask(build.folder, key, files, first) for key in key_names(config)]
+            np.save(shard.file(near.FIRST_COPIES), near.first_copies(files))
+    keys = [near.KeyTask(build.folder, key, files) for key in key_names(config)]
     cluster.map(near.meet, [task for task in keys if build.finished(task.shard) is None], "find near copies", "keys")
-    met = np.unique(np.concatenate([np.load(build.folder / f"{task.shard}.npy") for task in keys]), axis=0)
+    met = np.unique(np.concatenate([np.load(build.folder.file(f"{task.shard}.npy")) for task in keys]), axis=0)
 
     begins = np.concatenate(([0], np.cumsum([file.rows for file in files])))
     documents = np.unique(met)
@@ -246,11 +243,10 @@ def scanned_files(scanned: Sequence[SourceScan]) -> list[ScannedFile]:
     """Every raw file with its scan and rescan, in the order in which copies survive."""
     files = []
     for source_files, once, again in scanned:
+        scans, rescans = once.stored(), again.stored() if again else {}
         for index, file in enumerate(source_files.files):
             name = f"{source_files.source.name}-{index:05d}.parquet"
-            files.append(
-                ScannedFile(source_files.source, index, file.name, once.path / name, again and again.path / name)
-            )
+            files.append(ScannedFile(source_files.source, index, file.name, scans[name], rescans.get(name)))
     return files
 
 
@@ -263,7 +259,7 @@ def funnel(
     name: str, scanned: Sequence[SourceScan], pairs: Artifact, config: CorpusConfig
 ) -> dict[str, list[dict[str, Any]]]:
     """The ledger rows that a corpus would have (document_flow, document_drops); nothing is written."""
-    alike = near.read_pairs(pairs.path, config.near.jaccard_threshold)
+    alike = near.read_pairs(pairs, config.near.jaccard_threshold)
     decisions = decide(scanned_files(scanned), alike, config)
     rows = ledger_rows(decisions, _corpus_identity(name, scanned, config).label)
     return {table: rows[table] for table in ("document_flow", "document_drops")}
@@ -283,11 +279,11 @@ def build_corpus(
     if done := store.find(identity):
         return done
     build = store.build(identity)
-    decisions = decide(scanned_files(scanned), near.read_pairs(pairs.path, config.near.jaccard_threshold), config)
+    decisions = decide(scanned_files(scanned), near.read_pairs(pairs, config.near.jaccard_threshold), config)
     _write_decisions(build, decisions, config)
     tasks = _documents_tasks(build, decisions, scanned, config, store)
     missing = [task for task in tasks if build.finished(task.shard) is None]
-    sizes = [float(task.file.scan.stat().st_size) for task in missing]
+    sizes = [float(task.file.scan.bytes) for task in missing]
     cluster.map(write_documents, missing, "write documents", unit="bytes", sizes=sizes)
     written = [receipt.facts for task in tasks if (receipt := build.finished(task.shard))]
     masked = masking_rows(written, identity.label)
@@ -295,7 +291,7 @@ def build_corpus(
     for table in ("document_flow", "edits"):
         rows[table] += masked[table]
     if benchmarks:
-        index = BenchmarkIndex.load(benchmarks.path / INDEX)
+        index = BenchmarkIndex.load(benchmarks.file(INDEX))
         rows["contamination"] = contamination_rows(decisions, identity.label, index)
     sources = [part.files for part in scanned]
     rows["sources"] = [_source_row(source) for source in sources]

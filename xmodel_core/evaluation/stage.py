@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xmodel_core.artifacts import Artifact, Identity, Receipt, Store, fingerprint, write_shard
+from xmodel_core.artifacts import Artifact, Folder, Identity, Receipt, Store, fingerprint, write_shard
 from xmodel_core.errors import XmodelError
 from xmodel_core.evaluation.config import EvaluationConfig
 from xmodel_core.specs.benchmarks import Suite, Task
@@ -108,7 +108,7 @@ def identity(
 ) -> Identity:
     """What an evaluation is made of: the questions' contents, the suites, the checkpoint's contents, the harness's
     version; never the places of data or checkpoint."""
-    chosen, _ = _choose(config, suites, _data(config), raw.path if raw else None)
+    chosen, _ = _choose(config, suites, _data(config), _raw_data(raw))
     asked = {(question.suite, question.task.task) for question in chosen}
     said = [
         {
@@ -134,6 +134,11 @@ def identity(
             inputs[f"{question.task.data}/{split}"] = store.digest(path)
     computed = config.model_dump(mode="json", exclude={"suites", "tasks", "data"})
     return Identity("evaluations", name, VERSION, {**computed, "step": step, "suites": said}, inputs)
+
+
+def _raw_data(raw: Artifact | None) -> Path | None:
+    """The folder that raw:// stands for: of what the recipe makes itself, its benchmarks."""
+    return raw.folder.tree("benchmarks").parent if raw else None
 
 
 def _data(config: EvaluationConfig) -> Path | None:
@@ -166,7 +171,7 @@ def _ask(
     model: "Xmodel",
     tokenizer: "Tokenizer",
     subject_of: dict[str, Any],
-    folder: Path,
+    folder: Folder,
 ) -> None:
     """Asks one task and leaves its shard; `subject_of` holds the columns that every row of the ledger shares."""
     from lm_eval.evaluator import evaluate
@@ -258,7 +263,7 @@ def run(
         return done
     from xmodel_core.evaluation.scores import published_rows
 
-    chosen, skipped = _choose(config, suites, _data(config), raw.path if raw else None)
+    chosen, skipped = _choose(config, suites, _data(config), _raw_data(raw))
     build = store.build(made_of)
     if todo := [question for question in chosen if build.finished(question.shard) is None]:
         with _quiet_harness(config.threads):

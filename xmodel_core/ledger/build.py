@@ -1,12 +1,13 @@
 """Builds `ledger.duckdb` from what the stages left behind.
 
 Takes a workspace: manifests, their receipts, and the metrics of runs, finished or not; gives a
-fresh ledger put in place by one rename. It is built aside under a lock, so no reader ever blocks a
-run and no run a reader; what cannot be read is named, never left out in silence.
+fresh ledger put in place by one rename, or one upload. It is built aside under a lock, so no reader ever
+blocks a run and no run a reader; what cannot be read is named, never left out in silence.
 """
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -20,6 +21,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xmodel_core.artifacts import FileEntry, Folder, LocalFolder, Place, file_digest, open_folder
 from xmodel_core.artifacts.shard import read_receipt
 from xmodel_core.artifacts.store import MANIFEST, read_manifest
 from xmodel_core.errors import XmodelError
@@ -36,7 +38,7 @@ ARROW = {COUNT: pa.int64(), NUMBER: pa.float64(), FLAG: pa.bool_()}
 class _Arrived:
     """Rows of one table from one place: a receipt, a manifest, or a part of a run's metrics."""
 
-    where: Path
+    where: str
     age: int
     """The place in time of the artifact that gives them: of two that speak of the same thing, the newer counts."""
     rows: list[dict[str, Any]] | pa.Table
@@ -48,7 +50,7 @@ class _Books:
 
     tables: dict[str, list[_Arrived]] = field(default_factory=lambda: {name: [] for name in TABLES})
 
-    def add(self, table: str, where: Path, age: int, rows: list[dict[str, Any]] | pa.Table) -> None:
+    def add(self, table: str, where: str, age: int, rows: list[dict[str, Any]] | pa.Table) -> None:
         if table not in TABLES:
             raise XmodelError(
                 "rows for a table that the ledger does not have",
@@ -118,42 +120,43 @@ def _metrics_part(path: Path) -> pa.Table:
         ) from None
 
 
-def _artifact_row(manifest: dict[str, Any], folder: Path, root: Path) -> dict[str, Any]:
+def _artifact_row(manifest: dict[str, Any], place: str) -> dict[str, Any]:
     row = {key: manifest[key] for key in ("kind", "name", "fingerprint", "created_at", "code_version", "seconds")}
     plain = {
         key: json.dumps(manifest[key], ensure_ascii=False, sort_keys=True) for key in ("config", "inputs", "facts")
     }
-    return {**row, **plain, "path": folder.relative_to(root).as_posix(), "label": folder.name}
+    return {**row, **plain, "path": place, "label": place.rpartition("/")[2]}
 
 
-def _collect(root: Path) -> _Books:
+def _collect(root: Folder) -> _Books:
     """Reads the workspace. Only finished artifacts count, but for the metrics of a running training."""
     books = _Books()
     manifests = []
-    for path in root.glob(f"*/*/{MANIFEST}"):
-        manifest = read_manifest(path)
+    for name, path in root.files(f"*/*/{MANIFEST}").items():
+        manifest = read_manifest(path.read_bytes(), f"{root}/{name}")
         try:
-            row = _artifact_row(manifest, path.parent, root)
-            manifests.append((str(row["created_at"]), row["path"], path, manifest, row))
+            row = _artifact_row(manifest, name.rpartition("/")[0])
+            manifests.append((str(row["created_at"]), row["path"], manifest, row))
         except (KeyError, TypeError) as error:
             raise XmodelError(
                 "a manifest is not whole",
                 expected="kind, name, fingerprint, created_at, code_version, seconds, config, inputs, facts",
                 found=f"{type(error).__name__}: {error}",
-                where=path,
+                where=f"{root}/{name}",
                 remedy="delete this manifest; the next run finishes the stage from its shards",
             ) from None
-    for part in sorted(root.glob("runs/*/metrics/*/*.parquet")):
+    for name, part in root.files("runs/*/metrics/*/*.parquet").items():
         # A training that goes on from a checkpoint takes back the parts after it: one may just have gone.
         with contextlib.suppress(FileNotFoundError):
-            books.add(part.parent.name, part, 0, _metrics_part(part))
-    for age, (*_, path, manifest, row) in enumerate(sorted(manifests, key=lambda found: found[:2])):
-        books.add("artifacts", path, age, [row])
-        for receipt_file in sorted((path.parent / "receipts").glob("*.json")):
-            for table, rows in read_receipt(receipt_file).rows.items():
-                books.add(table, receipt_file, age, rows)
+            books.add(name.split("/")[3], f"{root}/{name}", 0, _metrics_part(part))
+    for age, (_, place, manifest, row) in enumerate(sorted(manifests, key=lambda found: found[:2])):
+        books.add("artifacts", f"{root}/{place}/{MANIFEST}", age, [row])
+        for name, receipt_file in root.files(f"{place}/receipts/*.json").items():
+            where = f"{root}/{name}"
+            for table, rows in read_receipt(receipt_file.read_bytes(), where).rows.items():
+                books.add(table, where, age, rows)
         for table, rows in manifest.get("rows", {}).items():
-            books.add(table, path, age, rows)
+            books.add(table, f"{root}/{place}/{MANIFEST}", age, rows)
     return books
 
 
@@ -194,32 +197,82 @@ def _is_current(root: Path, ledger: Path) -> bool:
     return False
 
 
-def refresh(store_root: Path) -> Path:
-    """Brings the ledger up to date with the workspace; returns its path. Nothing new costs nothing.
+def _told(root: Folder) -> str:
+    """A digest of the names and versions of all that a ledger on an object store is made of, its code included."""
+    patterns = (f"*/*/{MANIFEST}", "*/*/receipts/*", "runs/*/metrics/*/*")
+    versions = [item for pattern in patterns for item in root.versions(pattern).items()]
+    code = [(path.name, file_digest(path)) for path in sorted(Path(__file__).parent.rglob("*.*")) if path.is_file()]
+    return hashlib.sha256(json.dumps([versions, code]).encode()).hexdigest()
+
+
+def _no_workspace(root: Folder) -> XmodelError:
+    return XmodelError(
+        "there is no workspace here",
+        expected="a folder that a run has written to",
+        where=root,
+        remedy="give --workspace, or start with `xmodel run`",
+    )
+
+
+def refresh(workspace: Place) -> Path:
+    """Brings the ledger up to date with the workspace; returns its path on this machine. Nothing new costs nothing
+    but, on an object store, a listing.
 
     XmodelError: no such workspace, or a manifest, receipt or metrics part that cannot be read.
     The ledger that was there stays in place until the new one is whole.
     """
-    if not store_root.is_dir():
-        raise XmodelError(
-            "there is no workspace here",
-            expected="a folder that a run has written to",
-            where=store_root,
-            remedy="give --workspace, or start with `xmodel run`",
-        )
-    ledger = store_root / LEDGER
-    with _only_builder(store_root):
-        for left_by_a_dead_builder in store_root.glob(f"{BUILDING}*"):
-            left_by_a_dead_builder.unlink()
-        if _is_current(store_root, ledger):
+    root = open_folder(workspace)
+    if isinstance(root, LocalFolder):
+        if not root.at.is_dir():
+            raise _no_workspace(root)
+        return _refresh_here(root.at)
+    return _refresh_remote(root)
+
+
+def _refresh_here(folder: Path) -> Path:
+    ledger = folder / LEDGER
+    with _only_builder(folder):
+        if _is_current(folder, ledger):
             return ledger
-        aside = store_root / f"{BUILDING}{os.getpid()}-{secrets.token_hex(4)}.duckdb"
-        try:
-            started = time.time_ns()
-            _write(_collect(store_root), aside)
-            # What is written while the ledger is built may or may not be in it: it must count as newer.
-            os.utime(aside, ns=(started, started))
+        with _built(LocalFolder(folder), folder) as aside:
             aside.replace(ledger)
-        finally:
-            aside.unlink(missing_ok=True)
     return ledger
+
+
+@contextlib.contextmanager
+def _built(root: Folder, beside: Path) -> Iterator[Path]:
+    """A new ledger, written aside in a folder of this machine; whoever takes it puts it in place."""
+    for left_by_a_dead_builder in beside.glob(f"{BUILDING}*"):
+        left_by_a_dead_builder.unlink()
+    aside = beside / f"{BUILDING}{os.getpid()}-{secrets.token_hex(4)}.duckdb"
+    try:
+        started = time.time_ns()
+        _write(_collect(root), aside)
+        # What is written while the ledger is built may or may not be in it: it must count as newer.
+        os.utime(aside, ns=(started, started))
+        yield aside
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _refresh_remote(root: Folder) -> Path:
+    """Builds the ledger on this machine and uploads it. What it was made of is remembered here: another machine that
+    knows nothing builds it once more, which does no harm."""
+    working = root.working_folder()
+    memory = working / "ledger.json"
+    with _only_builder(working):
+        told = _told(root)
+        try:
+            known = json.loads(memory.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            known = {}
+        if known != {"told": told, "ledger": root.versions(LEDGER)} or not known["ledger"]:
+            if not root.names("*/*/*"):
+                raise _no_workspace(root)
+            with _built(root, working) as aside:
+                whole = aside.parent / "ledger" / LEDGER
+                whole.parent.mkdir(exist_ok=True)
+                aside.rename(whole)
+                root.put(whole.parent, [FileEntry(LEDGER, whole.stat().st_size, file_digest(whole))])
+            memory.write_text(json.dumps({"told": told, "ledger": root.versions(LEDGER)}), encoding="utf-8")
+    return root.file(LEDGER)

@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 
+from xmodel_core.artifacts import Place, open_folder
 from xmodel_core.errors import XmodelError
 from xmodel_core.ledger.build import LEDGER
 from xmodel_core.ledger.tables import TABLES, VIEWS
@@ -29,14 +30,15 @@ def named_queries() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def open_ledger(store_root: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_ledger(workspace: Place) -> Iterator[duckdb.DuckDBPyConnection]:
     """The workspace's ledger, read-only. XmodelError where there is none."""
-    path = store_root / LEDGER
+    root = open_folder(workspace)
+    path = root.file(LEDGER)
     if not path.is_file():
         raise XmodelError(
             "there is no ledger yet",
             expected=LEDGER,
-            where=store_root,
+            where=root,
             remedy="`xmodel ledger` builds it from what the stages left behind; `xmodel run` starts a workspace",
         )
     # In a database of its own, and attached: DuckDB shares one instance per file within a process, so that a
@@ -63,13 +65,13 @@ def _text_of(query: str) -> str:
     )
 
 
-def run_query(store_root: Path, query: str, parameters: dict[str, Any] | None = None) -> tuple[list[str], Rows]:
+def run_query(workspace: Place, query: str, parameters: dict[str, Any] | None = None) -> tuple[list[str], Rows]:
     """The columns and rows of SQL or of a named query (`@funnel`); `parameters` fill `$name` in the SQL.
 
     XmodelError: no ledger, an unknown name, or SQL that DuckDB refuses, in DuckDB's own words.
     """
     text = _text_of(query.strip())
-    with open_ledger(store_root) as connection:
+    with open_ledger(workspace) as connection:
         try:
             result = connection.execute(text, parameters or {})
             if result.description is None:
@@ -84,10 +86,10 @@ def run_query(store_root: Path, query: str, parameters: dict[str, Any] | None = 
             ) from None
 
 
-def contents(store_root: Path) -> tuple[list[str], Rows]:
+def contents(workspace: Place) -> tuple[list[str], Rows]:
     """What the ledger holds: tables and views with their rows and meanings, then the named queries."""
     rows: Rows = []
-    with open_ledger(store_root) as connection:
+    with open_ledger(workspace) as connection:
         for kind, names in (("table", {n: t.meaning for n, t in TABLES.items()}), ("view", VIEWS)):
             for name, meaning in names.items():
                 (count,) = connection.execute(f'select count(*) from "{name}"').fetchone() or (0,)

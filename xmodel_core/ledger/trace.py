@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from xmodel_core.artifacts import Artifact, Store
+from xmodel_core.artifacts import Artifact, Place, Store
 from xmodel_core.errors import XmodelError
 
 StepsOf = Callable[[Artifact, int, int], list[dict[str, Any]]]
@@ -46,7 +46,7 @@ def _span(index: Path, row: int) -> tuple[int, int]:
 def _tokens_before(shards: Artifact, shard: str) -> int:
     """Train tokens of the shards that come before one."""
     before = 0
-    for index in sorted(shards.path.glob("documents-*.index")):
+    for index in shards.files("documents-*.index").values():
         if index.stem == shard:
             break
         if index.stat().st_size:
@@ -65,7 +65,7 @@ def _encodings(
             continue
         for part in ("documents", "validation"):
             shard = f"{part}-{number}"
-            start, end = _span(shards.path / f"{shard}.index", row)
+            start, end = _span(shards.file(f"{shard}.index"), row)
             if end == start:
                 continue  # the other part holds it
             held_out = part == "validation"
@@ -85,17 +85,17 @@ def _encodings(
     return found
 
 
-def trace(store_root: Path, document: str, steps_of: StepsOf | None = None) -> list[dict[str, Any]]:
+def trace(workspace: Place, document: str, steps_of: StepsOf | None = None) -> list[dict[str, Any]]:
     """Every match of `[SOURCE:]ID` in every corpus: `corpus`, `source`, `id`, `kept`, `decision` (stage, reason, and
     the document that was kept instead), `document` (lang, raw_file, raw_row, url … of a kept one, `file` and `row`
     where it stands) and `tokens` (per token shards: shard, start, end, held_out, steps).
 
     XmodelError: no corpus yet, or no such document.
     """
-    store = Store(store_root)
+    store = Store(workspace)
     corpora = store.artifacts("corpus")
     if not corpora:
-        raise XmodelError("there is no corpus yet", where=store_root, remedy="`xmodel xdata-build` builds one")
+        raise XmodelError("there is no corpus yet", where=store.root, remedy="`xmodel xdata-build` builds one")
     source, colon, rest = document.partition(":")
     # An id may hold a colon of its own, so the whole text is tried as an id too.
     where, values = (
@@ -108,7 +108,7 @@ def trace(store_root: Path, document: str, steps_of: StepsOf | None = None) -> l
                 name: facts.get("documents_digest")
                 for name, facts in corpus.manifest()["facts"].get("sources", {}).items()
             }
-            for decision in _rows(connection, sorted(corpus.path.glob("decisions/*.parquet")), where, values):
+            for decision in _rows(connection, list(corpus.files("decisions/*.parquet").values()), where, values):
                 name = Path(decision["filename"]).name
                 match: dict[str, Any] = {
                     "corpus": corpus.label,
@@ -120,14 +120,14 @@ def trace(store_root: Path, document: str, steps_of: StepsOf | None = None) -> l
                 # A key (source, id) is unique in a corpus, and a document stays in the file of its raw file's number.
                 kept = _rows(
                     connection,
-                    [path for path in [corpus.path / "documents" / name] if decision["kept"] and path.exists()],
+                    [path for path in [corpus.file(f"documents/{name}")] if decision["kept"] and path.exists()],
                     "source = $2 and id = $3",
                     [decision["source"], decision["id"]],
                 )
                 for row in kept:
                     number = row.pop("file_row_number")
-                    file = Path(row.pop("filename")).relative_to(store_root).as_posix()
-                    match["document"] = {**row, "file": file, "row": number}
+                    del row["filename"]
+                    match["document"] = {**row, "file": f"corpus/{corpus.label}/documents/{name}", "row": number}
                     match["tokens"] = _encodings(
                         store,
                         decision["source"],
@@ -142,8 +142,8 @@ def trace(store_root: Path, document: str, steps_of: StepsOf | None = None) -> l
             f"no document {document}",
             expected="[SOURCE:]ID as in the decisions; without an id field the id is file:row",
             found=f"no match in {len(corpora)} corpora: {', '.join(corpus.label for corpus in corpora)}",
-            where=store_root,
+            where=store.root,
             remedy='a few ids: xmodel ledger "select source, id from '
-            f"read_parquet('{corpora[-1].path}/decisions/*.parquet') limit 5\"",
+            f"read_parquet('{corpora[-1].folder}/decisions/*.parquet') limit 5\"",
         )
     return found

@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from xmodel_core.artifacts import Place
 from xmodel_core.ledger.query import run_query
 from xmodel_core.report import figures
 from xmodel_core.report.figures import LANGS, Row
@@ -33,7 +34,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class _Ledger:
-    root: Path
+    root: Place
     subject: Subject
 
     def rows(self, sql: str) -> list[Row]:
@@ -285,9 +286,9 @@ def _environment() -> Environment:
     return environment
 
 
-def render(store_root: Path, subject: Subject) -> str:
+def render(workspace: Place, subject: Subject) -> str:
     """The page about a subject, from the workspace's ledger. XmodelError where there is no ledger."""
-    ledger = _Ledger(store_root, subject)
+    ledger = _Ledger(workspace, subject)
     runs: Sequence[Row] = ledger.rows("select * from runs where run = $run")
     funnel, mixture = _funnel(ledger), _mixture(ledger)
     artifacts = _artifacts(ledger)

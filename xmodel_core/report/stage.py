@@ -44,7 +44,7 @@ def _one(store: Store, part: str, label: str | None) -> Artifact:
     raise XmodelError(
         f"a report needs the run's {part}, and it is not in the workspace",
         found=label or "nothing that names it",
-        where=store.root / kind,
+        where=f"{store.root}/{kind}",
         remedy="run the recipe again: what is missing is built",
     )
 

@@ -6,6 +6,7 @@ fields, language and policy, and its files' relative names, sizes and contents.
 """
 
 import glob
+import posixpath
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from xmodel_core.artifacts import fingerprint
+from xmodel_core.artifacts import Artifact, fingerprint, remote
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs.strict import Strict, nearest, read_yaml, validate
 
@@ -35,8 +36,8 @@ class Source(Strict):
     license: str
     """The licence of the text, as its publisher states it."""
     uri: str
-    """Where the files are: a path or glob, relative to the spec's file; raw://… inside what a recipe makes itself;
-    s3://… or hf://… for published sources that are declared, not fetched."""
+    """Where the files are: a path or glob, relative to the spec's file; s3://… or hf://datasets/OWNER/NAME/…, read
+    where they lie; raw://… inside what a recipe makes itself."""
     format: Literal["jsonl", "parquet"] = "jsonl"
     """The files' format; jsonl may be plain, gzip or zstd."""
     records: Literal["text", "alpaca", "sharegpt"] = "text"
@@ -77,10 +78,11 @@ class SourceFamily(Strict):
 
 @dataclass(frozen=True)
 class RawFile:
-    """One raw file: `name` is relative to the source's folder, the same on every machine."""
+    """One raw file: `name` is relative to the source's folder, the same on every machine; `address` is where it
+    lies, a path or an address on an object store or hub."""
 
     name: str
-    path: Path
+    address: str
     bytes: int
     digest: str
 
@@ -132,43 +134,72 @@ def load_sources(names: list[str], beside: Path) -> list[Source]:
     return list(sources.values())
 
 
-def _matches(source: Source, raw: Path | None) -> tuple[Path, list[Path]]:
+Digest = Callable[[Any], str]
+"""SHA-256 of a file: a path of this machine, or what a remote listing tells of one."""
+
+
+def _matches(uri: str, suffixes: tuple[str, ...]) -> tuple[Path, list[Path]]:
     """The folder that names are relative to, and the files."""
-    uri = source.uri
-    if uri.startswith(RAW_SCHEME):
-        assert raw is not None, f"{source.name} lies in a raw artifact and none is given"
-        uri = str(raw / uri.removeprefix(RAW_SCHEME))
     path = Path(uri)
     if path.is_dir():
-        found = [p for p in path.rglob("*") if p.is_file() and p.name.endswith(SUFFIXES[source.format])]
+        found = [p for p in path.rglob("*") if p.is_file() and p.name.endswith(suffixes)]
         return path, sorted(found)
     if path.is_file():
         return path.parent, [path]
-    fixed = Path(uri.split("*")[0].split("?")[0].split("[")[0])
-    folder = fixed if uri.startswith(f"{fixed}/") else fixed.parent
+    folder = Path(_folder_of_glob(uri))
     return folder, sorted(Path(p) for p in glob.iglob(uri, recursive=True) if Path(p).is_file())  # noqa: PTH207 - an absolute glob
 
 
-def resolve(source: Source, digest: Callable[[Path], str], raw: Path | None = None) -> SourceFiles:
-    """The files behind a source. XmodelError: a missing path, an empty folder, a place that is not on this machine."""
-    if "://" in source.uri and not source.uri.startswith(RAW_SCHEME):
+def _folder_of_glob(uri: str) -> str:
+    """The last folder before the first part with a *, ? or [ in it."""
+    return posixpath.dirname(uri.split("*")[0].split("?")[0].split("[")[0])
+
+
+def _remote_matches(uri: str, suffixes: tuple[str, ...]) -> tuple[str, list[remote.RemoteFile]]:
+    """The same on an object store or hub."""
+    if glob.has_magic(uri):
+        return _folder_of_glob(uri), remote.list_glob(uri)
+    if file := remote.look_at(uri):
+        return uri.rpartition("/")[0], [file]
+    return uri, [file for file in remote.list_below(uri) if file.address.endswith(suffixes)]
+
+
+def place_of(source: Source, raw: Artifact | None) -> str:
+    """The address of a source's files; `raw` is what its recipe makes itself, where it does."""
+    if not source.uri.startswith(RAW_SCHEME):
+        return source.uri
+    assert raw is not None, f"{source.name} lies in a raw artifact and none is given"
+    return f"{raw.folder}/{source.uri.removeprefix(RAW_SCHEME)}"
+
+
+def resolve(source: Source, digest: Digest, raw: Artifact | None = None) -> SourceFiles:
+    """The files behind a source, here or on an object store or hub. XmodelError: a missing path, an empty folder, a
+    place that cannot be reached, or one that no longer has it."""
+    uri, suffixes = place_of(source, raw), SUFFIXES[source.format]
+    if "://" in uri and not remote.is_remote(uri):
         raise XmodelError(
-            f"the source {source.name} is declared but not here",
-            expected="a folder or glob on this machine",
-            found=source.uri,
-            remedy="download it and give its folder as the uri, or leave it out of the recipe's sources",
+            f"the source {source.name} is declared but cannot be had",
+            expected="a folder or glob on this machine, s3://… or hf://…",
+            found=uri,
+            remedy="give the folder of a copy as the uri, or leave it out of the recipe's sources",
         )
-    folder, paths = _matches(source, raw)
-    if not paths:
-        missing = not folder.exists() or not (glob.has_magic(source.uri) or Path(source.uri).exists())
+    if remote.is_remote(uri):
+        uri = uri.rstrip("/")
+        folder, found = _remote_matches(uri, suffixes)
+        files = tuple(
+            RawFile(file.address.removeprefix(f"{folder}/"), file.address, file.bytes, digest(file)) for file in found
+        )
+        missing = not glob.has_magic(uri)
+    else:
+        here, paths = _matches(uri, suffixes)
+        files = tuple(RawFile(p.relative_to(here).as_posix(), str(p), p.stat().st_size, digest(p)) for p in paths)
+        missing = not here.exists() or not (glob.has_magic(uri) or Path(uri).exists())
+    if not files:
         raise XmodelError(
             f"the source {source.name} has no files",
-            expected=f"{source.format} files ({', '.join(SUFFIXES[source.format])})",
+            expected=f"{source.format} files ({', '.join(suffixes)})",
             found="no such path" if missing else "none that match",
-            where=source.uri,
+            where=uri,
             remedy="check `uri` in the source's spec",
         )
-    return SourceFiles(
-        source,
-        tuple(RawFile(p.relative_to(folder).as_posix(), p, p.stat().st_size, digest(p)) for p in paths),
-    )
+    return SourceFiles(source, files)

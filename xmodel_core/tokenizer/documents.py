@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import xxhash
 
-from xmodel_core.artifacts import Artifact
+from xmodel_core.artifacts import Artifact, StoredFile
 from xmodel_core.errors import XmodelError
 
 LARGEST_HELD_OUT_SHARE = 1 / 20
@@ -28,7 +28,7 @@ class DocumentFile:
 
     source: str
     number: str
-    path: Path
+    stored: StoredFile
     documents: int
 
 
@@ -54,23 +54,22 @@ def document_files(corpus: Artifact) -> dict[str, list[DocumentFile]]:
         for entry in receipt.files:
             if not entry.path.startswith("documents/"):
                 continue
-            path = corpus.path / entry.path
-            if not path.exists():
+            if corpus.folder.size(entry.path) is None:
                 raise XmodelError(
                     "a file of kept documents is missing",
                     expected=f"{entry.bytes:,} bytes, as its receipt says",
-                    where=path,
-                    remedy=f"delete {corpus.path.name}/manifest.json and run again: the missing file is built again",
+                    where=f"{corpus.folder}/{entry.path}",
+                    remedy=f"delete {corpus.label}/manifest.json and run again: the missing file is built again",
                 )
             source = receipt.facts["source"]
             number = Path(entry.path).stem.removeprefix(f"{source}-")
-            files[source].append(DocumentFile(source, number, path, receipt.facts["docs"]))
+            files[source].append(DocumentFile(source, number, StoredFile(corpus.folder, entry), receipt.facts["docs"]))
     return {source: sorted(found, key=lambda file: file.number) for source, found in files.items()}
 
 
 def read_documents(file: DocumentFile) -> Iterator[Rows]:
     """The documents of a file, a few at a time, in row order."""
-    with pq.ParquetFile(file.path) as parquet:
+    with pq.ParquetFile(file.stored.path) as parquet:
         for batch in parquet.iter_batches(ROWS_AT_A_TIME, columns=["id", "text", "lang"]):
             yield Rows(*(batch.column(name).to_pylist() for name in ("id", "text", "lang")))
 
@@ -91,7 +90,7 @@ def held_out_below(files: Sequence[DocumentFile], documents: int) -> int:
         return 0
     lowest = np.empty(0, np.uint64)
     for file in files:
-        ids = pq.read_table(file.path, columns=["id"]).column("id").to_pylist()
+        ids = pq.read_table(file.stored.path, columns=["id"]).column("id").to_pylist()
         merged = np.concatenate([lowest, hashes(file.source, ids, HOLDOUT_SEED)])
         merged.sort()
         lowest = merged[: count + 1]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xmodel_core.artifacts import write_shard
+from xmodel_core.artifacts import Artifact, Folder, write_shard
 from xmodel_core.tokenizer.documents import DocumentFile, held_out, read_documents
 from xmodel_core.tokenizer.tokenizer import Tokenizer
 
@@ -33,12 +33,11 @@ class EncodeTask:
     file: DocumentFile
     held_out_below: int
     """The bound of the source's held-out documents (see documents.py)."""
-    model: Path
-    folder: Path
+    tokenizer: Artifact
+    folder: Folder
     """The shards artifact's folder."""
     label: str
     """The shards artifact's label, for the ledger."""
-    tokenizer_label: str
     lang: str
     """The source's declared language."""
     category: str
@@ -50,8 +49,8 @@ class EncodeTask:
 
 
 @lru_cache(maxsize=2)
-def _tokenizer(model: Path) -> Tokenizer:
-    return Tokenizer.load(model)
+def _tokenizer(artifact: Artifact) -> Tokenizer:
+    return Tokenizer.load(artifact)
 
 
 class _TokenFile:
@@ -96,7 +95,7 @@ class _TokenFile:
 
 def encode_file(task: EncodeTask) -> None:
     """Writes one shard: its two .tokens files, their indexes, its ledger rows and its counts."""
-    tokenizer = _tokenizer(task.model)
+    tokenizer = _tokenizer(task.tokenizer)
     dtype = token_dtype(tokenizer.vocab_size)
     eos = np.array([tokenizer.eos_id], np.int32)
     measured: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(3, np.int64))
@@ -126,7 +125,7 @@ def encode_file(task: EncodeTask) -> None:
             "tokenizer_fertility",
             [
                 {
-                    "tokenizer": task.tokenizer_label,
+                    "tokenizer": task.tokenizer.label,
                     "source": task.file.source,
                     "lang": lang,
                     "category": task.category,

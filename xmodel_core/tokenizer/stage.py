@@ -95,10 +95,9 @@ def encode_source(
         EncodeTask(
             file=file,
             held_out_below=bound,
-            model=tokenizer.path / "tokenizer.model",
+            tokenizer=tokenizer,
             folder=build.folder,
             label=identity.label,
-            tokenizer_label=tokenizer.label,
             lang=source.lang,
             category=source.category,
         )

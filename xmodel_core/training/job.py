@@ -4,12 +4,11 @@ Takes what the door knows (artifacts, settings, labels); gives a dict that trave
 objects made from it there.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from xmodel_core.artifacts import Artifact
+from xmodel_core.artifacts import Artifact, Folder, open_folder
 from xmodel_core.artifacts.token_shards import TokenShards
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
@@ -41,7 +40,7 @@ class Job:
 
     run: str
     recipe: str
-    folder: Path
+    folder: Folder
     model: ModelConfig
     training: TrainingConfig
     vocab_size: int
@@ -52,18 +51,21 @@ class Job:
 
     def settings(self) -> dict[str, Any]:
         """The job as plain values."""
+
+        def plain(artifact: Artifact) -> dict[str, str]:
+            return {**vars(artifact), "folder": str(artifact.folder)}
+
         return {
             "run": self.run,
             "recipe": self.recipe,
             "folder": str(self.folder),
-            "ray_storage": str(self.folder / "ray"),
             "model": self.model.model_dump(),
             "training": self.training.model_dump(),
             "vocab_size": self.vocab_size,
             "plan_label": self.plan_label,
             "plan": self.plan,
-            "tokenizer": {**asdict(self.tokenizer), "path": str(self.tokenizer.path)},
-            "shards": {name: {**asdict(a), "path": str(a.path)} for name, a in self.shards.items()},
+            "tokenizer": plain(self.tokenizer),
+            "shards": {name: plain(artifact) for name, artifact in self.shards.items()},
         }
 
     @classmethod
@@ -71,12 +73,12 @@ class Job:
         """The job again, in the process that works on it."""
 
         def artifact(values: dict[str, str]) -> Artifact:
-            return Artifact(values["kind"], values["name"], values["fingerprint"], Path(values["path"]))
+            return Artifact(values["kind"], values["name"], values["fingerprint"], open_folder(values["folder"]))
 
         return cls(
             run=settings["run"],
             recipe=settings["recipe"],
-            folder=Path(settings["folder"]),
+            folder=open_folder(settings["folder"]),
             model=ModelConfig.model_validate(settings["model"]),
             training=TrainingConfig.model_validate(settings["training"]),
             vocab_size=settings["vocab_size"],

@@ -134,7 +134,7 @@ class Recorder:
         finds them."""
         job = self._job
         phase, tokens = job.phase_name(step), step * job.training.global_batch_tokens
-        path = checkpoint.checkpoint_path(job.folder, step)
+        name = checkpoint.checkpoint_name(step)
 
         def put_rows(size: int, created_at: str) -> None:
             row = {
@@ -142,7 +142,7 @@ class Recorder:
                 "step": step,
                 "phase": phase,
                 "tokens": tokens,
-                "path": path.relative_to(job.folder.parents[1]).as_posix(),
+                "path": f"runs/{job.folder.name}/{name}",
                 "bytes": size,
                 "created_at": created_at,
                 "kept": True,
@@ -151,7 +151,7 @@ class Recorder:
             self._metrics.put(step)
 
         state = {"phase": phase, "tokens": tokens, "world_size": rank_and_world()[1]}
-        tokenizer = job.tokenizer.path / "tokenizer.model"
+        tokenizer = job.tokenizer.file("tokenizer.model")
         checkpoint.save(job.folder, step, state, self._model, optimizer, tokenizer, put_rows)
         checkpoint.prune(job.folder, job.training.keep_checkpoints, job.phase_ends)
 
@@ -161,9 +161,10 @@ class Recorder:
         if validates or now - self._told >= PROGRESS_EVERY_SECONDS or report.step == self._job.training.total_steps:
             self._told = now
             note = f"loss {report.loss:.3f}" + (", validating" if validates else "")
-            aside = self._job.folder / f".{PROGRESS}"
+            here = self._job.folder.working_folder()
+            aside = here / f".{PROGRESS}"
             aside.write_text(json.dumps({"step": report.step, "note": note}), encoding="utf-8")
-            aside.replace(self._job.folder / PROGRESS)
+            aside.replace(here / PROGRESS)
 
     def close(self, step: int) -> None:
         """Puts the last rows in place."""
@@ -172,9 +173,9 @@ class Recorder:
 
 def put_run_row(job: Job, device: torch.device, status: str) -> None:
     """The run's row of `runs`; a run that goes on keeps the time at which it began."""
-    path = job.folder / "metrics" / "runs" / "run.parquet"
+    name = "metrics/runs/run.parquet"
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    started_at = read_rows(path)[0]["started_at"] if path.exists() else now
+    before = read_rows(job.folder, name)
     world = rank_and_world()[1]
     tokens = job.training.total_steps * job.training.global_batch_tokens
     row = {
@@ -183,14 +184,14 @@ def put_run_row(job: Job, device: torch.device, status: str) -> None:
         "plan": job.plan_label,
         "tokenizer": job.tokenizer.label,
         "status": status,
-        "started_at": started_at,
+        "started_at": before[0]["started_at"] if before else now,
         "finished_at": None if status == "running" else now,
         "world_size": world,
         "hardware": hardware_name(device, job.training.threads_per_worker),
         "parameters": count_parameters(job.model, job.vocab_size).total,
         "flops": flops_per_token(job.model, job.vocab_size, job.training.sequence_length) * tokens,
     }
-    write_rows(path, "runs", [row])
+    write_rows(job.folder, name, "runs", [row])
 
 
 def _validate_all(
@@ -210,7 +211,7 @@ def _goes_on_from(job: Job, model: Xmodel, optimizer: torch.optim.Optimizer) -> 
     if not whole:
         initialise(model, job.training.seed)
         return 0
-    return checkpoint.load(whole[-1], model, optimizer)["step"]
+    return checkpoint.load(job.folder.tree(whole[-1]), model, optimizer)["step"]
 
 
 def _train(job: Job, config: TrainingConfig, device: torch.device) -> None:

@@ -6,13 +6,13 @@ from a checkpoint drops the parts after it and writes them again under the same 
 """
 
 import io
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xmodel_core.artifacts import write_atomically
+from xmodel_core.artifacts import Folder
 
 TEXT, COUNT, NUMBER = pa.string(), pa.int64(), pa.float64()
 SCHEMAS = {
@@ -42,33 +42,34 @@ SCHEMAS = {
 Row = dict[str, Any]
 
 
-def part_path(folder: Path, table: str, step: int) -> Path:
-    """Where the part of a table that ends with a step lies."""
-    return folder / "metrics" / table / f"step-{step:08d}.parquet"
+def part_name(table: str, step: int) -> str:
+    """What the part of a table that ends with a step is called in a run's folder."""
+    return f"metrics/{table}/step-{step:08d}.parquet"
 
 
-def write_rows(path: Path, table: str, rows: list[Row]) -> None:
+def write_rows(folder: Folder, name: str, table: str, rows: list[Row]) -> None:
     """Puts one Parquet file in place, whole."""
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, pa.schema(SCHEMAS[table])), buffer)
-    write_atomically(path, buffer.getvalue())
+    folder.write(name, buffer.getvalue())
 
 
-def read_rows(path: Path) -> list[Row]:
-    """The rows of one part."""
-    return pq.ParquetFile(path).read().to_pylist()
+def read_rows(folder: Folder, name: str) -> list[Row]:
+    """The rows of one part; none where there is no such part."""
+    data = folder.read(name)
+    return pq.ParquetFile(pa.BufferReader(data)).read().to_pylist() if data else []
 
 
 class Metrics:
     """Collects rows between parts. One per run: the first worker's."""
 
-    def __init__(self, folder: Path, resumed_at: int) -> None:
+    def __init__(self, folder: Folder, resumed_at: int) -> None:
         """Drops what a broken run wrote after the step that it goes on from."""
         self._folder = folder
         self._rows: dict[str, list[Row]] = {}
-        for part in (folder / "metrics").glob("*/step-*.parquet"):
-            if int(part.stem.removeprefix("step-")) > resumed_at:
-                part.unlink()
+        for part in folder.names("metrics/*/step-*.parquet"):
+            if int(PurePosixPath(part).stem.removeprefix("step-")) > resumed_at:
+                folder.remove(part)
 
     def add(self, table: str, rows: list[Row]) -> None:
         """Keeps rows for the next part."""
@@ -77,5 +78,5 @@ class Metrics:
     def put(self, step: int) -> None:
         """Puts everything collected in place, as the parts that end with `step`."""
         for table, rows in self._rows.items():
-            write_rows(part_path(self._folder, table, step), table, rows)
+            write_rows(self._folder, part_name(table, step), table, rows)
         self._rows = {}

@@ -37,8 +37,8 @@ def identity(
 
 
 def final_checkpoint(run: Artifact) -> Path:
-    """The last checkpoint of a finished run."""
-    return run.path / run.manifest()["facts"]["checkpoint"]
+    """The last checkpoint of a finished run, to open on this machine."""
+    return run.folder.tree(run.manifest()["facts"]["checkpoint"])
 
 
 def stream_of(store: Store, run: Artifact) -> "TokenStream":
@@ -66,7 +66,7 @@ def stream_of(store: Store, run: Artifact) -> "TokenStream":
 
 
 def _plan_values(plan: Artifact) -> dict[str, Any]:
-    return json.loads((plan.path / "plan.json").read_text(encoding="utf-8"))
+    return json.loads(plan.file("plan.json").read_text(encoding="utf-8"))
 
 
 def run(
@@ -90,7 +90,7 @@ def run(
     if done := store.find(identified):
         return done
     # torch only now: asking whether a run is there must not cost its import.
-    from xmodel_core.training.checkpoint import checkpoint_path
+    from xmodel_core.training.checkpoint import checkpoint_name
     from xmodel_core.training.job import Job
     from xmodel_core.training.loop import train
     from xmodel_core.training.step import choose_device
@@ -106,7 +106,9 @@ def run(
         )
     values = _plan_values(plan)
     if missing := sorted(set(values["shards"]) - set(shards)):
-        raise XmodelError("the plan's sources have no token shards here", expected=", ".join(missing), where=plan.path)
+        raise XmodelError(
+            "the plan's sources have no token shards here", expected=", ".join(missing), where=plan.folder
+        )
     build = store.build(identified)
     job = Job(
         run=identified.label,
@@ -125,11 +127,16 @@ def run(
     total, batch = training_config.total_steps, training_config.global_batch_tokens
     with lease(build.folder), watch(build.folder, f"train {name}", total, batch, on_checkpoint):
         threads = training_config.threads_per_worker
-        cluster.train(train, job.settings(), training_config.workers, threads, use_gpu)
-        shutil.rmtree(build.folder / "ray", ignore_errors=True)
+        # Ray's own files: of no use to us, but every one of its workers must be able to reach them.
+        here = build.folder.working_folder() / "ray"
+        storage = f"{build.folder}/ray" if cluster.kind == "ray" else str(here)
+        settings = {**job.settings(), "ray_storage": storage}
+        cluster.train(train, settings, training_config.workers, threads, use_gpu)
+        shutil.rmtree(here, ignore_errors=True)
+        build.folder.remove_tree("ray")
         return build.commit(
             facts={
-                "checkpoint": checkpoint_path(build.folder, total).relative_to(build.folder).as_posix(),
+                "checkpoint": checkpoint_name(total),
                 "steps": total,
                 "tokens": total * batch,
             }

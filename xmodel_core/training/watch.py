@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from xmodel_core.artifacts import Folder
 from xmodel_core.progress import track
 from xmodel_core.training.checkpoint import step_of, whole_checkpoints
 from xmodel_core.training.loop import PROGRESS
@@ -22,25 +23,27 @@ OnCheckpoint = Callable[[Path, int], None]
 
 @contextmanager
 def watch(
-    folder: Path, label: str, total_steps: int, tokens_per_step: int, on_checkpoint: OnCheckpoint | None
+    folder: Folder, label: str, total_steps: int, tokens_per_step: int, on_checkpoint: OnCheckpoint | None
 ) -> Iterator[None]:
     """Shows loss, tokens per second and time left while the body trains; calls `on_checkpoint` once for each
     checkpoint that appears. What it raises is raised here when the training is over."""
-    known = {path.name for path in whole_checkpoints(folder)}
-    begun_at = max((int(name.removeprefix("step-")) for name in known), default=0)
-    (folder / PROGRESS).unlink(missing_ok=True)
+    known = set(whole_checkpoints(folder))
+    begun_at = max((step_of(name) for name in known), default=0)
+    progress = folder.working_folder() / PROGRESS
+    progress.unlink(missing_ok=True)
     stop = threading.Event()
     problems: list[Exception] = []
 
     def announce() -> None:
-        for path in whole_checkpoints(folder):
-            if path.name not in known:
-                known.add(path.name)
-                if on_checkpoint is not None:
-                    try:
-                        on_checkpoint(path, step_of(path))
-                    except Exception as problem:  # kept for the caller: a thread has nobody to raise to
-                        problems.append(problem)
+        if on_checkpoint is None:
+            return
+        for name in whole_checkpoints(folder):
+            if name not in known:
+                known.add(name)
+                try:
+                    on_checkpoint(folder.tree(name), step_of(name))
+                except Exception as problem:  # kept for the caller: a thread has nobody to raise to
+                    problems.append(problem)
 
     with track(label, (total_steps - begun_at) * tokens_per_step, "tokens") as bar:
 
@@ -49,8 +52,8 @@ def watch(
             while True:
                 last = stop.wait(LOOK_EVERY_SECONDS)
                 announce()
-                if (folder / PROGRESS).exists():
-                    now = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+                if progress.exists():
+                    now = json.loads(progress.read_text(encoding="utf-8"))
                     bar.advance((now["step"] - seen) * tokens_per_step, now["note"])
                     seen = now["step"]
                 if last:
@@ -64,6 +67,6 @@ def watch(
         finally:
             stop.set()
             thread.join()
-            (folder / PROGRESS).unlink(missing_ok=True)
+            progress.unlink(missing_ok=True)
     if problems:
         raise problems[0]
