@@ -49,10 +49,13 @@ def test_an_unfinished_artifact_gives_no_rows_but_a_running_training_does(part, 
         shard.rows("document_drops", [{"corpus": "half", "stage": "read", "source": "a", "lang": "zh", "docs": 1}])
     run = store.build(Identity("runs", "now", 1, {}, {}))
     part(
-        run.folder, "train_metrics", 0, [{"run": "now", "step": 1, "loss": 9.0}, {"run": "now", "step": 2, "loss": 8.0}]
+        run.folder.path,
+        "train_metrics",
+        0,
+        [{"run": "now", "step": 1, "loss": 9.0}, {"run": "now", "step": 2, "loss": 8.0}],
     )
     # After a resume the steps behind the checkpoint come again, in a later part.
-    part(run.folder, "train_metrics", 1, [{"run": "now", "step": 2, "loss": 7.5}])
+    part(run.folder.path, "train_metrics", 1, [{"run": "now", "step": 2, "loss": 7.5}])
     refresh(tmp_path)
     assert run_query(tmp_path, "select count(*) from document_drops")[1] == [(0,)]
     assert run_query(tmp_path, "select step, loss from train_metrics")[1] == [(1, 9.0), (2, 7.5)]

@@ -54,9 +54,9 @@ def test_an_empty_folder_is_not_a_missing_one(tmp_path: Path) -> None:
         resolve(source(tmp_path), file_digest)
 
 
-@pytest.mark.parametrize("uri", ["hf://datasets/allenai/dolma", "s3://bucket/documents"])
-def test_a_source_that_is_declared_and_not_here_says_what_to_do(uri: str) -> None:
-    with pytest.raises(XmodelError, match="download it and give its folder"):
+@pytest.mark.parametrize("uri", ["unpublished://sft_math", "https://opendatalab.org.cn/WanJuan1.0"])
+def test_a_source_that_is_declared_and_cannot_be_had_says_what_to_do(uri: str) -> None:
+    with pytest.raises(XmodelError, match="give the folder of a copy"):
         resolve(source(uri), file_digest)
 
 

@@ -73,10 +73,10 @@ def test_same_bytes_on_one_core(make_corpus: Any, documents: Any, tmp_path: Path
     script = f"""
 import os; from pathlib import Path
 os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
-from xmodel_core.artifacts import Artifact, Store
+from xmodel_core.artifacts import Artifact, Store, open_folder
 from xmodel_core.tokenizer.config import TokenizerConfig
 from xmodel_core.tokenizer.stage import train_tokenizer
-corpus = Artifact("corpus", "small", {corpus.fingerprint!r}, Path({str(corpus.path)!r}))
+corpus = Artifact("corpus", "small", {corpus.fingerprint!r}, open_folder({str(corpus.folder)!r}))
 config = TokenizerConfig.model_validate_json({SMALL.model_dump_json()!r})
 train_tokenizer("small", corpus, config, Store(Path({str(tmp_path / "one core")!r})))
 """
