@@ -289,7 +289,7 @@ def report(run: str | None, workspace: str | None) -> None:
 
 
 @main.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint")
 @click.option("--prompt", required=True, help="The text to continue.")
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option(
@@ -300,12 +300,13 @@ def report(run: str | None, workspace: str | None) -> None:
     help="0: the likeliest token each time.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
-def generate(checkpoint: Path, prompt: str, max_new_tokens: int, temperature: float, seed: int) -> None:
+def generate(checkpoint: str, prompt: str, max_new_tokens: int, temperature: float, seed: int) -> None:
     """Continue a prompt with a checkpoint, or with a run's newest; float32 on a CPU."""
+    from flows.session import checkpoint_folder
     from xmodel_core.model.generate import load_checkpoint, stream
     from xmodel_core.tokenizer.tokenizer import Tokenizer
 
-    model, tokenizer_file = load_checkpoint(checkpoint)
+    model, tokenizer_file = load_checkpoint(checkpoint_folder(checkpoint))
     click.echo(prompt, nl=False)
     for piece in stream(model, Tokenizer.load(tokenizer_file), prompt, max_new_tokens, temperature, seed):
         click.echo(piece, nl=False)

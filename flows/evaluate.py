@@ -1,10 +1,8 @@
 """Flow `evaluate`: a checkpoint to scores."""
 
-from pathlib import Path
-
 from prefect import flow
 
-from flows.session import open_session
+from flows.session import checkpoint_folder, open_session
 from flows.xmodel import to_corpus, to_run, to_scores, to_tokens
 
 
@@ -20,5 +18,5 @@ def evaluate(
         corpus = to_corpus(session)
         tokens = to_tokens(session, corpus)
         training = to_run(session, corpus, tokens)
-        to_scores(session, corpus, training.run, Path(checkpoint) if checkpoint else None)
+        to_scores(session, corpus, training.run, checkpoint_folder(checkpoint) if checkpoint else None)
         return training.run.label

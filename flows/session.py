@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xmodel_core.artifacts import Artifact, Folder, Store, open_folder
+from xmodel_core.artifacts.remote import is_remote
 from xmodel_core.cluster import Cluster, open_cluster
 from xmodel_core.config import Recipe, load_recipe
 from xmodel_core.errors import XmodelError
@@ -40,6 +41,14 @@ def workspace_folder(workspace: str | None) -> Folder:
     if folder.exists() and not folder.is_dir():
         raise XmodelError("the workspace is not a folder", found="a file", where=folder, remedy="give another path")
     return open_folder(folder)
+
+
+def checkpoint_folder(place: str) -> Path:
+    """A checkpoint given by its path or s3:// address, to open on this machine."""
+    if not is_remote(place):
+        return Path(place)
+    folder, _, name = place.rstrip("/").rpartition("/")
+    return open_folder(folder).tree(name)
 
 
 @contextmanager
