@@ -37,15 +37,15 @@ def recipe(folder: Path, sources_at: str) -> Path:
     return folder / "recipe.yaml"
 
 
-def start(recipe: Path, workspace: str, home: Path) -> subprocess.Popen[str]:
+def start(recipe: Path, workspace: str, home: Path) -> subprocess.Popen[bytes]:
     words = [sys.executable, "-m", "flows.cli", "xdata-build", str(recipe), "--workspace", workspace]
     words += ["--set", "cluster.workers=2"]
     environment = {**os.environ, "PREFECT_HOME": str(home)}
-    log = recipe.with_suffix(".log").open("w")
-    return subprocess.Popen(words, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    with recipe.with_suffix(".log").open("w") as log:
+        return subprocess.Popen(words, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
-def finish(process: subprocess.Popen[str], recipe: Path) -> str:
+def finish(process: subprocess.Popen[bytes], recipe: Path) -> str:
     code, log = process.wait(), recipe.with_suffix(".log").read_text(encoding="utf-8")
     assert code == 0, log[-3000:]
     return log
