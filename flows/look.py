@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from xmodel_core.corpus.characters import CLASSES, tables
 from xmodel_core.corpus.instructions import PROMPT_FIELDS, NotOfTheForm, as_text
 from xmodel_core.corpus.language import detect
+from xmodel_core.corpus.layout import lay_out
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs.sources import SUFFIXES
 
@@ -85,9 +84,8 @@ class _Records:
 
 def languages_of(texts: list[str]) -> list[str]:
     """zh, en, code or other for each text: the corpus room's own judgement, so that `init` and the run agree."""
-    classes = tables().classes
-    codes = [np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32) for text in texts]
-    return detect(texts, np.stack([np.bincount(classes[code], minlength=CLASSES) for code in codes]))[0]
+    whole = [text.encode("utf-8", "replace").decode() for text in texts]
+    return detect(whole, lay_out(whole))[0]
 
 
 def _suffix(path: Path) -> tuple[str, str] | None:

@@ -100,6 +100,8 @@ class Layout:
     """uint32: code points."""
     classes: Array
     """uint8: their classes."""
+    bytes: Array
+    """int64 [n]: the texts' sizes in UTF-8."""
     counts: Array
     """int64 [n, CLASSES]: characters of each class, our own newline behind each text not counted."""
     words: Spans
@@ -113,4 +115,6 @@ def lay_out(texts: Sequence[str]) -> Layout:
     encoded = [text.encode() for text in texts]
     made = kernels.split(encoded, sum(map(len, texts)), table.classes, table.folded, ROLES)
     made.counts[:, c.NEWLINE] -= 1
-    return Layout(len(texts), made.starts, made.codes, made.classes, made.counts, Spans(made.words), Spans(made.lines))
+    sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
+    words, lines = Spans(made.words), Spans(made.lines)
+    return Layout(len(texts), made.starts, made.codes, made.classes, sizes, made.counts, words, lines)

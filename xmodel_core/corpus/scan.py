@@ -1,13 +1,12 @@
 """The scan: the one pass over a source's text; everything later is decided on its columns.
 
-Takes datatrove documents; gives them back with language, hash, features, keys and line hashes. `Scan` is a
-datatrove step that may stand in any pipeline; our own stage drives it one raw file at a time and
-writes bounded groups of rows. Equal text but for white space has an equal hash.
+Takes texts; gives columns: language, hash, features, keys, line hashes and benchmark items. Our own stage scans one
+raw file at a time into bounded groups of rows, `Scan` is a datatrove step that may stand in any pipeline, and both
+go through `scanned`. Equal text but for white space has an equal hash.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -21,7 +20,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from xmodel_core.artifacts import remote
 from xmodel_core.corpus.config import ScanConfig
-from xmodel_core.corpus.decontaminate import BenchmarkIndex
+from xmodel_core.corpus.decontaminate import BenchmarkIndex, Hits
 from xmodel_core.corpus.features import FEATURES, features
 from xmodel_core.corpus.language import detect
 from xmodel_core.corpus.layout import Array, Layout, lay_out
@@ -33,6 +32,7 @@ from xmodel_core.specs import RawFile, Source
 Item = TypeVar("Item")
 
 BATCH_CHARACTERS = 300_000  # texts scanned together: their arrays stay in the processor's cache
+BATCH_TEXTS = 5_000
 GROUP_CHARACTERS = 4_000_000  # of a group of rows in the scan's files
 GROUP_ROWS = 20_000
 
@@ -48,14 +48,37 @@ def measured(
 ) -> dict[str, Any]:
     """Column → one value per text: sizes, features, near keys, benchmark items. Depends on the texts alone, so a text
     whose boilerplate lines went is measured like any other. `chinese` [n] says in which unit words are counted."""
-    hits = index.hits(layout) if index else None
+    hits = index.hits(layout) if index else Hits(np.zeros(len(texts) + 1, np.int32), np.zeros(0, np.uint32))
     return {
-        "chars": [len(text) for text in texts],
-        "bytes": [len(text.encode()) for text in texts],
-        "benchmark_items": [hits.items[a:b] for a, b in pairwise(hits.offsets)] if hits else [()] * len(texts),
+        "chars": np.fromiter(map(len, texts), np.int64, len(texts)),
+        "bytes": layout.bytes,
+        "benchmark_items": pa.ListArray.from_arrays(pa.array(hits.offsets), pa.array(hits.items)),
         **features(layout, chinese),
         **dict(zip(key_names(config), near_keys(layout, config).T, strict=True)),
     }
+
+
+def scanned(texts: Sequence[str], config: ScanConfig, index: BenchmarkIndex | None) -> dict[str, Any]:
+    """Column → one value per text, of texts that are scanned together: `measured` and lang, script, text_hash,
+    line_hashes."""
+    layout = lay_out(texts)
+    languages, scripts = detect(texts, layout)
+    lang = np.array(languages)
+    return {
+        "lang": languages,
+        "script": scripts,
+        "text_hash": [text_hash(text) for text in texts],
+        "line_hashes": _only(line_hashes(layout), (lang == "zh") | (lang == "en")),
+        **measured(texts, layout, lang == "zh", config, index),
+    }
+
+
+def _only(lists: pa.ListArray, wanted: Array) -> pa.ListArray:
+    """The lists where they are wanted, null elsewhere."""
+    sizes = np.where(wanted, lists.value_lengths().to_numpy(), 0)
+    values = lists.values.filter(pa.array(np.repeat(wanted, lists.value_lengths().to_numpy())))
+    offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), values, mask=pa.array(~wanted))
 
 
 class Scan(PipelineStep):
@@ -74,27 +97,12 @@ class Scan(PipelineStep):
         """Documents in, the same documents out in the same order; an unreadable one only gets a language, `other`."""
         for documents in batches(data or (), lambda document: len(document.text)):
             with self.track_time("batch"):
-                self._scan(documents)
-            for document in documents:
+                columns = scanned([document.text for document in documents], self.config, self.index)
+                columns |= {name: columns[name].to_pylist() for name in ("line_hashes", "benchmark_items")}
+            for index, document in enumerate(documents):
+                document.metadata.update({name: column[index] for name, column in columns.items()})
                 self.stat_update(document.metadata["lang"])
                 yield document
-
-    def _scan(self, documents: list[Document]) -> None:
-        texts = [document.text for document in documents]
-        layout = lay_out(texts)
-        languages, scripts = detect(texts, layout.counts)
-        columns = {
-            "lang": languages,
-            "script": scripts,
-            "text_hash": map(text_hash, texts),
-            "line_hashes": [
-                None if language in ("code", "other") else lines.values.to_numpy()
-                for language, lines in zip(languages, line_hashes(layout), strict=True)
-            ],
-            **measured(texts, layout, np.array(languages) == "zh", self.config, self.index),
-        }
-        for document, *values in zip(documents, *columns.values(), strict=True):
-            document.metadata.update(zip(columns, values, strict=True))
 
 
 def batches(items: Iterable[Item], characters: Callable[[Item], int]) -> Iterator[list[Item]]:
@@ -103,7 +111,7 @@ def batches(items: Iterable[Item], characters: Callable[[Item], int]) -> Iterato
     size = 0
     for item in items:
         length = characters(item)
-        if batch and size + length > BATCH_CHARACTERS:
+        if batch and (size + length > BATCH_CHARACTERS or len(batch) == BATCH_TEXTS):
             yield batch
             batch, size = [], 0
         batch.append(item)
@@ -148,17 +156,19 @@ def load_index(path: Path) -> BenchmarkIndex:
     return BenchmarkIndex.load(path)
 
 
-def _table(documents: list[Document], columns: pa.Schema) -> pa.Table:
-    metadata = [document.metadata for document in documents]
+def _rows(documents: Sequence[Document], columns: dict[str, Any], fields: pa.Schema) -> pa.RecordBatch:
+    """Rows of a scan's file: what the reader gave, and what was scanned. Arrays are taken as they are."""
     arrays: list[Any] = []
-    for field in columns:
+    for field in fields:
         if field.name in ("id", "text"):
             arrays.append(pa.array([getattr(document, field.name) for document in documents], pa.string()))
-        elif field.name in FEATURES:
-            arrays.append(pa.array(np.array([row[field.name] for row in metadata], np.float32)))
+        elif isinstance(column := columns.get(field.name), pa.Array):
+            arrays.append(column)
+        elif column is not None:
+            arrays.append(pa.array(column, field.type))
         else:
-            arrays.append(pa.array([row.get(field.name) for row in metadata], field.type))
-    return pa.Table.from_arrays(arrays, schema=columns)
+            arrays.append(pa.array([document.metadata.get(field.name) for document in documents], field.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=fields)
 
 
 class RemoteData(DataFolder):
@@ -183,20 +193,29 @@ def scan_file(
     address = file.address.removesuffix(f"/{file.name}")
     folder = RemoteData(address) if remote.is_remote(address) else address
     reader = READERS[source.format](folder, source.text_field, source.id_field, config, source.records)
-    step = Scan(config, load_index(benchmarks) if benchmarks else None)
-    columns = schema(config)
-    # Statistics and dictionaries would only cost time: these columns are read whole.
-    with pq.ParquetWriter(target, columns, compression="zstd", compression_level=1, write_statistics=False) as writer:
-        group: list[Document] = []
-        size = 0
-        for document in step.run(reader.read_file(file.name)):
-            group.append(document)
-            size += len(document.text)
-            if size >= GROUP_CHARACTERS or len(group) >= GROUP_ROWS:
-                writer.write_table(_table(group, columns))
-                group, size = [], 0
+    index = load_index(benchmarks) if benchmarks else None
+    fields = schema(config)
+    # Statistics would only cost time: these columns are read whole. Nor is a number often equal to another.
+    with pq.ParquetWriter(
+        target,
+        fields,
+        compression="zstd",
+        compression_level=1,
+        write_statistics=False,
+        use_dictionary=["lang", "script", "unreadable"],  # pyright: ignore[reportArgumentType] (its stub knows a flag)
+    ) as writer:
+        group: list[pa.RecordBatch] = []
+        size = rows = 0
+        for documents in batches(reader.read_file(file.name), lambda document: len(document.text)):
+            columns = scanned([document.text for document in documents], config, index)
+            group.append(_rows(documents, columns, fields))
+            size += int(columns["chars"].sum())
+            rows += len(documents)
+            if size >= GROUP_CHARACTERS or rows >= GROUP_ROWS:
+                writer.write_table(pa.Table.from_batches(group))
+                group, size, rows = [], 0, 0
         if group:
-            writer.write_table(_table(group, columns))
+            writer.write_table(pa.Table.from_batches(group))
     return {
         "source": source.name,
         "file": file.name,
