@@ -1,8 +1,8 @@
 """Which language a text is in: zh, en, code or other, and in which script.
 
-Takes texts, their layout and class counts; gives (language, script) of each. Shares of scripts
-decide Chinese (kana and hangul rule out Japanese and Korean), fastText's lid.176 decides among
-Latin texts by their beginning, and code is found by looking: lines that only a program has.
+Takes texts and their layout; gives (language, script) of each. Shares of scripts decide Chinese (kana and hangul
+rule out Japanese and Korean); among Latin texts, code is found by looking: lines that only a program has; English
+by the small words that no other language has, and what has few of them is left to fastText's lid.176.
 """
 
 import importlib.util
@@ -12,53 +12,97 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from xmodel_core.corpus import characters as c
-from xmodel_core.corpus.layout import Array
+import numpy as np
 
-LOOKED_AT_CHARACTERS = 1000  # fastText: the first thousand decide as well as the whole (1 of 650 differs)
-CODE_LOOKED_AT_CHARACTERS = 20_000
+from xmodel_core.corpus import characters as c
+from xmodel_core.corpus import line_marks as m
+from xmodel_core.corpus.kernels import JOINS, SINGLE
+from xmodel_core.corpus.layout import ROLES, Array, Layout, word_hash
+
 KANA_SHARE, HANGUL_SHARE = 0.08, 0.3  # of the letters: names and loans in Chinese text stay below
 HAN_SHARE = 0.12  # of the letters: a Chinese character says as much as three letters, and commands are long
+
+# English by its small words, of the words of two letters and more. Measured on all real documents: prose has 0.2 to
+# 0.5; none that has this many is another language's.
+ENGLISH_SHARE, ENGLISH_WORDS = 0.12, 3
+ENGLISH_OVER_FOREIGN = 4  # and so many times more of them than small words of the neighbours
+ENGLISH_HAN_SHARE = 0.02  # of the letters: with more, commands may outweigh the Chinese that explains them
+_ENGLISH = """the and of with that this these those which what when where who whose why how for from by at is are was were
+been being has have had having would could should must they their them there then than she he her him his its it you your
+our not but because about into through between after before only other each such also very some any all more most many much
+to be can will if or as we an do does did does find given following show using both over under while during let
+percent answer options solve simplify evaluate determine information"""
+# Small words of the neighbours that share the alphabet; those that English has too tell nothing.
+_FOREIGN = """der das und ist nicht ein eine einen einem einer zu den dem mit auf für von sich des auch wird bei sind wie
+la les et est une dans qui pour pas sur que du au avec ce il elle nous vous sont par
+el los las del por con una para es se su lo como pero más al sus
+di che è non sono della dei nel alla anche gli os não uma com da em na ao mais
+de het een zijn niet dat voor ook maar werd och att det som på är inte av til og ikke jeg
+że się nie jest je ve bir bu için yang itu"""
+
+LOOKED_AT_CHARACTERS = 500  # fastText: the beginning decides as well as the whole (no page of 415 differs)
 FOREIGN_CONFIDENCE = 0.5  # fastText must be this sure of another language, and this unsure of English:
 ENGLISH_DOUBT = 0.2
 SHORT_CHARACTERS, SHORT_CONFIDENCE = 50, 0.8  # of few words it must be surer: the rest of a formula looks foreign
+# Formulas, single letters, links, figures.
+_NOT_WORDS = re.compile(r"\\[a-zA-Z]+|https?://\S+|\b[a-zA-Z]\b|[\d{}\[\]()<>=_^$|#*`~\\/+\0]+|\s+")
+
+CODE_LOOKED_AT_CHARACTERS = 20_000
 CODE_SYMBOL_CANDIDATE = 0.02  # of the inked characters: prose has less, and is not looked at for code
 LONG_LINE_CHARACTERS, FEW_LINES = 200, 3  # longer lines, and texts of fewer, are looked at inside
+INSIDE_CHARACTERS = 4000  # of a long line
 CODE_LINES = 0.5  # of the characters in lines: from here on a text is code
+CODE_LINES_AMONG_CHINESE = 0.7  # a program with Chinese comments is code; an article around a program is Chinese
+SPARSE_HAN_SHARE = 0.3  # of the letters
+# Words that begin a line of a program, and what they do there.
+_BEGINNINGS = {
+    m.DEFINES: "def class",
+    m.FROM: "from",
+    m.IMPORTS: "import",
+    m.BRANCHES: "if elif else for while with try except finally",
+    m.LEAVES: "return raise yield assert pass break continue end fi done esac",
+    m.DECLARES: "async public private protected static final abstract virtual override internal export pub fn func"
+    " function let const var val void int bool boolean char double float long struct enum impl package namespace using"
+    " template typedef",
+    m.DIRECTS: "include define ifdef ifndef endif pragma",
+}
+# Words that stand anywhere in minified code, or in code stored as tokens.
+_INSIDE = "def return public private static void elif lambda self null import new throws catch function var const"
+_INSIDE_CAPITAL = "none"
+# Marks of lines that only a program has; prose that mentions `code` in passing does not bear them.
+_STRONG = m.BRACKETS | m.COMMENT | m.DEFINITION | m.IMPORT | m.BRANCH | m.JUMP | m.DECLARATION | m.STATEMENT
+_WEAK = m.ASSIGNMENT | m.CALL  # lines that a program has too, counted only beside strong ones
 
-# Lines that only a program has; prose that mentions `code` in passing does not match.
-_STRONG = re.compile(
-    r"""\s*+(?!.*(?:&\w+|\#\d+|\bquot);)(?:                                 # not the remains of HTML entities
-      [{}\[\]();,]++\s*$                                                  # nothing but brackets
-    | (?:\#\s*(?:include|define|ifn?def|endif|pragma)\b|\#!/|//|/\*|\*/|@\w++\s*(?:\(|$)|<\?php|</?\w[^>]*+>\s*$)
-    | (?:def|class|async\s+def)\s+\w+\s*[(:{]                             # Python
-    | from\s+[\w.]+\s+import\s | import\s+[\w.{*]+\s*(?:;|$|as\b|,)
-    | (?:if|elif|else|for|while|with|try|except|finally)\b.*:\s*$
-    | (?:return|raise|yield|assert|pass|break|continue|end|fi|done|esac)\b[^.!?]*+$
-    | (?:public|private|protected|static|final|abstract|virtual|override|internal|export|pub|fn|func|function|let|const
-        |var|val|void|int|bool|boolean|char|double|float|long|String|struct|enum|impl|package|namespace|using|template
-        |typedef)\s.*[=({;]
-    | .*[)\]}"'\w];\s*$ | .*[)\w]\s?{\s*$                                # a statement or a block of the C family
-    )""",
-    re.VERBOSE,
-)
-# Lines that a program has too, counted only beside strong ones.
-_WEAK = re.compile(
-    r"""\s*+(?:
-      [a-zA-Z_][\w.\[\]'"]*+(?:\s*,\s*[\w.]+)*\s*(?:[-+*/%|&:]|//|<<|>>)?=\s*[^=\s].*[^.!?。]$   # an assignment
-    | [\w.]++\(.*\)[;,:]?\s*$                                                                      # a call
-    )""",
-    re.VERBOSE,
-)
-_INDENTED = ("  ", "\t")
-# Signs of a program inside one long line: minified code, or code stored as tokens.
-_KEYWORD = re.compile(
-    r"\b(?:def|return|public|private|static|void|elif|lambda|self|null|None|import|new|throws|catch|function|var|const)\b"
-)
-_IDIOM = re.compile(r"\w\s?\(|[=!<>+\-*/]=|\)\s?[{;:]|\w\s?;\s|\w\s=\s\w|\w\[\w+\]|\w_\w")
-_TEX = re.compile(r"\\(?:[a-zA-Z]+|[\[\](){}])|\$")
-_NOT_WORDS = re.compile(r"\\[a-zA-Z]+|https?://\S+|[\d{}\[\]()<>=_^$|#*`~\\/+\0]+|\s+")  # formulas, links, figures
-_FENCE = re.compile(r"^\s*(?:```|~~~)")
+
+@cache
+def _words() -> m.WordKinds:
+    kinds: dict[int, int] = {}
+    for kind, words in (
+        {m.ENGLISH: _ENGLISH, m.FOREIGN: _FOREIGN, m.PROGRAM: _INSIDE, m.CONSTANT: _INSIDE_CAPITAL} | _BEGINNINGS
+    ).items():
+        for word in words.split():
+            kinds[word_hash(word)] = kinds.get(word_hash(word), 0) | kind
+    return m.word_kinds(kinds)
+
+
+@cache
+def _signs() -> Array:
+    """uint16 [code points]: what a character is in a program."""
+    classes = c.tables().classes
+    signs = np.where(ROLES[classes] & (JOINS | SINGLE), m.WORD, 0).astype(np.uint16)
+    signs[classes <= c.SPACE] |= m.BLANK
+    for characters, sign in (
+        ("_", m.WORD),
+        (".!?。", m.STOP),
+        ("{}[]();,", m.BRACKET),
+        ("=({;", m.OPENS),
+        ("=!<>+-*/:", m.COMPARES),
+        (".[]'\"", m.ACCESSES),
+        ("-+*/%|&:<>", m.OPERATES),
+        ("(={:;[_", m.PIVOT),
+    ):
+        signs[[ord(character) for character in characters]] |= sign
+    return signs
 
 
 @cache
@@ -82,70 +126,96 @@ def spoken(text: str) -> str:
     return "zh" if labels[0] == "__label__zh" else "other"
 
 
-def code_share(text: str) -> float:
-    """Share, in characters, of the lines that are a program's; looked at up to a limit."""
-    lines = [line for line in text[:CODE_LOOKED_AT_CHARACTERS].split("\n") if line.strip()]
-    total = strong = weak = indented = strong_lines = 0
-    for line in lines:
-        if _FENCE.match(line):
-            continue  # a fence is Markdown's; what it holds is judged by itself
-        size = len(line)
-        total += size
-        if size > LONG_LINE_CHARACTERS or len(lines) <= FEW_LINES:
-            beginning = line[:4000]
-            keywords, idioms = (len(found.findall(beginning)) for found in (_KEYWORD, _IDIOM))
-            if keywords >= 1 + len(beginning) // 400 and keywords + idioms >= max(3, len(beginning) / 40):
-                strong, strong_lines = strong + size, strong_lines + 1
-                continue
-        if size > LONG_LINE_CHARACTERS or len(_TEX.findall(line)) > 1:
-            continue
-        if _STRONG.match(line):
-            strong, strong_lines = strong + size, strong_lines + 1
-        elif _WEAK.match(line):
-            weak += size
-        elif line.startswith(_INDENTED):
-            indented += size
-    if not strong_lines:
-        return 0.0
-    if strong_lines >= 0.1 * len(lines):
-        weak += indented  # docstrings and broken lines, where the rest is a program
-    return (strong + weak) / total
+def _sums(values: Array, offsets: Array) -> Array:
+    """The sum of each text's values."""
+    return np.diff(np.concatenate(([0], np.cumsum(values, dtype=np.int64)))[offsets])
 
 
-def script_of(counts: Array, traditional: bool) -> str:
-    """ISO 15924 code, lower case, of the script of most letters; zzzz where there is none."""
-    han = int(counts[c.HAN : c.HAN_RARE + 1].sum())
-    kana, hangul = int(counts[c.KANA]), int(counts[c.HANGUL])
-    latin = int(counts[c.VOWEL : c.LATIN + 1].sum())
-    cyrillic, other = int(counts[c.CYRILLIC]), int(counts[c.LETTER])
+def english(layout: Layout, kinds: Array) -> Array:
+    """bool [n]: certainly English, by its small words."""
+    words = layout.words
+    offsets = words.slices.offsets
+    # Figures, single letters and the commands of formulas (\\frac) are nobody's. The first character has none before it.
+    telling = (words.ends - words.starts > 1) & (layout.classes[words.starts] != c.DIGIT)
+    telling &= layout.codes[np.maximum(words.starts, 1) - 1] != ord("\\")
+    ours, theirs = _sums(kinds & m.ENGLISH != 0, offsets), _sums(kinds & m.FOREIGN != 0, offsets)
+    enough = (ours >= ENGLISH_WORDS) & (ours >= ENGLISH_SHARE * _sums(telling, offsets))
+    letters = layout.counts[:, c.VOWEL : c.HAN_RARE + 1].sum(1)
+    alone = layout.counts[:, c.HAN : c.HAN_RARE + 1].sum(1) <= ENGLISH_HAN_SHARE * letters
+    return enough & alone & (ours >= ENGLISH_OVER_FOREIGN * theirs)
+
+
+def code_shares(layout: Layout, kinds: Array, wanted: Array) -> Array:
+    """float64 [n]: the share, in characters, of the lines that are a program's, of the wanted texts; looked at up to
+    a limit."""
+    slices = layout.lines.slices
+    looked = m.mark(
+        layout.codes,
+        _signs(),
+        layout.starts,
+        slices,
+        layout.words.slices,
+        kinds,
+        wanted,
+        CODE_LOOKED_AT_CHARACTERS,
+        INSIDE_CHARACTERS,
+    )
+    size = looked.sizes
+    counted = (looked.marks & m.SEEN != 0) & (looked.marks & m.FENCE == 0)  # what a fence holds is judged by itself
+    lines = _sums(looked.marks & m.SEEN != 0, slices.offsets)
+    few = np.repeat(lines <= FEW_LINES, np.diff(slices.offsets))
+    beginning = np.minimum(size, INSIDE_CHARACTERS)
+    inside = (size > LONG_LINE_CHARACTERS) | few
+    inside &= looked.keywords >= 1 + beginning // 400
+    inside &= looked.keywords + looked.idioms >= np.maximum(3, beginning / 40)
+    judged = counted & ~inside & (size <= LONG_LINE_CHARACTERS) & (looked.marks & m.TEX == 0)
+    strong = counted & inside | judged & (looked.marks & m.ENTITY == 0) & (looked.marks & _STRONG != 0)
+    weak = judged & ~strong & (looked.marks & _WEAK != 0)
+    indented = judged & ~strong & ~weak & (looked.marks & m.INDENTED != 0)
+
+    strong_lines = _sums(strong, slices.offsets)
+    program = _sums(strong * size, slices.offsets) + _sums(weak * size, slices.offsets)
+    # Docstrings and broken lines, where the rest is a program.
+    program += np.where(strong_lines >= 0.1 * lines, _sums(indented * size, slices.offsets), 0)
+    total = _sums(counted * size, slices.offsets)
+    return np.divide(program, total, out=np.zeros(len(total)), where=(total > 0) & (strong_lines > 0))
+
+
+def scripts_of(counts: Array) -> Array:
+    """object [n]: ISO 15924 codes, lower case, of the script of most letters; zzzz where there is none."""
+    han = counts[:, c.HAN : c.HAN_RARE + 1].sum(1)
+    kana, hangul = counts[:, c.KANA], counts[:, c.HANGUL]
+    latin = counts[:, c.VOWEL : c.LATIN + 1].sum(1)
+    cyrillic, other = counts[:, c.CYRILLIC], counts[:, c.LETTER]
     letters = han + kana + hangul + latin + cyrillic + other
-    if not letters:
-        return "zzzz"
-    if kana > KANA_SHARE * (han + kana) and han + kana > latin:
-        return "jpan"
-    if han >= HAN_SHARE * letters:
-        return "hant" if traditional else "hans"
-    return max((latin, "latn"), (hangul, "kore"), (cyrillic, "cyrl"), (other, "zyyy"))[1]
+    most = np.stack((other, cyrillic, hangul, latin), 1)
+    names = np.array(["zyyy", "cyrl", "kore", "latn"], object)
+    return np.select(
+        [
+            letters == 0,
+            (kana > KANA_SHARE * (han + kana)) & (han + kana > latin),
+            (han >= HAN_SHARE * letters) & (counts[:, c.HAN_TRADITIONAL] > counts[:, c.HAN_SIMPLIFIED]),
+            han >= HAN_SHARE * letters,
+        ],
+        [np.array(name, object) for name in ("zzzz", "jpan", "hant", "hans")],
+        names[most.argmax(1)],
+    )
 
 
-def detect(texts: Sequence[str], counts: Array) -> tuple[list[str], list[str]]:
+def detect(texts: Sequence[str], layout: Layout) -> tuple[list[str], list[str]]:
     """(language, script) of each text. Nothing to go by (no letters) is `other`."""
+    counts = layout.counts
+    scripts = scripts_of(counts)
+    han, latin = np.isin(scripts, ("hans", "hant")), scripts == "latn"
     inked = counts[:, c.CONTROL :].sum(1)
-    candidate = counts[:, c.CODE_SYMBOL] > CODE_SYMBOL_CANDIDATE * inked
-    traditional = counts[:, c.HAN_TRADITIONAL] > counts[:, c.HAN_SIMPLIFIED]
-    languages, scripts = [], []
-    for index, text in enumerate(texts):
-        script = script_of(counts[index], bool(traditional[index]))
-        scripts.append(script)
-        if script in ("hans", "hant"):
-            han = counts[index, c.HAN : c.HAN_RARE + 1].sum()
-            sparse = han < 0.3 * counts[index, c.VOWEL : c.HAN_RARE + 1].sum()
-            # A program with Chinese comments is code; an article around a program is Chinese.
-            languages.append("code" if sparse and candidate[index] and code_share(text) >= 0.7 else "zh")
-        elif script != "latn":
-            languages.append("other")
-        elif candidate[index] and code_share(text) >= CODE_LINES:
-            languages.append("code")
-        else:
-            languages.append(spoken(text))
-    return languages, scripts
+    letters = counts[:, c.VOWEL : c.HAN_RARE + 1].sum(1)
+    sparse = counts[:, c.HAN : c.HAN_RARE + 1].sum(1) < SPARSE_HAN_SHARE * letters
+    candidate = (counts[:, c.CODE_SYMBOL] > CODE_SYMBOL_CANDIDATE * inked) & (latin | (han & sparse))
+
+    kinds = m.kinds(layout.words.slices, _words())
+    shares = code_shares(layout, kinds, candidate)
+    code = candidate & (shares >= np.where(han, CODE_LINES_AMONG_CHINESE, CODE_LINES))
+    languages = np.select([code, han, latin & english(layout, kinds)], ["code", "zh", "en"], "other").tolist()
+    for index in np.flatnonzero(latin & (np.array(languages) == "other")).tolist():
+        languages[index] = spoken(texts[index])
+    return languages, scripts.tolist()
