@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from xmodel_core.corpus import characters as c
+from xmodel_core.corpus import kernels
 from xmodel_core.corpus.layout import Array, Layout, SliceHashes, lay_out
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs.benchmarks import Suite, read_items
@@ -41,7 +42,6 @@ TELLING_WORDS = 1
 TEMPLATE_FIELDS = 20
 EVALUATED_SPLITS = frozenset({"test", "validation", "val"})
 BATCH_CHARACTERS = 1_000_000  # of fields laid out together: memory is bounded whatever the benchmark
-_SIEVE_BITS_PER_START = 32  # one stranger in 32 passes the sieve and costs a search
 
 
 class DecontaminateConfig(Strict):
@@ -52,14 +52,20 @@ class DecontaminateConfig(Strict):
     the recipe asks questions of. Without it nothing is checked."""
 
 
+_UNITS_OF_CLASS = np.full(c.CLASSES, WORD_UNITS, np.uint8)
+_UNITS_OF_CLASS[c.SINGLE_FIRST : c.SINGLE_LAST + 1] = CHARACTER_UNITS
+
+
+def _units(layout: Layout) -> Array:
+    """uint8 [words]: the units of each word."""
+    return _UNITS_OF_CLASS[layout.classes[layout.words.starts]]
+
+
 class _Runs:
     """Runs of a layout's words, measured in units."""
 
     def __init__(self, layout: Layout) -> None:
-        words = layout.words
-        units_of_class = np.full(c.CLASSES, WORD_UNITS, np.uint8)
-        units_of_class[c.SINGLE_FIRST : c.SINGLE_LAST + 1] = CHARACTER_UNITS
-        units = units_of_class[layout.classes[words.starts]]
+        words, units = layout.words, _units(layout)
         self._text = words.text
         self._hashes = SliceHashes(words.hashes)
         self._before = np.zeros(len(words) + 1, np.int64)
@@ -119,26 +125,21 @@ class BenchmarkIndex:
 
     def hits(self, layout: Layout) -> Hits:
         """The items that each text shares a passage with."""
-        runs = _Runs(layout)
-        begins, _, hashes = runs.all(FIELD_UNITS)
-        # Nearly every run is a stranger and ends here, at the cost of one bit looked up instead of a search.
-        sieve, shift = self._sieve
-        bits = hashes >> shift
-        may = (sieve[bits >> np.uint64(3)] >> (bits.astype(np.uint8) & np.uint8(7)) & np.uint8(1)).view(bool)
-        begins, hashes = begins[may], hashes[may]
-        places, known = _places(self.starts, hashes)
-        begins, lengths = begins[known], self.start_lengths[places[known]]
+        words, units_of_word = layout.words.slices, _units(layout)
+        begins, places = kernels.known_runs(words, units_of_word, FIELD_UNITS, self._known_starts)
+        lengths = self.start_lengths[places]
         texts, items = [np.zeros(0, np.int64)], [np.zeros(0, np.uint32)]
         for units in range(FIELD_UNITS, PASSAGE_UNITS + 1):
             asked = begins[lengths >> np.uint32(units - FIELD_UNITS) & np.uint32(1) == 1]
             if not len(asked):
                 continue
-            found, _, hashes = runs.shortest(asked, units)
+            found, ends, hashes = kernels.runs(words, units_of_word, asked, units)
             places, known = _places(self.passages, hashes)
+            known &= ends >= 0
             places = places[known]
             counts = self.passage_offsets[places + 1] - self.passage_offsets[places]
             within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-            texts.append(np.repeat(layout.words.text[found[known]], counts))
+            texts.append(np.repeat(found[known].astype(np.int64), counts))
             items.append(self.passage_items[np.repeat(self.passage_offsets[places], counts) + within])
         pairs = np.unique((np.concatenate(texts) << 32) | np.concatenate(items).astype(np.int64))
         offsets = np.searchsorted(pairs >> 32, np.arange(layout.texts + 1)).astype(np.int32)
@@ -151,13 +152,8 @@ class BenchmarkIndex:
         return {name: int(count) for name, count in zip(self.benchmarks, counts, strict=True) if count}
 
     @cached_property
-    def _sieve(self) -> tuple[Array, np.uint64]:
-        """(bits over the high bits of a start's hash, eight to a byte; how far to shift the others away)."""
-        bits = max((len(self.starts) * _SIEVE_BITS_PER_START).bit_length() - 1, 3)
-        shift = np.uint64(64 - bits)
-        sieve = np.zeros(1 << bits, bool)
-        sieve[self.starts >> shift] = True
-        return np.packbits(sieve, bitorder="little"), shift
+    def _known_starts(self) -> kernels.Known:
+        return kernels.known(self.starts)
 
     def save(self, path: Path) -> None:
         """Writes one .npz; equal indexes give equal bytes."""

@@ -23,6 +23,7 @@ BASE = 0x9E3779B97F4A7C15
 INVERSE = pow(BASE, -1, 2**64)
 _BASE, _INVERSE, _ONE, _ZERO = np.uint64(BASE), np.uint64(INVERSE), np.uint64(1), np.uint64(0)
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_THREE, _SEVEN = np.uint64(3), np.uint64(7)
 _27, _30, _31, _32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
 _6, _12, _18 = np.uint32(6), np.uint32(12), np.uint32(18)
 _LOW_3, _LOW_4, _LOW_5, _LOW_6 = np.uint32(0x07), np.uint32(0x0F), np.uint32(0x1F), np.uint32(0x3F)
@@ -532,6 +533,98 @@ def tally(
         np.empty(most, np.bool_),
     )
     return result, covered
+
+
+class Known(NamedTuple):
+    """Hashes that are looked for, for the eyes of processors: most strangers end at the sieve, which fits a cache."""
+
+    hashes: Array
+    """uint64, ascending."""
+    firsts: Array
+    """int32: the hashes whose high bits are i are hashes[firsts[i] : firsts[i + 1]]."""
+    shift: int
+    """Where these high bits begin."""
+    sieve: Array
+    """uint8: a bit, eight to a byte, for each value of a hash's high bits; set where there is a hash."""
+    sieve_shift: int
+
+
+def known(hashes: Array, sieve_bits_per_hash: int = 8) -> Known:
+    """Of uint64 hashes that ascend."""
+    bits, sieve_bits = (max((len(hashes) * each).bit_length() - 1, 3) for each in (1, sieve_bits_per_hash))
+    shift, sieve_shift = 64 - bits, 64 - sieve_bits
+    firsts = np.searchsorted(hashes >> np.uint64(shift), np.arange((1 << bits) + 1, dtype=np.uint64)).astype(np.int32)
+    sieve = np.zeros(1 << sieve_bits, bool)
+    sieve[hashes >> np.uint64(sieve_shift)] = True
+    return Known(hashes, firsts, shift, np.packbits(sieve, bitorder="little"), sieve_shift)
+
+
+@Compiled
+def _known_runs(
+    hashes: Array, sizes: Array, offsets: Array, size: int, known: Known, begins: Array, places: Array, found: Array
+) -> None:
+    count = 0
+    for text in range(len(offsets) - 1):
+        first, after = offsets[text], offsets[text + 1]
+        end, held, run, power = first, 0, _ZERO, _ONE
+        for begin in range(first, after):
+            while held < size and end < after:
+                held += sizes[end]
+                run += hashes[end] * power
+                power *= _BASE
+                end += 1
+            if held < size:
+                break
+            key = mix(run)
+            bit = key >> np.uint64(known.sieve_shift)
+            if known.sieve[bit >> _THREE] >> np.uint8(bit & _SEVEN) & 1:
+                bucket = key >> np.uint64(known.shift)
+                place, last = known.firsts[bucket], known.firsts[bucket + _ONE]
+                while place < last and known.hashes[place] < key:
+                    place += 1
+                if place < last and known.hashes[place] == key:
+                    begins[count], places[count] = begin, place
+                    count += 1
+            held -= sizes[begin]
+            run = (run - hashes[begin]) * _INVERSE
+            power *= _INVERSE
+    found[0] = count
+
+
+def known_runs(words: Slices, sizes: Array, size: int, known: Known) -> tuple[Array, Array]:
+    """(int32 words, int32 places): where the shortest runs of at least `size` begin that lie in one text and are known,
+    and where they stand among the known. `sizes` (uint8) says how long each word is."""
+    begins, places = np.empty(len(words.starts), np.int32), np.empty(len(words.starts), np.int32)
+    found = np.empty(1, np.int64)
+    _known_runs(words.hashes, sizes, words.offsets, size, known, begins, places, found)
+    return begins[: found[0]], places[: found[0]]
+
+
+@Compiled
+def _runs(
+    hashes: Array, sizes: Array, offsets: Array, begins: Array, size: int, texts: Array, ends: Array, result: Array
+) -> None:
+    text = 0
+    for index in range(len(begins)):
+        begin = begins[index]
+        while offsets[text + 1] <= begin:
+            text += 1
+        end, held, run, power = begin, 0, _ZERO, _ONE
+        while held < size and end < offsets[text + 1]:
+            held += sizes[end]
+            run += hashes[end] * power
+            power *= _BASE
+            end += 1
+        texts[index], ends[index], result[index] = text, end if held >= size else -1, mix(run)
+
+
+def runs(words: Slices, sizes: Array, begins: Array, size: int) -> tuple[Array, Array, Array]:
+    """(texts, ends, uint64 hashes) of the shortest runs of at least `size` from each of these words on, ascending; the
+    end is -1 where the text ends before."""
+    texts, ends = np.empty(len(begins), np.int32), np.empty(len(begins), np.int32)
+    result = np.empty(len(begins), np.uint64)
+    _runs(words.hashes, sizes, words.offsets, begins, size, texts, ends, result)
+    return texts, ends, result
 
 
 @Compiled

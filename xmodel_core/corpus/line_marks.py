@@ -138,7 +138,7 @@ def _idiom(codes: Array, signs: Array, at: int, start: int, end: int) -> bool:
             return True
         spaced = signs[before] & BLANK and signs[after] & BLANK and at + 2 < end
         return spaced != 0 and signs[last] & WORD != 0 and signs[codes[at + 2]] & WORD != 0
-    if code == _CURLY or code == _COLON:
+    if code in (_CURLY, _COLON):
         return last == _CLOSE
     if code == _SEMICOLON:
         return last == _CLOSE or (signs[last] & WORD != 0 and at + 1 < end and signs[after] & BLANK != 0)
@@ -262,12 +262,12 @@ def _mark(
                 marks |= INDENTED
             if start - begin >= 2 and codes[start - 1] == _SPACE and codes[start - 2] == _SPACE:
                 marks |= INDENTED
-            if (first == _TICK or first == _TILDE) and second == first and third == first:
+            if (first in (_TICK, _TILDE)) and second == first and third == first:
                 marks |= FENCE
             if only_brackets:
                 marks |= BRACKETS
             if (
-                (first == _SLASH and (second == _SLASH or second == _STAR))
+                (first == _SLASH and (second in (_SLASH, _STAR)))
                 or (first == _STAR and second == _SLASH)
                 or (first == _HASH and second == _BANG and third == _SLASH)
                 or (first == _HASH and kind & DIRECTS)
@@ -277,21 +277,11 @@ def _mark(
             ):
                 marks |= COMMENT
             if first_start == start:
-                if (
-                    kind & DEFINES
-                    and blank
-                    and named
-                    and (follows == _OPEN or follows == _COLON or follows == _CURLY or last == _CURLY)
-                ):
+                if kind & DEFINES and blank and named and (follows in (_OPEN, _COLON, _CURLY) or last == _CURLY):
                     marks |= DEFINITION
                 if kind & FROM and named and imports and not signs[last] & STOP:
                     marks |= IMPORT
-                if (
-                    kind & IMPORTS
-                    and blank
-                    and named
-                    and (at >= end or follows == _SEMICOLON or follows == _COMMA or follows_as)
-                ):
+                if kind & IMPORTS and blank and named and (at >= end or follows in (_SEMICOLON, _COMMA) or follows_as):
                     marks |= IMPORT
                 if kind & BRANCHES and last == _COLON:
                     marks |= BRANCH
@@ -300,12 +290,7 @@ def _mark(
                 if kind & DECLARES and blank and opens:
                     marks |= DECLARATION
             if last == _SEMICOLON and (
-                signs[before_last] & WORD
-                or before_last == _CLOSE
-                or before_last == _END_SQUARE
-                or before_last == _END_CURLY
-                or before_last == _QUOTE
-                or before_last == _APOSTROPHE
+                signs[before_last] & WORD or before_last in (_CLOSE, _END_SQUARE, _END_CURLY, _QUOTE, _APOSTROPHE)
             ):
                 marks |= STATEMENT
             if last == _CURLY and (over_blank == _CLOSE or signs[over_blank] & WORD):
@@ -316,7 +301,7 @@ def _mark(
             while at < end and (signs[codes[at]] & WORD or codes[at] == _DOT):
                 at += 1
             closing = last
-            if last == _SEMICOLON or last == _COMMA or last == _COLON:
+            if last in (_SEMICOLON, _COMMA, _COLON):
                 closing = before_last
             if at > start and at < end and codes[at] == _OPEN and closing == _CLOSE:
                 marks |= CALL
