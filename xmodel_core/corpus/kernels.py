@@ -545,8 +545,9 @@ class Known(NamedTuple):
     shift: int
     """Where these high bits begin."""
     sieve: Array
-    """uint8: a bit, eight to a byte, for each value of a hash's high bits; set where there is a hash."""
+    """uint8: bits, eight to a byte; two of them, by a hash's high and low bits, are set for each hash (Bloom 1970)."""
     sieve_shift: int
+    """Where its high bits begin."""
 
 
 def known(hashes: Array, sieve_bits_per_hash: int = 8) -> Known:
@@ -556,6 +557,7 @@ def known(hashes: Array, sieve_bits_per_hash: int = 8) -> Known:
     firsts = np.searchsorted(hashes >> np.uint64(shift), np.arange((1 << bits) + 1, dtype=np.uint64)).astype(np.int32)
     sieve = np.zeros(1 << sieve_bits, bool)
     sieve[hashes >> np.uint64(sieve_shift)] = True
+    sieve[hashes & np.uint64(len(sieve) - 1)] = True
     return Known(hashes, firsts, shift, np.packbits(sieve, bitorder="little"), sieve_shift)
 
 
@@ -564,6 +566,7 @@ def _known_runs(
     hashes: Array, sizes: Array, offsets: Array, size: int, known: Known, begins: Array, places: Array, found: Array
 ) -> None:
     count = 0
+    low_bits = np.uint64(8 * len(known.sieve) - 1)
     for text in range(len(offsets) - 1):
         first, after = offsets[text], offsets[text + 1]
         end, held, run, power = first, 0, _ZERO, _ONE
@@ -576,8 +579,11 @@ def _known_runs(
             if held < size:
                 break
             key = mix(run)
-            bit = key >> np.uint64(known.sieve_shift)
-            if known.sieve[bit >> _THREE] >> np.uint8(bit & _SEVEN) & 1:
+            high, low = key >> np.uint64(known.sieve_shift), key & low_bits
+            if (
+                known.sieve[high >> _THREE] >> np.uint8(high & _SEVEN) & 1
+                and known.sieve[low >> _THREE] >> np.uint8(low & _SEVEN) & 1
+            ):
                 bucket = key >> np.uint64(known.shift)
                 place, last = known.firsts[bucket], known.firsts[bucket + _ONE]
                 while place < last and known.hashes[place] < key:
