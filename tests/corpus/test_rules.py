@@ -259,7 +259,7 @@ def judged(text: str, lang: str, policy: str = "prose", config: CorpusConfig | N
 
 
 def detected(text: str) -> str:
-    return detect([text], lay_out([text]).counts)[0][0]
+    return detect([text], lay_out([text]))[0][0]
 
 
 @pytest.mark.parametrize(("lang", "name", "make"), EXAMPLES)
