@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xmodel_core.corpus import decontaminate, kernels
 from xmodel_core.corpus.decontaminate import BenchmarkIndex, build_index, splits_asked
 from xmodel_core.corpus.layout import lay_out
 from xmodel_core.errors import XmodelError
@@ -365,3 +366,21 @@ def test_the_natural_leak_is_found_and_clean_documents_stay(shared_data: Path) -
     assert clean > 12_000
     assert clean_hits <= 0.01 * clean
     print(f"found {found_leaks} of {leaked}; clean documents hit: {clean_hits} of {clean}")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text("ab 中文1.", max_size=60), min_size=1, max_size=4), st.integers(1, 40), st.data())
+def test_runs_agree_with_their_plain_twin(texts: list[str], units: int, data: st.DataObject) -> None:
+    layout = lay_out(texts)
+    words, sizes, plain = layout.words.slices, decontaminate._units(layout), decontaminate._Runs(layout)
+    begins, ends, hashes = plain.all(units)
+    places, found, keys = kernels.runs(words, sizes, np.arange(len(layout.words), dtype=np.int32), units)
+    whole = found >= 0
+    assert np.array_equal(np.flatnonzero(whole), begins)
+    assert np.array_equal(found[whole], ends)
+    assert np.array_equal(keys[whole], hashes)
+    assert np.array_equal(places, layout.words.text)
+    some = np.unique(np.array(data.draw(st.lists(st.sampled_from(hashes.tolist()))) if len(hashes) else [], np.uint64))
+    at, which = kernels.known_runs(words, sizes, units, kernels.known(some))
+    assert at.tolist() == [begin for begin, key in zip(begins, hashes, strict=True) if key in some]
+    assert np.array_equal(some[which], hashes[np.isin(begins, at)])

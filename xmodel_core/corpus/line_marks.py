@@ -114,7 +114,10 @@ def _assigns(codes: Array, signs: Array, start: int, end: int) -> bool:
         at = _skip(codes, signs, at + 1, end, BLANK)
         at = _skip(codes, signs, at, end, WORD | ACCESSES)
     if at + 1 < end and signs[codes[at]] & OPERATES:
-        at += 1 + (codes[at] == codes[at + 1])  # // << >>
+        doubled = codes[at] == codes[at + 1]  # // << >>
+        if not doubled and (codes[at] == _LESS or codes[at] == _MORE):
+            return False
+        at += 1 + doubled
     if at >= end or codes[at] != _EQUALS:
         return False
     at = _skip(codes, signs, at + 1, end, BLANK)

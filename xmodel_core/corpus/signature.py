@@ -85,16 +85,19 @@ def _block_choices() -> list[tuple[int, ...]]:
     return list(combinations(range(len(_BLOCK_BITS)), _BLOCKS_ALIKE))
 
 
+def band_keys(entries: Array, bands: int) -> Array:
+    """uint64 [n, bands]: a key for each band of MinHash entries uint32 [n, bands * rows]; NO_KEY without words."""
+    keys = np.stack([_mixed(band) for band in np.split(entries, bands, axis=1)], 1)
+    return np.where((entries == _EMPTY).all(1)[:, None], NO_KEY, keys)
+
+
 def near_keys(layout: Layout, config: ScanConfig) -> Array:
     """uint64 [n, keys], the columns of `key_names`; NO_KEY in a text without words."""
     if config.near_keys == "minhash":
-        entries = signatures(layout, config.bands * config.rows)
-        keys = [_mixed(band) for band in np.split(entries, config.bands, axis=1)]
-        empty = (entries == _EMPTY).all(1)
-    else:
-        hashes = simhashes(layout)
-        bounds = np.cumsum((0, *_BLOCK_BITS))
-        blocks = [(hashes >> np.uint64(begin)) & np.uint64((1 << (end - begin)) - 1) for begin, end in pairwise(bounds)]
-        keys = [_mixed(np.stack([blocks[block] for block in chosen], 1)) for chosen in _block_choices()]
-        empty = np.bincount(layout.words.text, minlength=layout.texts) == 0
+        return band_keys(signatures(layout, config.bands * config.rows), config.bands)
+    hashes = simhashes(layout)
+    bounds = np.cumsum((0, *_BLOCK_BITS))
+    blocks = [(hashes >> np.uint64(begin)) & np.uint64((1 << (end - begin)) - 1) for begin, end in pairwise(bounds)]
+    keys = [_mixed(np.stack([blocks[block] for block in chosen], 1)) for chosen in _block_choices()]
+    empty = np.bincount(layout.words.text, minlength=layout.texts) == 0
     return np.where(empty[:, None], NO_KEY, np.stack(keys, 1))
