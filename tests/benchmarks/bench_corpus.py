@@ -4,7 +4,7 @@ Takes real text ($XMODEL_SHARED_DATA, else ../shared/data); prints documents and
 each stage and language, their ratio (median of the rounds'), and how often both decide alike. The whole process is
 measured in processes of their own, start-up included, ours on much more text than the stock chain, which needs
 minutes for 20 MB and runs once. The stock blocks need spacy and, for Chinese, jieba, which Xmodel itself does
-without: `pip install spacy jieba`. What is missing is skipped by name.
+without, and the whole process fasteners: `pip install spacy jieba fasteners`. What is missing is skipped by name.
 
     python tests/benchmarks/bench_corpus.py [--stages rules signatures decontamination clustering process]
         [--megabytes 1] [--rounds 5] [--signatures 60000] [--process-megabytes 200 20] [--write]
@@ -540,12 +540,8 @@ def timed_process(side: str, raw: Path, data: Path, work: Path) -> tuple[float, 
     return wall, cpu, int(re.findall(r"kept (\d+)", done.stdout)[-1])
 
 
-def measure_process(data: Path, asked: argparse.Namespace) -> list[str]:
-    lines = [
-        "",
-        "| whole process | MB | wall s | CPU s | MB per CPU second | documents kept |",
-        "|---|---|---|---|---|---|",
-    ]
+def measure_process(data: Path, asked: argparse.Namespace) -> Iterator[str]:
+    yield "\n| whole process | MB | wall s | CPU s | MB per CPU second | documents kept |\n|---|---|---|---|---|---|"
     rates = {}
     with tempfile.TemporaryDirectory(prefix="bench-corpus-") as folder:
         for side, size in zip(("ours", "stock"), asked.process_megabytes, strict=True):
@@ -553,9 +549,8 @@ def measure_process(data: Path, asked: argparse.Namespace) -> list[str]:
             written = write_sources(data, raw, size)
             wall, cpu, kept = timed_process(side, raw, data, Path(folder) / side)
             rates[side] = written / cpu
-            lines.append(f"| {side} | {written:.0f} | {wall:.0f} | {cpu:.1f} | {written / cpu:.2f} | {kept:,} |")
-    lines.append(f"\nRatio of the rates: **{rates['ours'] / rates['stock']:.0f}×** (one run of each side).")
-    return lines
+            yield f"| {side} | {written:.1f} | {wall:.0f} | {cpu:.1f} | {written / cpu:.3f} | {kept:,} |"
+    yield f"\nRatio of the rates: **{rates['ours'] / rates['stock']:.0f}×** (one run of each side)."
 
 
 def hardware() -> str:
