@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Before any test imports Prefect: its home, its server's database and its telemetry stay inside this run.
 _PREFECT_HOME = tempfile.TemporaryDirectory(prefix="xmodel-tests-")
@@ -26,6 +27,10 @@ os.environ.update(
     }
 )
 os.environ.pop("PREFECT_API_URL", None)
+
+# No time limit for one example: kernels are compiled at their first call.
+settings.register_profile("xmodel", deadline=None)
+settings.load_profile("xmodel")
 
 
 @pytest.fixture(scope="session")

@@ -183,7 +183,7 @@ def test_documents_carry_what_their_record_said(tmp_path: Path, store: Store, te
 kinds_of_records = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 3)), max_size=8)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     files=st.lists(st.tuples(st.sampled_from(["one", "two"]), kinds_of_records, st.booleans()), min_size=1, max_size=4)
 )

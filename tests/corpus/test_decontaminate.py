@@ -368,7 +368,7 @@ def test_the_natural_leak_is_found_and_clean_documents_stay(shared_data: Path) -
     print(f"found {found_leaks} of {leaked}; clean documents hit: {clean_hits} of {clean}")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text("ab 中文1.", max_size=60), min_size=1, max_size=4), st.integers(1, 40), st.data())
 def test_runs_agree_with_their_plain_twin(texts: list[str], units: int, data: st.DataObject) -> None:
     layout = lay_out(texts)

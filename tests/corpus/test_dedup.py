@@ -175,7 +175,7 @@ def test_of_equal_texts_the_best_then_the_first_survives(documents: list[tuple[i
     assert exact_copies(hashes, ranks).tolist() == wanted
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data(), st.integers(1, 30))
 def test_clusters_are_the_connected_components_and_the_first_stands_for_each(data: st.DataObject, total: int) -> None:
     place = st.integers(0, total - 1)

@@ -293,7 +293,7 @@ phrases = st.lists(st.sampled_from(["log in", "登录", "the", "of 了", "\n", "
 any_text = st.text(st.characters(exclude_categories=("Cs",)), max_size=80)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(repetitive | phrases | any_text, st.booleans()), min_size=1, max_size=6))
 def test_any_texts_agree_with_the_twin(batch: list[tuple[str, bool]]) -> None:
     assert_agreement([text for text, _ in batch], [chinese for _, chinese in batch])

@@ -131,7 +131,7 @@ def test_a_text_is_scanned_the_same_whatever_stands_around_it(text) -> None:
     assert together == [marks([Document(text=entry, id="x")])[0] for entry in texts]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text(max_size=80), min_size=1, max_size=4))
 def test_any_text_has_a_language_a_script_and_finite_features(texts: list[str]) -> None:
     texts = [entry.encode("utf-8", "replace").decode() for entry in texts]

@@ -211,7 +211,7 @@ pieces = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.lists(pieces, max_size=25).map("".join), min_size=1, max_size=4))
 def test_any_lines_agree_with_the_twin(texts: list[str]) -> None:
     assert_agreement(texts)

@@ -240,7 +240,7 @@ ANY_CONFIG = st.builds(
     min_document_share=st.sampled_from([0.01, 0.1, 0.3, 0.5]),
     max_removed_share=st.sampled_from([0.3, 0.67, 1.0]),
 )
-many = settings(max_examples=150, deadline=None)
+many = settings(max_examples=150)
 
 
 @many

@@ -250,7 +250,7 @@ _TEXTS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(_TEXTS, st.sets(st.sampled_from(KINDS)).map(lambda some: some or set(KINDS)))
 def test_text_outside_the_edits_stays_and_a_masked_text_does_not_change(text: str, kinds: set[Kind]) -> None:
     masked, edits = mask(text, kinds)

@@ -127,7 +127,7 @@ def test_damage_inside_an_archive_ends_it_and_several_members_are_read(
     assert [row["unreadable"] for row in rows if row["unreadable"]] == ["broken gzip after line 60"] * 2
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lines=st.lists(st.one_of(st.binary(max_size=40), st.just(b'{"text": "good"}'), st.just(b""))), packed=st.booleans()
 )

@@ -40,7 +40,7 @@ def questions(shared: int, count: int, choices: int, draw: random.Random) -> lis
     return spans
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.lists(st.integers(0, 5), min_size=2, max_size=20).flatmap(

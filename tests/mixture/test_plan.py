@@ -225,7 +225,7 @@ def demands(draw: st.DrawFn) -> tuple[Mixture, list[tuple[str, int]], list[Suppl
     return mixture(*phases), lengths, supplies
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(demands())
 def test_a_plan_keeps_every_promise_or_is_refused(
     demand: tuple[Mixture, list[tuple[str, int]], list[Supply]],
@@ -264,7 +264,6 @@ def _check_limits(made: Mixture, supplies: list[Supply], phases: list[PlannedPha
                     assert run[name] <= floor(Fraction(share.max_epochs) * (tokens[name] or 0))
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 600), any_share), min_size=1, max_size=4),
     st.integers(1, 20),

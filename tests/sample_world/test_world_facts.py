@@ -11,7 +11,7 @@ from xmodel_core.sample_world.facts import ATTRIBUTES, make_people, value_of
 from xmodel_core.sample_world.personal import KINDS, plant
 from xmodel_core.sample_world.wordings import PHRASEBOOKS
 
-few = settings(max_examples=15, deadline=None, derandomize=True)
+few = settings(max_examples=15, derandomize=True)
 LANGS = ("zh", "en")
 
 

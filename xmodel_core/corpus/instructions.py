@@ -15,7 +15,8 @@ from typing import Any
 
 import xxhash
 
-from xmodel_core.corpus.language import CODE_LINES, HAN_SHARE, KANA_SHARE, code_share
+from xmodel_core.corpus.language import HAN_SHARE, KANA_SHARE, detect
+from xmodel_core.corpus.layout import lay_out
 
 PROMPT_FIELDS = ("instruction", "prompt", "question", "problem", "query")
 INPUT_FIELDS = ("input", "context")
@@ -256,7 +257,12 @@ def _in_chinese(turns: list[tuple[str, str]], instruction: str) -> bool:
     chinese, asked_in_chinese = _chinese(answers), bool(_chinese(instruction))
     if chinese is None:
         return asked_in_chinese
-    return chinese or (asked_in_chinese and (bool(_HAN.search(answers)) or code_share(answers) >= CODE_LINES))
+    return chinese or (asked_in_chinese and (bool(_HAN.search(answers)) or _is_code(answers)))
+
+
+def _is_code(text: str) -> bool:
+    languages, _ = detect([text], lay_out([text]))
+    return languages == ["code"]
 
 
 def _chinese(text: str) -> bool | None:
