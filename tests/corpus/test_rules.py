@@ -225,7 +225,7 @@ CHINESE: dict[str, Callable[[Text], Example]] = {
     ),
 }
 CODE: dict[str, Callable[[Text], Example]] = {
-    "too_short": lambda text: ("x = 1;\n", "return first + 1;\n"),
+    "too_short": lambda text: ("return first + 1;\n", "return first + second + 1;\n"),
     "broken_decoding": lambda text: (text("code") + BROKEN * 40, text("code") + BROKEN[:1]),
     "few_letters": lambda text: (
         "values = [\n" + ",\n".join(f"    {n}, {n * 7919}, {n * 104729}" for n in range(50)) + "\n]\n",
@@ -293,6 +293,39 @@ def test_traditional_characters_are_as_good_as_simplified() -> None:
         "直到有一天，一個孩子請他講講遠方的故事，他才把那張舊地圖拿了出來。\n"
     )
     assert (judged(page, "zh"), detected(page)) == (KEPT, "zh")
+
+
+@pytest.mark.parametrize(
+    ("lang", "text"),
+    [
+        pytest.param("en", "Give the Danish word for ferry.\n\nThe Danish word for ferry is færge.", id="an answer"),
+        pytest.param("zh", "怎样让画笔变粗？\n\n要让画笔变粗，可以用“让画笔变粗”这个按钮。", id="an answer in Chinese"),
+        pytest.param(
+            "en",
+            "Write a list of the things that I need for the trip.\n\n" + "\n".join(f"- {word}" for word in WORDS[:8]),
+            id="a list that was asked for",
+        ),
+        pytest.param(
+            "en", "# RD\n\n> Removes a folder.\n\nSee https://a.test/wiki#RD for the rest of it.", id="headings"
+        ),
+        pytest.param(
+            "zh", "窗口模块有哪些类别？\n\n类别有 Motion、Looks、Sensing 和 Variables Extension。", id="English names"
+        ),
+        pytest.param(
+            "zh",
+            "漫画家さくらももこ（樱桃子）是《樱桃小丸子》的作者，一九六五年生于静冈县清水市，后来在东京工作。",
+            id="kana",
+        ),
+    ],
+)
+def test_short_and_listed_documents_that_say_something_stay(lang: str, text: str) -> None:
+    assert (judged(text, lang), detected(text)) == (KEPT, lang)
+
+
+def test_bulleted_sentences_stay(text: Text) -> None:
+    for lang, stop in (("en", ". "), ("zh", "。")):
+        sentences = text(lang, 16).replace("\n\n", stop[1:]).split(stop)
+        assert judged("\n".join(f"- {sentence}{stop}" for sentence in sentences[:-1]), lang) == KEPT
 
 
 def test_code_is_judged_by_the_rules_for_code_wherever_it_stands(text: Text) -> None:

@@ -57,8 +57,12 @@ class NearConfig(Strict):
 
 
 class Repetition(Strict):
-    """Repetition inside one document; Gopher's table A1 for English."""
+    """Repetition inside one document; Gopher's table A1 for English. "Labelled" means: set on the tuning half of the
+    labelled documents (docs/quality.md)."""
 
+    min_words: int = 50
+    """Words (or Chinese characters) from which on repetition is judged: an answer repeats its question's words, and
+    in a few words one phrase said twice is half of them (Gopher keeps no shorter document; labelled)."""
     max_duplicate_line_share: float = 0.30
     """Lines that stood before, of the lines (Gopher)."""
     max_duplicate_line_character_share: float = 0.20
@@ -69,15 +73,17 @@ class Repetition(Strict):
     """Characters in the commonest run of 3 words (Gopher)."""
     max_top_4gram_share: float = 0.16
     """Characters in the commonest run of 4 words (Gopher)."""
-    max_duplicate_5gram_share: float = 0.30
+    max_duplicate_5gram_share: float = 0.35
     """Characters in runs of 5 words seen before (Gopher has 0.15, which takes 7 % of clean technical
-    prose: measured)."""
-    max_duplicate_10gram_share: float = 0.20
-    """Characters in runs of 10 words seen before (Gopher has 0.10; measured)."""
+    prose: measured; manuals have up to 0.32: labelled)."""
+    max_duplicate_10gram_share: float = 0.25
+    """Characters in runs of 10 words seen before (Gopher has 0.10; articles with code have up to 0.21: labelled)."""
     short_below_words: int = 200
     """Documents of fewer words (or Chinese characters): one phrase said twice is a large share of them."""
     short_allowance: float = 2.0
     """The shares above are multiplied by this for short documents (measured: word problems stay, chants go)."""
+    short_passage_allowance: float = 1.4
+    """The same for runs of 10 words, which a text that stands twice has in half of its length (labelled)."""
 
 
 class Layout(Strict):
@@ -88,7 +94,7 @@ class Layout(Strict):
     min_finished_line_share: float = 0.12
     """Lines that end like a sentence (FineWeb: line punctuation)."""
     max_bullet_line_share: float = 0.90
-    """Lines that begin with a bullet (Gopher)."""
+    """Lines that begin with a bullet, where hardly any is finished (Gopher; bulleted sentences stay: labelled)."""
     max_ellipsis_line_share: float = 0.30
     """Lines that end in an ellipsis (Gopher)."""
     max_dividers_per_word: float = 0.25
@@ -100,6 +106,9 @@ class Layout(Strict):
     (measured)."""
     max_urls_per_word: float = 0.10
     """Links, of the words or Chinese characters (measured)."""
+    max_function_word_share: float = 0.10
+    """English function words, of the words: a list with the question that asked for it has 0.1 to 0.3, navigation
+    less (labelled). Chinese navigation has as many function characters as lists do, so there it is not asked."""
     min_lines: int = 4
     """Shares of lines are judged from so many lines on (measured: headlines with one line of keywords stay)."""
 
@@ -120,8 +129,8 @@ class Formulas(Strict):
 class EnglishRules(Strict):
     """English prose, counted in words."""
 
-    min_words: int = 10
-    """Words (Gopher asks 50; short questions and news items are documents here: measured)."""
+    min_words: int = 8
+    """Words (Gopher asks 50; short questions with their answers are documents here: labelled)."""
     max_words: int = 100_000
     """Words (Gopher)."""
     min_mean_word_length: float = 2.5
@@ -132,14 +141,20 @@ class EnglishRules(Strict):
     """Characters in words of more than 30 characters: encoded data (measured)."""
     min_letter_share: float = 0.50
     """Letters, of the characters that are not blank (Gopher asks 80 % of words with a letter)."""
-    max_symbol_share: float = 0.10
-    """Symbols and menu separators, of the characters that are not blank (measured)."""
+    max_symbol_share: float = 0.15
+    """Symbols and menu separators, of the characters that are not blank (small tables have 0.11: labelled)."""
     max_hash_share: float = 0.10
     """Signs # and ellipses per word (Gopher)."""
-    max_control_share: float = 0.01
-    """Control and private-use characters: what a broken decoding leaves (measured)."""
+    min_hashes: int = 4
+    """Signs # and ellipses from which on their share is judged: a heading of a short page is one (labelled)."""
+    max_control_share: float = 0.02
+    """Control and private-use characters: what a broken decoding leaves (an emoji that was lost in a good page is
+    less: labelled)."""
     min_function_words: int = 2
-    """How many of the, be, to, of, and, that, have, with occur in documents of 50 words and more (Gopher)."""
+    """How many of the, be, to, of, and, that, have, with occur in documents of 50 words and more that are also short
+    of other function words (Gopher)."""
+    few_function_words_share: float = 0.15
+    """Function words, of the words, from which on their kinds do not matter: word problems do without (labelled)."""
     min_function_word_share: float = 0.05
     """Function words, of the words (measured: prose has 0.2 to 0.5, word lists under 0.05)."""
     min_vowel_share: float = 0.26
@@ -161,21 +176,26 @@ class ChineseRules(Strict):
     """Chinese characters and words; bare headlines and one-word reviews are shorter (measured)."""
     max_characters: int = 200_000
     """Chinese characters and words: Gopher's 100,000 words at two characters a word."""
-    min_han_share: float = 0.12
-    """Chinese characters, of the letters (the language check's own limit)."""
-    min_letter_share: float = 0.45
-    """Letters of any script, of the characters that are not blank (FineWeb-2 asks 73.5 % of words with a letter)."""
-    max_symbol_share: float = 0.10
-    """Symbols and menu separators, of the characters that are not blank (measured)."""
-    max_punctuation_share: float = 0.40
-    """Punctuation, of the characters that are not blank (the report's punctuation ratio; figure measured)."""
+    min_han_share: float = 0.05
+    """Chinese characters, of the letters (Chinese that lists English names has 0.07 to 0.12: labelled)."""
+    min_letter_share: float = 0.35
+    """Letters of any script, of the characters that are not blank (FineWeb-2 asks 73.5 % of words with a letter;
+    sums with a sentence around them have 0.37: labelled)."""
+    max_symbol_share: float = 0.15
+    """Symbols and menu separators, of the characters that are not blank (small tables have 0.11: labelled)."""
+    max_punctuation_share: float = 0.48
+    """Punctuation, of the characters that are not blank (the report's punctuation ratio; lists in quotation marks
+    have 0.44: labelled)."""
     max_hash_share: float = 0.10
     """Signs # and ellipses, per character (Gopher)."""
-    max_control_share: float = 0.01
-    """Control and private-use characters: what a broken decoding leaves (measured)."""
-    min_common_han_share: float = 0.80
-    """Everyday characters, of the Chinese ones: prose has 0.9 and more, wrongly decoded or random
-    text 0.3 (measured)."""
+    min_hashes: int = 4
+    """Signs # and ellipses from which on their share is judged (labelled)."""
+    max_control_share: float = 0.02
+    """Control and private-use characters: what a broken decoding leaves (an emoji that was lost in a good page is
+    less: labelled)."""
+    min_common_han_share: float = 0.70
+    """Everyday characters, of the Chinese ones: prose has 0.9 and more, poems and lists of species 0.75, wrongly
+    decoded or random text 0.3 (labelled)."""
     min_function_character_share: float = 0.01
     """Function characters (的 一 是 不 之 …), of the Chinese ones: prose has 0.05 and more (measured)."""
     function_characters_from: int = 100
@@ -185,12 +205,14 @@ class ChineseRules(Strict):
         max_top_2gram_share=0.256,
         max_top_3gram_share=0.201,
         max_top_4gram_share=0.171,
-        max_duplicate_5gram_share=0.40,
+        min_words=100,
+        max_duplicate_5gram_share=0.50,
         max_duplicate_10gram_share=0.30,
         short_below_words=300,
     )
     """Repetition, in runs of twice as many characters (FineWeb-2's cmn_Hani values, which count
-    words; it has 0.198 and 0.127 for runs of 5 and 10, which take a third of the clean statutes: measured)."""
+    words; it has 0.198 and 0.127 for runs of 5 and 10, which take a third of the clean statutes: measured;
+    statutes have up to 0.44: labelled)."""
     formulas: Formulas = Formulas()
     """Mathematics, which rules for prose would eat."""
     layout: Layout = Layout(min_finished_line_share=0.106)
@@ -200,8 +222,8 @@ class ChineseRules(Strict):
 class CodeRules(Strict):
     """Programs: rules for prose would eat them, so they have a few of their own."""
 
-    min_words: int = 3
-    """Words; shorter is a fragment (measured)."""
+    min_words: int = 4
+    """Words; shorter is a fragment, most often a comment without its program (labelled)."""
     max_mean_line_length: float = 5000.0
     """Characters per line; StarCoder (arXiv 2305.06161) drops from 100 on, but many data sets store a method as one
     line (measured)."""

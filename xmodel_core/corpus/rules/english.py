@@ -37,8 +37,10 @@ def gibberish(columns: Columns, rules: EnglishRules) -> np.ndarray:
 
 def no_function_words(columns: Columns, rules: EnglishRules) -> np.ndarray:
     """No the, of, and, to …: keyword lists, names, tables (Gopher's stop words)."""
+    share = columns["function_word_share"]
     few = (columns["words"] >= GOPHER_MIN_WORDS) & (columns["function_words"] < rules.min_function_words)
-    rare = columns["function_word_share"] < rules.min_function_word_share
+    few &= share < rules.few_function_words_share
+    rare = share < rules.min_function_word_share
     return (few | rare) & ~is_mathematics(columns, rules)
 
 

@@ -21,23 +21,28 @@ def is_mathematics(columns: Columns, rules: Prose) -> np.ndarray:
     return (formulas >= limits.min_share) & (columns["mixed_word_share"] <= limits.max_mixed_word_share)
 
 
-def _allowance(columns: Columns, rules: Prose) -> np.ndarray:
-    limits = rules.repetition
-    short = np.where(columns["words"] < limits.short_below_words, limits.short_allowance, 1.0)
+def _allowance(columns: Columns, rules: Prose, short_allowance: float) -> np.ndarray:
+    """What the shares of repetition are multiplied by: short documents and mathematics may have more, and
+    documents that are too short to judge as much as they like."""
+    limits, words = rules.repetition, columns["words"]
+    short = np.where(words < limits.short_below_words, short_allowance, 1.0)
+    short[words < limits.min_words] = np.inf
     return short * np.where(is_mathematics(columns, rules), rules.formulas.repetition_allowance, 1.0)
 
 
 def repeated_lines(columns: Columns, rules: Prose) -> np.ndarray:
     """Lines that stood before, by number or by length."""
     limits = rules.repetition
-    return (columns["duplicate_line_share"] > limits.max_duplicate_line_share) | (
-        columns["duplicate_line_character_share"] > limits.max_duplicate_line_character_share
+    allowance = _allowance(columns, rules, limits.short_allowance)
+    return (columns["duplicate_line_share"] > allowance * limits.max_duplicate_line_share) | (
+        columns["duplicate_line_character_share"] > allowance * limits.max_duplicate_line_character_share
     )
 
 
 def repeated_phrase(columns: Columns, rules: Prose) -> np.ndarray:
     """One phrase of two to four words makes up much of the text."""
-    limits, allowance = rules.repetition, _allowance(columns, rules)
+    limits = rules.repetition
+    allowance = _allowance(columns, rules, limits.short_allowance)
     return (
         (columns["top_2gram_share"] > allowance * limits.max_top_2gram_share)
         | (columns["top_3gram_share"] > allowance * limits.max_top_3gram_share)
@@ -47,9 +52,12 @@ def repeated_phrase(columns: Columns, rules: Prose) -> np.ndarray:
 
 def repeated_passages(columns: Columns, rules: Prose) -> np.ndarray:
     """Runs of five, or of ten, words that stood before."""
-    limits, allowance = rules.repetition, _allowance(columns, rules)
-    return (columns["duplicate_5gram_share"] > allowance * limits.max_duplicate_5gram_share) | (
-        columns["duplicate_10gram_share"] > allowance * limits.max_duplicate_10gram_share
+    limits = rules.repetition
+    some, passages = (
+        _allowance(columns, rules, allowance) for allowance in (limits.short_allowance, limits.short_passage_allowance)
+    )
+    return (columns["duplicate_5gram_share"] > some * limits.max_duplicate_5gram_share) | (
+        columns["duplicate_10gram_share"] > passages * limits.max_duplicate_10gram_share
     )
 
 
@@ -60,6 +68,7 @@ def menu(columns: Columns, rules: Prose) -> np.ndarray:
         (columns["lines"] >= limits.min_lines)
         & (columns["short_line_share"] > limits.max_short_line_share)
         & (columns["finished_line_share"] < limits.min_finished_line_share)
+        & (columns["function_word_share"] < limits.max_function_word_share)
         & ~is_mathematics(columns, rules)
     )
     return in_lines | (columns["divider_share"] > limits.max_dividers_per_word)
@@ -74,9 +83,13 @@ def site_notices(columns: Columns, rules: Prose) -> np.ndarray:
 
 
 def bullet_list(columns: Columns, rules: Prose) -> np.ndarray:
-    """Nearly every line begins with a bullet."""
+    """Nearly every line begins with a bullet and ends without a stop."""
     limits = rules.layout
-    return (columns["lines"] >= limits.min_lines) & (columns["bullet_line_share"] > limits.max_bullet_line_share)
+    return (
+        (columns["lines"] >= limits.min_lines)
+        & (columns["bullet_line_share"] > limits.max_bullet_line_share)
+        & (columns["finished_line_share"] < limits.min_finished_line_share)
+    )
 
 
 def cut_off_lines(columns: Columns, rules: Prose) -> np.ndarray:
@@ -92,7 +105,9 @@ def link_list(columns: Columns, rules: Prose) -> np.ndarray:
 
 def symbols(columns: Columns, rules: Prose) -> np.ndarray:
     """Symbols and menu separators instead of words, or # and … after every few."""
-    return (columns["symbol_share"] > rules.max_symbol_share) | (columns["hash_share"] > rules.max_hash_share)
+    hashes = columns["hash_share"]
+    many = (hashes > rules.max_hash_share) & (hashes * columns["words"] >= rules.min_hashes - 0.5)  # a rounded count
+    return (columns["symbol_share"] > rules.max_symbol_share) | many
 
 
 def few_letters(columns: Columns, rules: Prose) -> np.ndarray:
