@@ -74,6 +74,12 @@ def _instruction(row: dict[str, Any]) -> str:
     return "\n\n".join(part for part in (row["instruction"], row["input"], row["output"]) if part.strip())
 
 
+def page_languages(shared: Path) -> dict[str, str]:
+    """The language that the collection's index gives, by address."""
+    index = (shared / "web/index.jsonl").read_text(encoding="utf-8").split("\n")
+    return {row["url"]: row["lang"] for row in map(json.loads, filter(None, index))}
+
+
 def pages(shared: Path) -> Iterator[tuple[str, str, str]]:
     """(address, language by the index, main text) of each web page that has any; needs fastwarc and resiliparse."""
     from fastwarc.warc import ArchiveIterator, WarcRecordType
@@ -81,8 +87,7 @@ def pages(shared: Path) -> Iterator[tuple[str, str, str]]:
     from resiliparse.parse.encoding import detect_encoding
     from resiliparse.parse.html import HTMLTree
 
-    index = (shared / "web/index.jsonl").read_text(encoding="utf-8").split("\n")
-    languages = {row["url"]: row["lang"] for row in map(json.loads, filter(None, index))}
+    languages = page_languages(shared)
     seen: set[str] = set()
     for path in sorted((shared / "web/warc").glob("*.warc.gz")):
         with path.open("rb") as stream:

@@ -218,8 +218,29 @@ CHINESE: dict[str, Callable[[Text], Example]] = {
         "".join(text("zh", 6, seed).replace("\n\n", "") for seed in range(9)),
     ),
     "gibberish": lambda text: (text("zh", 2) + rare(60), text("zh", 12) + rare(6)),
+    "gibberish: struck keys": lambda text: (
+        "".join(every([*"啊哈嘿哦呵"], 200)) + "。",
+        text("zh", 6) + "哈哈哈哈哈哈！",
+    ),
+    "menu: with figures": lambda text: (
+        "\n".join(f"{name} {number * 7}" for number, name in enumerate(菜单 * 2)),
+        text("zh", 8) + "\n" + "\n".join(f"{name} {number * 7}" for number, name in enumerate(菜单[:4])),
+    ),
+    "no_function_characters: without punctuation": lambda text: (
+        " ".join(
+            every(
+                _words(
+                    "正品 包邮 特价 代理 批发 厂家 价格 加盟 优惠 减肥 美白 贷款 装修 搬家 租房 培训 保姆 手表 一流"
+                ),
+                80,
+            )
+        ),
+        text("zh", 12).replace("，", " ").replace("。", " "),
+    ),
     "no_function_characters": lambda text: (
-        "、".join(random.Random(7).sample([a + b for a in "红黄蓝绿黑白紫灰" for b in "鞋帽裤伞杯碗灯桌椅"], 64))
+        "、".join(
+            random.Random(7).sample([a + b for a in "红黄蓝绿黑白紫灰粉橙金银" for b in "鞋帽裤伞杯碗灯桌椅床柜箱"], 64)
+        )
         + "。",
         text("zh", 8) + "、".join(a + b for a in "红黄蓝绿黑" for b in "鞋帽裤伞杯") + "。",
     ),

@@ -31,15 +31,18 @@ def punctuation(columns: Columns, rules: ChineseRules) -> np.ndarray:
 
 
 def gibberish(columns: Columns, rules: ChineseRules) -> np.ndarray:
-    """Rare characters throughout: UTF-8 read as GBK, random characters."""
-    return columns["common_han_share"] < rules.min_common_han_share
+    """Rare characters throughout (UTF-8 read as GBK, random characters), or the same few again and again."""
+    different = columns["distinct_word_share"] * columns["words"]
+    few = (columns["words"] >= rules.function_characters_from) & (different < rules.min_different_characters)
+    return (columns["common_han_share"] < rules.min_common_han_share) | few
 
 
 def no_function_characters(columns: Columns, rules: ChineseRules) -> np.ndarray:
     """A long text without particles and pronouns: keyword lists, names, tables."""
-    return (columns["words"] >= rules.function_characters_from) & (
-        columns["function_character_share"] < rules.min_function_character_share
-    )
+    share = columns["function_character_share"]
+    unpunctuated = columns["punctuation_share"] < rules.min_punctuation_share
+    few = (share < rules.min_function_character_share) | (unpunctuated & (share < rules.unpunctuated_function_share))
+    return (columns["words"] >= rules.function_characters_from) & few
 
 
 RULES = (

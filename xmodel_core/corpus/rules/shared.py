@@ -64,12 +64,13 @@ def repeated_passages(columns: Columns, rules: Prose) -> np.ndarray:
 def menu(columns: Columns, rules: Prose) -> np.ndarray:
     """Entries instead of sentences, in short lines or between dividers: navigation, contents, tag lists."""
     limits = rules.layout
+    equations = is_mathematics(columns, rules) & (columns["code_symbol_share"] >= rules.formulas.min_sign_share)
     in_lines = (
         (columns["lines"] >= limits.min_lines)
         & (columns["short_line_share"] > limits.max_short_line_share)
         & (columns["finished_line_share"] < limits.min_finished_line_share)
         & (columns["function_word_share"] < limits.max_function_word_share)
-        & ~is_mathematics(columns, rules)
+        & ~equations
     )
     return in_lines | (columns["divider_share"] > limits.max_dividers_per_word)
 
