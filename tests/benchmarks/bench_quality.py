@@ -32,7 +32,7 @@ from xmodel_core.artifacts import Store
 from xmodel_core.cluster import open_cluster
 from xmodel_core.cluster.config import ClusterConfig
 from xmodel_core.corpus.config import CorpusConfig
-from xmodel_core.corpus.decontaminate import BenchmarkIndex, build_index, counted_files
+from xmodel_core.corpus.decontaminate import TEMPLATE_FIELDS, BenchmarkIndex, build_index, counted_files
 from xmodel_core.corpus.layout import lay_out
 from xmodel_core.corpus.mask import mask
 from xmodel_core.corpus.stage import build_corpus, scan
@@ -392,10 +392,12 @@ def measure_contamination(report: Report, shared: Path, docs: Documents, count: 
     """Windows of benchmarks' fields put into a page: 13 words, 26 characters, and twice that."""
     index = build_index(shared / "bench")
     windows: list[tuple[str, str, str]] = []
+    fields: dict[str, set[str]] = {}
     rng = random.Random(7)
     patterns = {"en": (r"[^\W_]+", 13), "zh": (r"\S", 26)}
     for benchmark, paths in counted_files(shared / "bench", {}).items():
         items = [item for path in paths for _, item in read_items(path)]
+        fields[benchmark] = {value for item in items for value in item.values() if isinstance(value, str)}
         for item in rng.sample(items, min(len(items), count * 5)):
             for text in (value for value in item.values() if isinstance(value, str)):
                 inked = re.sub(r"\s", "", text)
@@ -412,18 +414,23 @@ def measure_contamination(report: Report, shared: Path, docs: Documents, count: 
                         )
     found: dict[str, Counter] = defaultdict(Counter)
     missed: dict[str, Counter] = defaultdict(Counter)
+    template: Counter = Counter()
     for begin in range(0, len(windows), 1000):
         part = windows[begin : begin + 1000]
         pages = [HOST["en"] + "\n" + window + "\n" + HOST["zh"] for _, _, window in part]
         hits = np.diff(index.hits(lay_out(pages)).offsets) > 0
-        for (benchmark, size, _), hit in zip(part, hits.tolist(), strict=True):
+        for (benchmark, size, window), hit in zip(part, hits.tolist(), strict=True):
             found[size][hit] += 1
             missed[size][benchmark] += not hit
+            if not hit and sum(window in field for field in fields[benchmark]) > TEMPLATE_FIELDS:
+                template[size] += 1
     rows: Table = []
     for size, cells in sorted(found.items()):
         most = ", ".join(f"{name} {many}" for name, many in missed[size].most_common(4) if many)
-        rows.append((size, cells.total(), share(cells[True], cells.total()), most))
-    report.table("Windows of benchmarks, found", ("window", "n", "found", "missed most in"), rows)
+        own = cells.total() - template[size]
+        rows.append((size, cells.total(), share(cells[True], cells.total()), own, share(cells[True], own), most))
+    head = ("window", "n", "found", f"n, in at most {TEMPLATE_FIELDS} fields", "found", "missed most in")
+    report.table("Windows of benchmarks, found", head, rows)
     _measure_leak(report, shared, docs, index)
 
 

@@ -131,6 +131,19 @@ def test_text_that_mixes_both_languages_is_found(index: BenchmarkIndex) -> None:
     assert found(index, f"Two riddles. {MIXED} {RIVER}") == {"lore": 1, "茶": 1}
 
 
+@pytest.mark.parametrize(
+    "window",
+    [
+        "在1987年由James Cook船长写下的《航海记》里",
+        "于2015年10月31日发行，又于2016年",
+        "她说：“是”，他说：“不，不是，是她，是她！”",
+    ],
+)
+def test_twenty_six_characters_with_names_figures_and_marks_are_found(tmp_path: Path, window: str) -> None:
+    index = build_index(put(tmp_path, cook__test=questions(f"老人记得，{window}，后来大家都忘记了这件事情。")))
+    assert items_in(index, f"有人问起那本旧书。{window}。没有人回答。", f"{window[:12]}、{window[12:]}") == [[0], []]
+
+
 @pytest.mark.parametrize(("whole", "pattern", "longest"), [(RIVER, r"\w+", 12), (TEA, r"\w", 19)])
 def test_less_than_a_passage_is_not_found(index: BenchmarkIndex, whole: str, pattern: str, longest: int) -> None:
     spans = [match.span() for match in re.finditer(pattern, whole)]
@@ -307,14 +320,32 @@ def passages_of(words: list[str]) -> set[tuple[str, ...]]:
     return runs
 
 
+def mixed_passages_of(text: str) -> set[tuple[str, ...]]:
+    """The shortest runs over 22 characters, blanks left out, with 6 Chinese ones, of 24 to 38 units."""
+    plain = "".join(character for character in unicodedata.normalize("NFKC", text).lower() if not character.isspace())
+    blank_free = {at for at, character in enumerate(unicodedata.normalize("NFKC", text)) if not character.isspace()}
+    assert len(plain) == len(blank_free)
+    spans = [
+        (m[0], sum(at < m.start() for at in blank_free), sum(at < m.end() for at in blank_free))
+        for m in re.finditer(r"[a-z0-9]+|[\u4e00-\u9fff]", unicodedata.normalize("NFKC", text).lower())
+    ]
+    runs = set()
+    for begin, (_, start, _) in enumerate(spans):
+        end = next((at + 1 for at in range(begin, len(spans)) if spans[at][2] - start >= 22), None)
+        words = tuple(word for word, _, _ in spans[begin:end]) if end else ()
+        if sum(word >= "\u4e00" for word in words) >= 6 and 24 <= units_of(words) < 39:
+            runs.add(words)
+    return runs
+
+
 def plain_hits(fields: list[str], document: str) -> list[int]:
     words = words_of(document)
-    runs = passages_of(words)
+    runs, mixed = passages_of(words), mixed_passages_of(document)
     hit = []
-    for number, field in enumerate(map(words_of, fields)):
+    for number, (text, field) in enumerate((text, words_of(text)) for text in fields):
         places = range(len(words) - len(field) + 1)
         short = 24 <= units_of(field) < 39 and any(words[at : at + len(field)] == field for at in places)
-        if short or runs & passages_of(field):
+        if short or runs & passages_of(field) or mixed & mixed_passages_of(text):
             hit.append(number)
     return hit
 

@@ -634,6 +634,51 @@ def runs(words: Slices, sizes: Array, begins: Array, size: int) -> tuple[Array, 
 
 
 @Compiled
+def _inked_runs(
+    words: Slices,
+    classes: Array,
+    first_inked: int,
+    sizes: Array,
+    begins: Array,
+    inked: int,
+    rule: Array,
+    texts: Array,
+    ends: Array,
+    result: Array,
+) -> None:
+    small, least_small, least, under = rule
+    text = 0
+    for index in range(len(begins)):
+        begin = begins[index]
+        while words.offsets[text + 1] <= begin:
+            text += 1
+        end, at, seen, held, smalls, run, power = begin, words.starts[begin], 0, 0, 0, _ZERO, _ONE
+        while seen < inked and end < words.offsets[text + 1]:
+            while at < words.ends[end]:
+                seen += classes[at] >= first_inked
+                at += 1
+            held += sizes[end]
+            smalls += sizes[end] == small
+            run += words.hashes[end] * power
+            power *= _BASE
+            end += 1
+        whole = seen >= inked and smalls >= least_small and least <= held < under
+        texts[index], ends[index], result[index] = text, end if whole else -1, mix(run)
+
+
+def inked_runs(
+    words: Slices, classes: Array, first_inked: int, sizes: Array, begins: Array, inked: int, rule: tuple[int, ...]
+) -> tuple[Array, Array, Array]:
+    """`runs`, measured by what the page shows: the shortest with at least `inked` characters of a class from
+    `first_inked` on, what lies between words counted. `rule` is (small, least_small, least, under): an end is -1, too,
+    where fewer words are `small`, or the sizes' sum is not from `least` to `under` - 1."""
+    texts, ends = np.empty(len(begins), np.int32), np.empty(len(begins), np.int32)
+    result = np.empty(len(begins), np.uint64)
+    _inked_runs(words, classes, first_inked, sizes, begins, inked, np.array(rule), texts, ends, result)
+    return texts, ends, result
+
+
+@Compiled
 def _minhash(hashes: Array, offsets: Array, size: int, multipliers: Array, least: Array, result: Array) -> None:
     entries = len(multipliers)
     power = _ONE  # of a shingle's last word
