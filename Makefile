@@ -1,7 +1,7 @@
 # make run: the main job on the embedded default. make test: the default suite. Both set everything up.
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: setup run test test-slow check bench-corpus clean
+.PHONY: setup run test test-slow check bench-corpus bench-quality clean
 
 setup: .venv/stamp
 
@@ -30,6 +30,10 @@ test-slow: setup
 # Beside datatrove's stock blocks, which need spacy and jieba: without them it says so and stops.
 bench-corpus: setup
 	@$(BIN)/python tests/benchmarks/bench_corpus.py
+
+# Beside the labelled documents and made truth; rewrites the tables of docs/quality.md.
+bench-quality: setup
+	@$(BIN)/python -m tests.benchmarks.bench_quality --write
 
 check: setup
 	@$(BIN)/ruff format --check .

@@ -2,8 +2,7 @@
 
 Takes the shared data ($XMODEL_SHARED_DATA, else ../shared/data) and tests/corpus/labels.tsv; runs scans and decisions
 through the room's doors and prints tables; --write puts them into docs/quality.md. Made documents use texts of the
-held-out half only. Pages of the web need fastwarc and resiliparse, script conversion opencc; what is missing is
-skipped by name.
+held-out half only. Pages of the web need fastwarc and resiliparse; without them they are skipped by name.
 
     python -m tests.benchmarks.bench_quality [--write] [--count 40]
 """
@@ -23,20 +22,16 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-import pyarrow.parquet as pq
+import opencc
 
 from tests.benchmarks.made_documents import EDITS, foreign_pages, jaccard, junk_pages
+from tests.corpus.conftest import make_corpus
 from tests.corpus.real_documents import Label, chance, declared, half_of, read_labels, real_documents, write_sources
 from tests.corpus.test_mask import LOOK_ALIKES, PERSONAL
 from xmodel_core.artifacts import Store
-from xmodel_core.cluster import open_cluster
-from xmodel_core.cluster.config import ClusterConfig
-from xmodel_core.corpus.config import CorpusConfig
 from xmodel_core.corpus.decontaminate import TEMPLATE_FIELDS, BenchmarkIndex, build_index, counted_files
 from xmodel_core.corpus.layout import lay_out
 from xmodel_core.corpus.mask import mask
-from xmodel_core.corpus.stage import build_corpus, scan
-from xmodel_core.specs import resolve
 from xmodel_core.specs.benchmarks import read_items
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "quality.md"
@@ -74,19 +69,9 @@ def share(part: float, whole: float) -> float | str:
 
 def decided(documents: Mapping[str, Mapping[str, str]], folder: Path) -> tuple[dict[Key, dict], dict[Key, str]]:
     """(decision, kept text) of every document, made through the room's doors."""
-    store, config = Store(folder / "store"), CorpusConfig()
-    found = [resolve(source, store.digest) for source in write_sources(documents, folder / "raw")]
-    with open_cluster(ClusterConfig(workers=1)) as cluster:
-        scans = [scan(files, config.scan, store, cluster) for files in found]
-        made = build_corpus("quality", found, scans, config, store, cluster)
-    decisions: dict[Key, dict] = {}
-    texts: dict[Key, str] = {}
-    for path in sorted((made.path / "decisions").glob("*.parquet")):
-        rows = pq.read_table(path).to_pylist()
-        decisions |= {(row["source"], row["id"]): row for row in rows}
-    for path in sorted((made.path / "documents").glob("*.parquet")):
-        rows = pq.read_table(path, columns=["source", "id", "text"]).to_pylist()
-        texts |= {(row["source"], row["id"]): row["text"] for row in rows}
+    made = make_corpus(write_sources(documents, folder / "raw"), Store(folder / "store"))
+    decisions = {(row["source"], row["id"]): row for row in made.decisions}
+    texts = {(row["source"], row["id"]): row["text"] for row in made.rows("documents")}
     return decisions, texts
 
 
@@ -266,13 +251,7 @@ def _foreign(url: str) -> str | None:
 
 def measure_copies(report: Report, docs: Documents, folder: Path, count: int) -> None:
     """Exact copies, and edited copies at known similarity: who is merged."""
-    converters = {}
-    if importlib.util.find_spec("opencc"):
-        import opencc
-
-        converters = {"s2t": opencc.OpenCC("s2t")}
-    else:
-        print("script conversion is skipped: opencc is not installed")
+    traditional = opencc.OpenCC("s2t")
     made: Documents = {"zh_first": {}, "en_first": {}, "zh_second": {}, "en_second": {}}
     truth: dict[Key, tuple[str, float, Key]] = {}
     for lang in ("zh", "en"):
@@ -286,8 +265,8 @@ def measure_copies(report: Report, docs: Documents, folder: Path, count: int) ->
             name, edit = list(EDITS.items())[number % len(EDITS)]
             if number % 10 == 9:
                 name, copy = "exact", re.sub(r"[ \n]+", lambda gap: gap[0] + " ", text) + "\n"
-            elif lang == "zh" and converters and number % 10 == 8:
-                name, copy = "script converted", converters["s2t"].convert(text)
+            elif lang == "zh" and number % 10 == 8:
+                name, copy = "script converted", traditional.convert(text)
             else:
                 copy = edit(text, other, lang, rng.uniform(0.02, 0.6), rng)
             second = f"{lang}_second", str(number)

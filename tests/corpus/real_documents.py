@@ -97,7 +97,7 @@ def pages(shared: Path) -> Iterator[tuple[str, str, str]]:
                 if url in seen or url not in languages:
                     continue
                 seen.add(url)
-                tree = HTMLTree.parse_from_bytes(content, detect_encoding(content))
+                tree = HTMLTree.parse_from_bytes(content, detect_encoding(content) or "utf-8")
                 text = extract_plain_text(tree, main_content=True, preserve_formatting=True)
                 if text.strip():
                     yield url, languages[url], text
@@ -137,6 +137,14 @@ def write_sources(documents: Mapping[str, Mapping[str, str]], folder: Path) -> l
         lines = (json.dumps({"id": id, "text": text}, ensure_ascii=False) + "\n" for id, text in texts.items())
         (place / "documents.jsonl").write_text("".join(lines), encoding="utf-8", newline="\n")
         lang = declared(name)
-        spec = {"category": "web", "license": "see the data's README", "uri": str(place)}
-        sources.append(Source(name=name, lang=lang, policy="code" if lang == "code" else "prose", **spec))
+        sources.append(
+            Source(
+                name=name,
+                lang=lang,
+                category="web",
+                license="see the data's README",
+                uri=str(place),
+                policy="code" if lang == "code" else "prose",
+            )
+        )
     return sources
