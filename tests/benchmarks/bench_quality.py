@@ -367,6 +367,15 @@ HOST = {
 }
 
 
+def _whole_words(text: str, begin: int, end: int) -> str:
+    """The window, made longer where an end of it cuts a word or a figure in two: nobody copies half a word."""
+    while begin and re.match("[A-Za-z0-9]{2}", text[begin - 1 : begin + 1]):
+        begin -= 1
+    while end < len(text) and re.match("[A-Za-z0-9]{2}", text[end - 1 : end + 1]):
+        end += 1
+    return text[begin:end]
+
+
 def measure_contamination(report: Report, shared: Path, docs: Documents, count: int) -> None:
     """Windows of benchmarks' fields put into a page: 13 words, 26 characters, and twice that."""
     index = build_index(shared / "bench")
@@ -387,7 +396,7 @@ def measure_contamination(report: Report, shared: Path, docs: Documents, count: 
                 for factor in (1, 2):
                     if len(spans) >= size * factor:
                         at = rng.randrange(len(spans) - size * factor + 1)
-                        window = text[spans[at][0] : spans[at + size * factor - 1][1]]
+                        window = _whole_words(text, spans[at][0], spans[at + size * factor - 1][1])
                         windows.append(
                             (benchmark, f"{size * factor} {'words' if lang == 'en' else 'characters'}", window)
                         )
