@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xmodel_core.corpus import characters as c
 from xmodel_core.corpus import decontaminate, kernels
 from xmodel_core.corpus.decontaminate import BenchmarkIndex, build_index, splits_asked
-from xmodel_core.corpus.layout import lay_out
+from xmodel_core.corpus.layout import SliceHashes, lay_out
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs.benchmarks import Suite
 
@@ -415,3 +416,25 @@ def test_runs_agree_with_their_plain_twin(texts: list[str], units: int, data: st
     at, which = kernels.known_runs(words, sizes, units, kernels.known(some))
     assert at.tolist() == [begin for begin, key in zip(begins, hashes, strict=True) if key in some]
     assert np.array_equal(some[which], hashes[np.isin(begins, at)])
+
+
+@settings(max_examples=100)
+@given(st.lists(st.text("ab 中文国1.，", max_size=50), min_size=1, max_size=3), st.integers(1, 25), st.integers(0, 6))
+def test_inked_runs_agree_with_their_plain_twin(texts: list[str], inked: int, least_small: int) -> None:
+    layout = lay_out(texts)
+    words, sizes = layout.words, decontaminate._units(layout)
+    begins = np.arange(len(words), dtype=np.int32)
+    rule = (decontaminate.CHARACTER_UNITS, least_small, 4, 30)
+    _, ends, hashes = kernels.inked_runs(words.slices, layout.classes, c.CONTROL, sizes, begins, inked, rule)
+    for begin, end, key in zip(begins.tolist(), ends.tolist(), hashes, strict=True):
+        mine = [place for place in range(begin, len(words)) if words.text[place] == words.text[begin]]
+        enough = [
+            place
+            for place in mine
+            if np.sum(layout.classes[words.starts[begin] : words.ends[place]] >= c.CONTROL) >= inked
+        ]
+        run = sizes[begin : enough[0] + 1].astype(int) if enough else np.zeros(0, int)
+        holds = enough and 4 <= run.sum() < 30 and (run == decontaminate.CHARACTER_UNITS).sum() >= least_small
+        assert end == (enough[0] + 1 if holds else -1)
+        if holds:
+            assert key == SliceHashes(words.hashes).of(np.array([begin]), np.array([end]))[0]
