@@ -34,7 +34,7 @@ WORD_UNITS, CHARACTER_UNITS = 3, 2
 # statutes by the set phrases of the law.
 PASSAGE_UNITS = 13 * WORD_UNITS
 # In Chinese with names and figures in it a word of nine letters counts hardly more than a Chinese character, and much
-# punctuation is folded away: 6 of 100 windows of 26 characters fell short of a passage. Measured by what the page shows,
+# punctuation is folded away: 6 of 100 windows of 26 characters fell short of one. Measured by what the page shows,
 # 2 of 100 do (their ends cut words in two), and no more strangers are found, statutes included.
 MIXED_CHARACTERS, MIXED_HAN = 22, 6
 MIXED = PASSAGE_UNITS + 1  # stands in for the length of such a passage
