@@ -15,6 +15,8 @@ from xmodel_core.config import Recipe
 # Megabytes of text per second of one core, and documents per second of the one process that decides: measured on
 # real Chinese, English and code text (tests/benchmarks/bench_memory.py; docs/scale.md works with the same figures).
 SCAN_MB_PER_SECOND = 2.5
+LINES_MB_PER_SECOND = 52.0
+NEAR_DOCUMENTS_PER_SECOND = 145_000  # 2.9 million for each of 20 keys
 DOCUMENTS_MB_PER_SECOND = 10.0
 ENCODE_MB_PER_SECOND = 14.0
 DECIDED_PER_SECOND = 20_000
@@ -138,6 +140,8 @@ def stage_hours(stage: str, found: list[Stock], recipe: Recipe, rates: Rates, to
         "sample world": WORLD_SECONDS,
         "benchmarks": 0.0,
         "scan": mb / figures.scan_mb_per_second_and_core / figures.cores / len(found),
+        "lines": mb / LINES_MB_PER_SECOND / figures.cores / len(found),
+        "near copies": documents / NEAR_DOCUMENTS_PER_SECOND / figures.cores,
         # One process decides on columns, then every core writes.
         "corpus": documents / figures.decided_documents_per_second
         + mb / figures.documents_mb_per_second_and_core / figures.cores,

@@ -32,7 +32,7 @@ from bench_corpus import hardware
 from xmodel_core.artifacts import Artifact, Store
 from xmodel_core.cluster import Cluster, ClusterConfig, open_cluster
 from xmodel_core.corpus.config import CorpusConfig
-from xmodel_core.corpus.stage import build_corpus, index_benchmarks, scan
+from xmodel_core.corpus.stage import SourceScan, build_corpus, find_near_pairs, index_benchmarks, remove_lines, scan
 from xmodel_core.ledger.build import refresh
 from xmodel_core.ledger.query import run_query
 from xmodel_core.specs import Source, SourceFiles, resolve
@@ -78,6 +78,8 @@ class Size:
     """A worker that has scanned a few small files: code, models and tables, no text."""
     idle_own_megabytes: float
     scan: Stage
+    lines: Stage
+    near: Stage
     corpus: Stage
     encode: Stage
 
@@ -199,9 +201,17 @@ def measure(folder: Path, benchmarks_folder: Path, shape: str, times: int, worke
 
         scans: list[Artifact] = []
         scanned = measured(lambda: scans.extend(scan(s, config.scan, store, cluster, benchmarks) for s in sources))
+        parts: list[SourceScan] = []
+        lines = measured(
+            lambda: parts.extend(
+                remove_lines(*both, config, store, cluster, benchmarks) for both in zip(sources, scans, strict=True)
+            )
+        )
+        pairs: list[Artifact] = []
+        near = measured(lambda: pairs.append(find_near_pairs("bench", parts, config.scan, store, cluster)))
         built: list[Artifact] = []
         corpus = measured(
-            lambda: built.append(build_corpus("bench", sources, scans, config, store, cluster, benchmarks))
+            lambda: built.append(build_corpus("bench", parts, pairs[0], config, store, cluster, benchmarks))
         )
         tokenizer = tokenizer_stage.train_tokenizer("bench", built[0], TOKENIZER, store)
         encode = tokenizer_stage.encode_source
@@ -220,25 +230,27 @@ def measure(folder: Path, benchmarks_folder: Path, shape: str, times: int, worke
         idle,
         idle_own,
         scanned,
+        lines,
+        near,
         corpus,
         encoded,
     )
 
 
 HEAD = """\
-| the corpus grows in | × | files | MB | documents | kept | scan: worker MB | documents: worker MB | encode: worker MB \
-| deciding process MB | scan MB/s | write MB/s | encode MB/s | decide documents/s |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"""
+| the corpus grows in | × | files | MB | documents | kept | worker MB: scan | lines | near | documents | encode \
+| own MB: near | decide | MB/s: scan | lines | near | documents | encode | decide documents/s |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"""
 
 
 def row(size: Size) -> str:
-    rates = " | ".join(
-        f"{size.megabytes / stage.worker_seconds:.2f}" for stage in (size.scan, size.corpus, size.encode)
-    )
-    peaks = " | ".join(f"{stage.worker_megabytes:.0f}" for stage in (size.scan, size.corpus, size.encode))
+    stages = (size.scan, size.lines, size.near, size.corpus, size.encode)
+    rates = " | ".join(f"{size.megabytes / stage.worker_seconds:.2f}" for stage in stages)
+    peaks = " | ".join(f"{stage.worker_megabytes:.0f}" for stage in stages)
     return (
         f"| {size.shape} | {size.times} | {size.files} | {size.megabytes:.1f} | {size.documents:,} | "
-        f"{size.kept / size.documents:.1%} | {peaks} | {size.corpus.own_megabytes:.0f} | {rates} | "
+        f"{size.kept / size.documents:.1%} | {peaks} | {size.near.own_megabytes:.0f} | "
+        f"{size.corpus.own_megabytes:.0f} | {rates} | "
         f"{size.documents / size.corpus.own_seconds:,.0f} |"
     )
 
@@ -247,10 +259,14 @@ def verdicts(sizes: Sequence[Size]) -> Iterator[str]:
     """In words: flat or not, even or not."""
     readings: dict[str, Callable[[Size], float]] = {
         "scan, memory per worker": lambda size: size.scan.worker_megabytes,
+        "lines, memory per worker": lambda size: size.lines.worker_megabytes,
+        "near copies, memory per worker": lambda size: size.near.worker_megabytes,
         "documents, memory per worker": lambda size: size.corpus.worker_megabytes,
         "encode, memory per worker": lambda size: size.encode.worker_megabytes,
         "deciding process, memory": lambda size: size.corpus.own_megabytes,
         "scan, MB per CPU second": lambda size: size.megabytes / size.scan.worker_seconds,
+        "lines, MB per CPU second": lambda size: size.megabytes / size.lines.worker_seconds,
+        "near copies, MB per CPU second": lambda size: size.megabytes / size.near.worker_seconds,
         "documents, MB per CPU second": lambda size: size.megabytes / size.corpus.worker_seconds,
         "encode, MB per CPU second": lambda size: size.megabytes / size.encode.worker_seconds,
         "decide, documents per CPU second": lambda size: size.documents / size.corpus.own_seconds,
@@ -288,7 +304,7 @@ def measured_apart(
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "XMODEL_SHARED_DATA": str(data)}
         subprocess.run(words, check=True, env=environment, stdout=sys.stderr)
         found: dict[str, Any] = json.loads((folder / "size.json").read_text())
-        stages = {name: Stage(**found.pop(name)) for name in ("scan", "corpus", "encode")}
+        stages = {name: Stage(**found.pop(name)) for name in ("scan", "lines", "near", "corpus", "encode")}
         return Size(**{**found, **stages})
 
 

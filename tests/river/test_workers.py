@@ -20,7 +20,7 @@ from xmodel_core.ledger.query import run_query
 SMALL = Path(__file__).with_name("small.yaml")
 # Files enough that every scan of a chronicle is spread, and large enough that a worker can be met at work.
 WORLD = ["sample_world.documents=2400", "sample_world.documents_per_file=60"]
-KINDS = ("raw", "benchmarks", "scans", "corpus")
+KINDS = ("raw", "benchmarks", "scans", "rescans", "pairs", "corpus")
 TIMES = ("created_at", "seconds")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
