@@ -12,11 +12,14 @@ from flows.supply import Stock
 from xmodel_core.artifacts import Artifact, Store
 from xmodel_core.config import Recipe
 
-# Megabytes of text per second (scan and encode: of one core), measured on 85 MB of real Chinese, English and code
-# text (2 cores, Xeon).
-SCAN_MB_PER_SECOND = 1.2
-CORPUS_MB_PER_SECOND = 8.0
-ENCODE_MB_PER_SECOND = 20.0
+# Megabytes of text per second of one core, and documents per second of the one process that decides: measured on
+# real Chinese, English and code text (tests/benchmarks/bench_memory.py; docs/scale.md works with the same figures).
+SCAN_MB_PER_SECOND = 2.5
+LINES_MB_PER_SECOND = 52.0
+NEAR_DOCUMENTS_PER_SECOND = 145_000  # 2.9 million for each of 20 keys
+DOCUMENTS_MB_PER_SECOND = 10.0
+ENCODE_MB_PER_SECOND = 14.0
+DECIDED_PER_SECOND = 20_000
 TOKENIZER_CHARS_PER_SECOND = 200_000
 WORLD_SECONDS = 10.0
 # What training a small model in fp32 reaches on one thread of a server CPU (AVX-512), and how much a further one adds.
@@ -33,8 +36,9 @@ class Figures:
     """Rates that the hours follow from."""
 
     scan_mb_per_second_and_core: float
-    corpus_mb_per_second: float
+    documents_mb_per_second_and_core: float
     encode_mb_per_second_and_core: float
+    decided_documents_per_second: float
     tokenizer_characters_per_second: float
     training_flops_per_second: float
     cores: int
@@ -47,7 +51,8 @@ def _text_mb(corpus: Artifact) -> float:
 
 
 def _measured(store: Store) -> dict[str, float]:
-    """Rates of the newest corpus, tokenizer and runs of this workspace that took long enough to tell."""
+    """Rates of the newest corpus, tokenizer and runs of this workspace that took long enough to tell. What a manifest
+    calls seconds are those of all its shards together: rates of one core."""
     rates: dict[str, float] = {}
     for corpus in store.artifacts("corpus")[-1:]:
         manifest, mb = corpus.manifest(), _text_mb(corpus)
@@ -55,7 +60,7 @@ def _measured(store: Store) -> dict[str, float]:
         used = [scans[print_] for print_ in manifest["inputs"].values() if print_ in scans]
         seconds = sum(artifact.manifest()["seconds"] for artifact in used)
         if mb > 1 and seconds > 1:
-            rates |= {"scan": mb / seconds, "corpus": mb / max(manifest["seconds"], 0.1)}
+            rates["scan"] = mb / seconds
     for tokenizer in store.artifacts("tokenizer")[-1:]:
         manifest = tokenizer.manifest()
         if manifest["seconds"] > 1:
@@ -104,13 +109,14 @@ class Rates:
         self.flops_per_token = flops_per_token
         self.figures = Figures(
             scan_mb_per_second_and_core=measured.get("scan", SCAN_MB_PER_SECOND),
-            corpus_mb_per_second=measured.get("corpus", CORPUS_MB_PER_SECOND),
+            documents_mb_per_second_and_core=DOCUMENTS_MB_PER_SECOND,
             encode_mb_per_second_and_core=ENCODE_MB_PER_SECOND,
+            decided_documents_per_second=DECIDED_PER_SECOND,
             tokenizer_characters_per_second=measured.get("tokenizer", TOKENIZER_CHARS_PER_SECOND),
             training_flops_per_second=training,
             cores=recipe.cluster.workers or os.cpu_count() or 1,
         )
-        by = "as the last corpus of this workspace" if "scan" in measured else "as on two cores of a Xeon"
+        by = "as the last corpus of this workspace" if "scan" in measured else "as in docs/scale.md"
         self.assumptions = [
             f"corpus: {self.figures.scan_mb_per_second_and_core:.1f} MB of text a second on each of "
             f"{self.figures.cores} cores, {by}",
@@ -125,6 +131,7 @@ def stage_hours(stage: str, found: list[Stock], recipe: Recipe, rates: Rates, to
     figures = rates.figures
     mb = sum(stock.bytes_text for stock in found) / 1e6
     chars = sum(stock.chars or 0 for stock in found)
+    documents = sum(stock.documents or 0 for stock in found)
     training = recipe.training
     validations = training.total_steps // training.validate_every_steps + len(training.phases())
     # A forward pass alone: a third of what a token costs in training.
@@ -133,7 +140,11 @@ def stage_hours(stage: str, found: list[Stock], recipe: Recipe, rates: Rates, to
         "sample world": WORLD_SECONDS,
         "benchmarks": 0.0,
         "scan": mb / figures.scan_mb_per_second_and_core / figures.cores / len(found),
-        "corpus": mb / figures.corpus_mb_per_second,
+        "lines": mb / LINES_MB_PER_SECOND / figures.cores / len(found),
+        "near copies": documents / NEAR_DOCUMENTS_PER_SECOND / figures.cores,
+        # One process decides on columns, then every core writes.
+        "corpus": documents / figures.decided_documents_per_second
+        + mb / figures.documents_mb_per_second_and_core / figures.cores,
         "tokenizer": min(recipe.tokenizer.sample_characters, chars) / figures.tokenizer_characters_per_second,
         "shards": mb / figures.encode_mb_per_second_and_core / figures.cores / len(found),
         "plan": 0.0,

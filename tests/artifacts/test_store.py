@@ -125,6 +125,27 @@ with write_shard(build.folder, "half") as shard:
     assert build.finished("half") is None
 
 
+def test_what_a_worker_that_died_meanwhile_left_is_gone_when_the_artifact_is_done(tmp_path: Path) -> None:
+    build = Store(tmp_path).build(identity())
+    folder = tmp_path / identity().kind / identity().label
+    script = f"""
+import os
+from pathlib import Path
+from xmodel_core.artifacts import write_shard
+from xmodel_core.artifacts.folder import open_folder
+with write_shard(open_folder(Path({str(folder)!r})), "one") as shard:
+    shard.file("one.txt").write_text("half")
+    os._exit(9)
+"""
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 9
+    assert list(folder.glob(".partial/*"))
+    with write_shard(build.folder, "one") as shard:
+        shard.file("one.txt").write_text("whole")
+    build.commit()
+    assert not (folder / ".partial").exists()
+    assert (folder / "one.txt").read_text() == "whole"
+
+
 def test_two_builders_of_one_artifact_do_each_other_no_harm(tmp_path: Path) -> None:
     store, wanted = Store(tmp_path), identity()
     first, second = store.build(wanted), store.build(wanted)

@@ -54,3 +54,14 @@ def test_the_same_map_on_ray() -> None:
         assert cluster.map(slow_first, range(5), "counting") == [0, 10, 20, 30, 40]
         with pytest.raises(XmodelError, match="item 2"):
             cluster.map(complain, range(5), "counting")
+
+
+@pytest.mark.timeout(60)  # Ray itself would try for two minutes, and then end the process
+@pytest.mark.filterwarnings("default")  # Ray's own
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere"])
+def test_an_address_where_no_ray_answers_is_said(address: str) -> None:
+    with (
+        open_cluster(ClusterConfig(kind="ray", address=address)) as cluster,
+        pytest.raises(XmodelError, match=f"found: {address}"),
+    ):
+        cluster.map(slow_first, range(2), "counting")

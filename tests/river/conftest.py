@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from xmodel_core.ledger.query import contents, run_query
+
 Xmodel = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = Path(__file__).with_name("small.yaml")
+TIMES = {"created_at", "seconds", "started_at", "finished_at", "tokens_per_second", "mfu", "path"}
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +49,19 @@ def river(tmp_path_factory: pytest.TempPathFactory, xmodel: Xmodel) -> Path:
 def fresh_river(river: Path, tmp_path: Path) -> Path:
     """A copy of the finished workspace, in a folder of another name."""
     return Path(shutil.copytree(river, tmp_path / "copy", symlinks=True))
+
+
+@pytest.fixture(scope="session")
+def ledger_of() -> Callable[[Path], dict[str, list[tuple]]]:
+    """Every row of every table of a workspace, times, rates and places left out."""
+
+    def read(workspace: Path) -> dict[str, list[tuple]]:
+        tables = {}
+        for name, kind, *_ in contents(workspace)[1]:
+            if kind == "table":
+                columns, rows = run_query(workspace, f'select * from "{name}"')
+                kept = [index for index, column in enumerate(columns) if column not in TIMES]
+                tables[name] = sorted((tuple(row[index] for index in kept) for row in rows), key=repr)
+        return tables
+
+    return read

@@ -13,13 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from xmodel_core.ledger.query import contents, run_query
-
 SMALL = Path(__file__).with_name("small.yaml")
 MOMENTS = int(os.environ.get("XMODEL_KILL_MOMENTS", "4"))
 STEPS = os.environ.get("XMODEL_KILL_STEPS", "300")
 OVERRIDES = [f"training.stable_steps={STEPS}", "training.checkpoint_every_steps=50"]
-TIMES = {"created_at", "seconds", "started_at", "finished_at", "tokens_per_second", "mfu", "path"}
 
 
 def start(workspace: Path, home: Path) -> subprocess.Popen[bytes]:
@@ -51,20 +48,9 @@ def data_of(workspace: Path) -> dict[str, bytes]:
     return found
 
 
-def ledger_of(workspace: Path) -> dict[str, list[tuple]]:
-    """Every row of every table, times and rates left out."""
-    tables = {}
-    for name, kind, *_ in contents(workspace)[1]:
-        if kind == "table":
-            columns, rows = run_query(workspace, f'select * from "{name}"')
-            kept = [index for index, column in enumerate(columns) if column not in TIMES]
-            tables[name] = sorted((tuple(row[index] for index in kept) for row in rows), key=repr)
-    return tables
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-def test_killed_anywhere_the_next_run_is_the_unbroken_one(tmp_path: Path) -> None:
+def test_killed_anywhere_the_next_run_is_the_unbroken_one(tmp_path: Path, ledger_of) -> None:
     whole, home = tmp_path / "whole", tmp_path / "prefect"
     started = time.monotonic()
     finish(whole, home)

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from xmodel_core.artifacts.disk import PARTIAL
+from xmodel_core.artifacts.disk import PARTIAL, clear_dead_asides
 from xmodel_core.artifacts.fingerprint import canonical_json, file_digest, fingerprint, stream_digest
 from xmodel_core.artifacts.folder import Folder, LocalFolder, Place, StoredFile, open_folder
 from xmodel_core.artifacts.remote import RemoteFile, open_stream
@@ -153,6 +153,7 @@ class Build:
         }
         self.folder.write(MANIFEST, json.dumps(manifest, ensure_ascii=False, sort_keys=True, indent=1).encode())
         if isinstance(self.folder, LocalFolder):
+            clear_dead_asides(self.folder.at)  # a worker that was killed, its shard made by another
             with contextlib.suppress(OSError):  # not empty while another builder of the same artifact is at work
                 (self.folder.at / PARTIAL).rmdir()
         return artifact

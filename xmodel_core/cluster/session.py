@@ -5,6 +5,7 @@ process for one local worker (Ray Train's local mode starts no Ray process), in 
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -21,15 +22,17 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TRAIN_V2_ENABLED": "1"}
+RETRIES_ON_RAY = 3  # of one item whose worker died; a text that kills every worker must not go round for ever
+SECONDS_TO_ANSWER = 5.0
 
 
 class Cluster:
-    """Opened by `open_cluster`; `workers` is how many items run at a time."""
+    """Opened by `open_cluster`; `workers` is how many items run at a time, None on Ray: as many as it has cores."""
 
     def __init__(self, config: ClusterConfig) -> None:
         self.kind = config.kind
         self.address = config.address
-        self.workers = config.workers or os.cpu_count() or 1
+        self.workers = config.workers or (None if config.kind == "ray" else os.cpu_count() or 1)
         self._pool: ProcessPoolExecutor | None = None
 
     def close(self) -> None:
@@ -53,7 +56,8 @@ class Cluster:
     ) -> list[Result]:
         """Runs `function` over `items`; `sizes` weigh the progress bar and start the largest first.
 
-        A worker that dies raises TransientError: what is finished has its receipt, so a retry goes on.
+        A worker that dies costs its own item on Ray, which gives the item to another; here it ends the whole pool and
+        raises TransientError: what is finished has its receipt, so a retry goes on.
         """
         amounts = list(sizes) if sizes is not None else [1.0] * len(items)
         results: dict[int, Result] = {}
@@ -143,25 +147,51 @@ def _one_thread_each() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _start_ray(address: str | None, cpus: int) -> None:
+def _start_ray(address: str | None, cpus: int | None) -> None:
+    """Joins the cluster at this address (RAY_ADDRESS counts, too), or starts one of `cpus` cores on this machine."""
     os.environ.update(RAY_ENVIRONMENT)
     import ray
 
-    if not ray.is_initialized():
-        ray.init(address=address, num_cpus=None if address else cpus, log_to_driver=False, include_dashboard=False)
+    if ray.is_initialized():
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address is None:  # never somebody else's cluster, found by chance
+        try:
+            ray.init(address="local", num_cpus=cpus, log_to_driver=False, include_dashboard=False)
+        except Exception as error:  # a bare one: Ray 2.60 gives its agent 15 seconds, fixed (ray issue 65983)
+            raise TransientError(
+                "Ray did not start on this machine", found=error, remedy="run again when the machine is less busy"
+            ) from error
+        return
+    try:
+        if address.removeprefix("ray://").count(":") == 1:
+            # Ray itself would try for two minutes, and then end this process.
+            host, port = address.removeprefix("ray://").split(":")
+            socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
+        ray.init(address=address, log_to_driver=False)
+    except (OSError, ValueError) as error:
+        raise XmodelError(
+            "no Ray cluster answers",
+            expected="the address of a running cluster: host:port, or auto for one on this machine",
+            found=f"{address} ({str(error).splitlines()[0]})",
+            where="cluster.address",
+            remedy="see infra/ray/README.md, RAY_AUTH_MODE=token included; without an address it is this machine alone",
+        ) from error
 
 
 def _run_on_ray(
-    function: Callable[[Item], Result], items: Sequence[Item], order: list[int], workers: int
+    function: Callable[[Item], Result], items: Sequence[Item], order: list[int], workers: int | None
 ) -> Iterator[tuple[int, Result]]:
     import ray
-    from ray.exceptions import RayTaskError, WorkerCrashedError
+    from ray.exceptions import RayError, RayTaskError
 
-    remote = ray.remote(max_retries=3)(function)
+    remote = ray.remote(max_retries=RETRIES_ON_RAY)(function)
     todo = list(reversed(order))
     running: dict[Any, int] = {}
     while todo or running:
-        while todo and len(running) < workers:
+        # Asked each time: a cluster may grow and shrink while it works.
+        at_a_time = workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
+        while todo and len(running) < at_a_time:
             index = todo.pop()
             running[remote.remote(items[index])] = index
         done, _ = ray.wait(list(running), num_returns=1)
@@ -172,9 +202,11 @@ def _run_on_ray(
                 if isinstance(error.cause, XmodelError):
                     raise error.cause from None
                 raise
-            except WorkerCrashedError as error:
+            except RayError as error:
                 raise TransientError(
-                    "a Ray worker died", found=error, remedy="run again: finished shards are kept"
+                    "work on Ray was lost",
+                    found=str(error).splitlines()[0],
+                    remedy="run again: finished shards are kept",
                 ) from error
             yield running.pop(reference), result
 
