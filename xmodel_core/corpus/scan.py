@@ -220,5 +220,6 @@ def scan_file(
         "source": source.name,
         "file": file.name,
         "records": reader.records,
+        "not_documents": dict(sorted(reader.not_documents.items())),
         "fields": dict(sorted(reader.fields.items(), key=lambda item: (-item[1], item[0]))[:30]),
     }

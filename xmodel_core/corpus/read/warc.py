@@ -1,0 +1,242 @@
+"""Web archives: WARC and WET, plain or gzip.
+
+A `response` or `resource` that holds HTML is a page, whose main text is extracted; a `conversion` (WET) is text.
+Other records are no documents and are counted by kind. fastwarc reads the records; where it cannot go on, one record
+is set aside for the damage, and reading begins again at the next place where a record starts.
+"""
+
+import io
+import re
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from datatrove.data import Document
+from fastwarc.stream_io import BrotliReader, ChunkedReader
+from fastwarc.warc import ArchiveIterator, HeaderMap, WarcRecord
+
+from xmodel_core.corpus.encoding import Undecodable, decode
+from xmodel_core.corpus.extract import MAX_PAGE_BYTES, Unextractable, extract
+from xmodel_core.corpus.read.reader import Reader
+from xmodel_core.corpus.read.unpack import READ_BYTES, BrokenStream, unpacked
+
+MAX_SKIPPED_BYTES = 1 << 30
+"""A longer record is not read past but searched past: packed, it may hold any number of bytes."""
+MAX_RESTARTS = 1_000
+"""In a file; each costs a few megabytes of reading at most."""
+HTML = ("text/html", "application/xhtml+xml")
+_GZIP_START = b"\x1f\x8b\x08"
+_PLAIN_START = re.compile(rb"(?:^|(?<=\n))WARC/[01]\.\d+\r?\n")
+_CHUNK_START = re.compile(rb"[0-9a-fA-F]{1,8}[ \t]*(?:;[^\r\n]*)?\r?\n")
+_HTML_START = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html)\b", re.I)
+_CHARSET = re.compile(r"""charset\s*=\s*["']?([^\s;"']+)""", re.I)
+
+
+class Damaged(Exception):
+    """A record that is not whole, and why."""
+
+
+class _Watched(io.RawIOBase):
+    """A stream that remembers its own failures: a store that cannot be read is no damaged file."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+        self.failure: Exception | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self.stream.read(size)
+        except Exception as error:
+            self.failure = error
+            raise
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self.stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.stream.tell()
+
+
+def _next_start(stream: BinaryIO, after: int) -> int | None:
+    """Where, from `after` on, the next record starts: a gzip member that begins with one, or its first line."""
+    stream.seek(0)
+    packed = stream.read(2) == _GZIP_START[:2]
+    margin = 1024 if packed else 64
+    stream.seek(after)
+    # One byte of what stands before tells whether a plain record starts at the beginning of a line.
+    begin, window = after, stream.read(READ_BYTES)
+    while window:
+        at = window.find(_GZIP_START) if packed else next((m.start() for m in _PLAIN_START.finditer(window)), -1)
+        while packed and at >= 0:
+            if len(window) - at < margin:
+                window += stream.read(margin)
+            try:
+                if zlib.decompressobj(wbits=31).decompress(window[at : at + margin], 5) == b"WARC/":
+                    break
+            except zlib.error:
+                pass
+            at = window.find(_GZIP_START, at + 1)
+        if at >= 0:
+            return begin + at
+        rest = window[-margin:]
+        more = stream.read(READ_BYTES)
+        if not more:
+            return None
+        begin += len(window) - len(rest)
+        window = rest + more
+    return None
+
+
+def _decoded(body: bytes, headers: HeaderMap, max_bytes: int) -> bytes:
+    """The body of an HTTP message without its transfer and content encodings. Damaged: it cannot be undone.
+
+    Crawlers often undo an encoding and keep its header, so the first bytes must look the part."""
+    if "chunked" in (headers.get("Transfer-Encoding") or "").lower() and _CHUNK_START.match(body):
+        try:
+            body = ChunkedReader(io.BytesIO(body)).read(max_bytes + 1)
+        except OSError:
+            raise Damaged("badly chunked") from None
+    encoding = (headers.get("Content-Encoding") or "").strip().lower()
+    try:
+        if encoding in ("gzip", "x-gzip") and body.startswith(b"\x1f\x8b"):
+            parts = io.BytesIO()
+            for piece in unpacked(io.BytesIO(body)):
+                parts.write(piece)
+                if parts.tell() > max_bytes:
+                    break
+            return parts.getvalue()
+        if encoding == "deflate" and body[:1] == b"\x78":
+            return zlib.decompressobj().decompress(body, max_bytes + 1)
+        if encoding == "br" and not _HTML_START.match(body):
+            return BrotliReader(io.BytesIO(body)).read(max_bytes + 1)
+    except (BrokenStream, zlib.error, OSError):
+        raise Damaged(f"broken content encoding {encoding}") from None
+    return body
+
+
+def _type(value: str | None) -> str:
+    return (value or "").partition(";")[0].strip().lower()
+
+
+class WarcReader(Reader):
+    """Reads WARC and WET archives. `raw_row` counts all records, those too that are no documents."""
+
+    name = "WARC"
+
+    def read_file(self, filepath: str) -> Iterator[Document]:
+        """A document per page or text; each damaged place is set aside as one record."""
+        with self.data_folder.open(filepath, "rb") as stream:
+            row, start, restarts = 0, 0, 0
+            while start is not None:
+                watched = _Watched(stream)
+                stream.seek(start)
+                before, wrong = row, None
+                try:
+                    for record in ArchiveIterator(watched, parse_http=False):
+                        start = max(start, record.stream_pos)
+                        try:
+                            document = self._record(filepath, row, record)
+                        except Damaged as error:
+                            document, wrong = self.aside(filepath, row, str(error)), error
+                        row += 1
+                        if document is not None:
+                            yield document
+                        if wrong:
+                            break
+                    else:
+                        return
+                except (OSError, ValueError) as error:
+                    if watched.failure:
+                        raise watched.failure from None
+                    # Where nothing could be read since the last damage, it is still the same one.
+                    if row > before or restarts == 0:
+                        yield self.aside(filepath, row, f"damaged archive: {_sentence(error)}")
+                        row += 1
+                restarts += 1
+                if restarts > MAX_RESTARTS:
+                    yield self.aside(
+                        filepath, row, f"damaged in more than {MAX_RESTARTS:,} places: the rest is not read"
+                    )
+                    return
+                start = _next_start(stream, start + 1)
+
+    def _record(self, file: str, row: int, record: WarcRecord) -> Document | None:
+        """The record's document, or None, counted by kind. Damaged: it is not whole."""
+        length = record.content_length
+        kind = str(record.record_type)
+        head = record.reader.read(min(length, READ_BYTES))
+        http, begin = HeaderMap(), 0
+        if kind == "response" or (kind == "resource" and head.startswith(b"HTTP/")):
+            try:
+                begin = http.parse(io.BytesIO(head))
+            except (OSError, ValueError):
+                raise Damaged("no HTTP header can be read") from None
+        media = _type(http.get("Content-Type") if begin else record.headers.get("Content-Type"))
+        if kind in ("response", "resource"):
+            media = media or _type(record.headers.get("WARC-Identified-Payload-Type"))
+            status = http.status_code if begin else None
+            page = media in HTML or (not media and _HTML_START.match(head[begin:]) is not None)
+            if begin and status is not None and not 200 <= status < 300:
+                page, kind = False, f"{kind} with status {status}"
+            else:
+                kind = f"{kind} of {media or 'no stated type'}"
+        else:
+            page = False
+        text = kind == "conversion"
+        limit = 4 * self.config.max_document_chars if text else MAX_PAGE_BYTES
+        if not (page or text) or length > limit + READ_BYTES:
+            self._read_past(record, length, len(head))
+            if page or text:
+                return self._aside(file, row, record, f"longer than {limit:,} bytes")
+            self.not_documents[kind] += 1
+            return None
+        block = head + _rest(record, length - len(head))
+        if len(block) < length:
+            raise Damaged(f"truncated: {len(block):,} of {length:,} bytes")
+        try:
+            if text:
+                found = decode(block)
+            else:
+                body = _decoded(block[begin:], http, limit)
+                if len(body) > limit:
+                    return self._aside(file, row, record, f"longer than {limit:,} bytes")
+                charset = _CHARSET.search(http.get("Content-Type") or record.headers.get("Content-Type") or "")
+                found = extract(body, charset[1] if charset else None)
+        except (Damaged, Undecodable, Unextractable) as error:
+            return self._aside(file, row, record, str(error))
+        fields = {"url": _header(record, "WARC-Target-URI"), "date": _header(record, "WARC-Date")}
+        return self.document(file, row, {self.text_field: found, **{k: v for k, v in fields.items() if v}})
+
+    def _aside(self, file: str, row: int, record: WarcRecord, why: str) -> Document:
+        """A page that is whole as a record but gives no text: named with its address."""
+        document = self.aside(file, row, why)
+        document.metadata["url"] = _header(record, "WARC-Target-URI")
+        return document
+
+    @staticmethod
+    def _read_past(record: WarcRecord, length: int, read: int) -> None:
+        if length > MAX_SKIPPED_BYTES:
+            raise Damaged(f"a record that says it has {length:,} bytes")
+        read += record.consume()
+        if read < length:
+            raise Damaged(f"truncated: {read:,} of {length:,} bytes")
+
+
+def _rest(record: WarcRecord, size: int) -> bytes:
+    """So many bytes more of a record, fewer if it is cut off."""
+    parts = []
+    while size > 0 and (piece := record.reader.read(size)):
+        parts.append(piece)
+        size -= len(piece)
+    return b"".join(parts)
+
+
+def _header(record: WarcRecord, name: str) -> str | None:
+    """Old writers put addresses in angle brackets (WARC 1.0)."""
+    value = record.headers.get(name)
+    return value.strip().removeprefix("<").removesuffix(">") if value else None
+
+
+def _sentence(error: Exception) -> str:
+    """What fastwarc says, in a few words."""
+    return str(error).rstrip(".")[:100].lower()
