@@ -1,7 +1,7 @@
 # make run: the main job on the embedded default. make test: the default suite. Both set everything up.
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: setup run test test-slow check bench-corpus bench-quality bench-memory clean
+.PHONY: setup run test test-slow check bench-corpus bench-quality bench-memory bench-extraction clean
 
 setup: .venv/stamp
 
@@ -38,6 +38,10 @@ bench-quality: setup
 # Memory and speed at 1, 4 and 16 times a slice of the real corpora: a quarter of an hour on two cores.
 bench-memory: setup
 	@$(BIN)/python tests/benchmarks/bench_memory.py --write
+
+# Main text of real pages, beside trafilatura, resiliparse, readability-lxml and jusText.
+bench-extraction: setup
+	@$(BIN)/python tests/benchmarks/bench_extraction.py
 
 check: setup
 	@$(BIN)/ruff format --check .

@@ -42,20 +42,13 @@ class Source(Strict):
     license: str
     """The licence of the text, as its publisher states it."""
     uri: str
-<<<<<<< HEAD
     """Where the files are: a path or glob, relative to the spec's file; s3://… or hf://datasets/OWNER/NAME/…, read
     where they lie; raw://… inside what a recipe makes itself."""
-    format: Literal["jsonl", "parquet"] = "jsonl"
-    """The files' format; jsonl may be plain, gzip or zstd."""
+    format: Literal["jsonl", "parquet", "warc", "html", "text"] = "jsonl"
+    """The files' format; all but parquet may be packed. warc: WARC and WET; html and text: a file is a document."""
     records: Literal["text", "alpaca", "sharegpt"] = "text"
     """What a record is: a document's text, or instruction data that becomes text: alpaca (instruction, input, output)
     or sharegpt (turns, perhaps tools)."""
-=======
-    """Where the files are: a path or glob, relative to the spec's file; raw://… inside what a recipe makes itself;
-    s3://… or hf://… for published sources that are declared, not fetched."""
-    format: Literal["jsonl", "parquet", "warc", "html", "text"] = "jsonl"
-    """The files' format; all but parquet may be packed. warc: WARC and WET; html and text: a file is a document."""
->>>>>>> 8ceda01 (Readers for WARC, WET, HTML and text; pages' main text by two extractors and a signal between them)
     text_field: str = "text"
     """The field that holds a document's text; of alpaca the answer (default `output`), of sharegpt the turns (default
     `conversations`)."""

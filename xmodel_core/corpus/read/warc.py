@@ -26,7 +26,7 @@ MAX_RESTARTS = 1_000
 """In a file; each costs a few megabytes of reading at most."""
 HTML = ("text/html", "application/xhtml+xml")
 _GZIP_START = b"\x1f\x8b\x08"
-_PLAIN_START = re.compile(rb"(?:^|(?<=\n))WARC/[01]\.\d+\r?\n")
+_PLAIN_START = re.compile(rb"WARC/[01]\.\d{1,2}\r?\n[A-Za-z-]{1,40}:")  # mid-line too: what stood before may be cut
 _CHUNK_START = re.compile(rb"[0-9a-fA-F]{1,8}[ \t]*(?:;[^\r\n]*)?\r?\n")
 _HTML_START = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html)\b", re.I)
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([^\s;"']+)""", re.I)
@@ -57,13 +57,10 @@ class _Watched(io.RawIOBase):
         return self.stream.tell()
 
 
-def _next_start(stream: BinaryIO, after: int) -> int | None:
+def _next_start(stream: BinaryIO, after: int, packed: bool) -> int | None:
     """Where, from `after` on, the next record starts: a gzip member that begins with one, or its first line."""
-    stream.seek(0)
-    packed = stream.read(2) == _GZIP_START[:2]
-    margin = 1024 if packed else 64
+    margin = 1024 if packed else 64  # kept from one window to the next: a start may lie across
     stream.seek(after)
-    # One byte of what stands before tells whether a plain record starts at the beginning of a line.
     begin, window = after, stream.read(READ_BYTES)
     while window:
         at = window.find(_GZIP_START) if packed else next((m.start() for m in _PLAIN_START.finditer(window)), -1)
@@ -127,6 +124,7 @@ class WarcReader(Reader):
         """A document per page or text; each damaged place is set aside as one record."""
         with self.data_folder.open(filepath, "rb") as stream:
             row, start, restarts = 0, 0, 0
+            packed = stream.read(2) == _GZIP_START[:2]
             while start is not None:
                 watched = _Watched(stream)
                 stream.seek(start)
@@ -135,7 +133,7 @@ class WarcReader(Reader):
                     for record in ArchiveIterator(watched, parse_http=False):
                         start = max(start, record.stream_pos)
                         try:
-                            document = self._record(filepath, row, record)
+                            document = self._record(filepath, row, record, packed)
                         except Damaged as error:
                             document, wrong = self.aside(filepath, row, str(error)), error
                         row += 1
@@ -158,9 +156,9 @@ class WarcReader(Reader):
                         filepath, row, f"damaged in more than {MAX_RESTARTS:,} places: the rest is not read"
                     )
                     return
-                start = _next_start(stream, start + 1)
+                start = _next_start(stream, start + 1, packed)
 
-    def _record(self, file: str, row: int, record: WarcRecord) -> Document | None:
+    def _record(self, file: str, row: int, record: WarcRecord, packed: bool) -> Document | None:
         """The record's document, or None, counted by kind. Damaged: it is not whole."""
         length = record.content_length
         kind = str(record.record_type)
@@ -193,6 +191,9 @@ class WarcReader(Reader):
         block = head + _rest(record, length - len(head))
         if len(block) < length:
             raise Damaged(f"truncated: {len(block):,} of {length:,} bytes")
+        # Packed records are members of their own; in a plain archive a length that is wrong swallows what follows.
+        if not packed and _PLAIN_START.search(block):
+            raise Damaged("it runs into the next record")
         try:
             if text:
                 found = decode(block)
