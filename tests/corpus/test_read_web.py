@@ -54,7 +54,7 @@ def read(form: str, path: Path, config: ScanConfig | None = None) -> tuple[list[
 
     source = Source(name="s", lang="en", category="web", license="CC0-1.0", uri=str(path), format=form)  # type: ignore[arg-type]
     target = path.parent / "scan.parquet"
-    counts = scan_file(source, RawFile(path.name, path, 0, ""), config or ScanConfig(), target)
+    counts = scan_file(source, RawFile(path.name, str(path), 0, ""), config or ScanConfig(), target)
     rows = pq.read_table(target).to_pylist()
     assert counts["records"] == len(rows)
     assert all(bool(row["text"]) != bool(row["unreadable"]) for row in rows)
