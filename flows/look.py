@@ -22,10 +22,12 @@ import zstandard
 from xmodel_core.corpus.instructions import PROMPT_FIELDS, NotOfTheForm, as_text
 from xmodel_core.corpus.language import detect
 from xmodel_core.corpus.layout import lay_out
+from xmodel_core.corpus.read import first_documents
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs.sources import SUFFIXES
 
 FILES_LOOKED_AT = 4
+PAGES_LOOKED_AT = 200  # of an archive, or of a folder whose files are a document each; a page takes about 10 ms
 RECORDS_PER_FILE = 2_000
 BYTES_PER_FILE = 32_000_000
 CHARS_PER_DOCUMENT = 4_000
@@ -38,6 +40,9 @@ TEXT_FIELDS = ("text", "content")
 ID_FIELDS = ("id", "_id", "doc_id", "document_id", "uuid", "guid", "hash", "sha1", "sha256", "url", "path")
 ANSWER_FIELDS = ("output", "response", "completion", "answer", "solution")
 TURNS_FIELDS = ("conversations", "messages")
+DOCUMENT_A_FILE = ("html", "text")
+# What stands beside documents and is none.
+ABOUT_THE_DATA = re.compile(r"(?:readme|licen[cs]e|notice|copying|changelog|authors)\b", re.I)
 CATEGORIES = {
     "math": ("math", "gsm8k", "arithmetic"),
     "encyclopedia": ("wiki", "wikipedia", "baike", "encyclopedia"),
@@ -79,7 +84,8 @@ class _Records:
 
     rows: list[dict[str, Any]]
     share: float
-    bad_lines: int = 0
+    bad: int = 0
+    """Lines that are no JSON objects, or pages without text."""
 
 
 def languages_of(texts: list[str]) -> list[str]:
@@ -106,27 +112,45 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(found[1]) if found else path.stem
 
 
+def _kind(file: Path, kinds_beside: set[str]) -> str | None:
+    """The format of a file; None where it is no document, though its suffix says so."""
+    kind = found[0] if (found := _suffix(file)) else None
+    beside_records = kinds_beside - {None, *DOCUMENT_A_FILE}
+    return None if kind == "text" and (beside_records or ABOUT_THE_DATA.match(file.name)) else kind
+
+
 def groups(path: Path) -> tuple[list[tuple[str, str, str, list[Path]]], Counter[str]]:
     """(name, uri, format, files) per source under a path, and how many files of other kinds lie there, by suffix.
 
     One source per leaf folder. A file named by itself is a source; so is each file of a folder that has no folders
-    inside and whose files are not parts of one thing (their names differ in more than digits)."""
+    inside and whose files are not parts of one thing (their names differ in more than digits). Where a file is a
+    document: one source per folder of the path, however deep, or the path itself if some lie in it directly."""
     if path.is_file():
         found = _suffix(path)
         return ([(_stem(path), str(path), found[0], [path])] if found else []), Counter({path.suffix: not found})
     others: Counter[str] = Counter()
-    by_folder: dict[tuple[Path, str], list[Path]] = {}
+    files_of: dict[Path, list[Path]] = {}
     for file in sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p, path)):
-        found = _suffix(file)
-        if found is None:
-            others[file.suffix or "no suffix"] += 1
-        else:
-            by_folder.setdefault((file.parent, found[0]), []).append(file)
+        files_of.setdefault(file.parent, []).append(file)
+    by_folder: dict[tuple[Path, str], list[Path]] = {}
+    for folder, files in files_of.items():
+        kinds = {found[0] for file in files if (found := _suffix(file))}
+        for file in files:
+            kind = _kind(file, kinds)
+            if kind is None:
+                others[file.suffix or "no suffix"] += 1
+            else:
+                by_folder.setdefault((folder, kind), []).append(file)
+    for kind in DOCUMENT_A_FILE:
+        deep = {folder: by_folder.pop((folder, kind)) for folder, each in list(by_folder) if each == kind}
+        for folder, files in deep.items():
+            top = path if path in deep else path / folder.relative_to(path).parts[0]
+            by_folder.setdefault((top, kind), []).extend(files)
     sources = []
     for (folder, kind), files in by_folder.items():
         leaf = not any(p.is_dir() and not p.name.startswith((".", "_")) for p in folder.iterdir())
         parts_of_one = len({re.sub(r"\d+", "", _stem(file)) for file in files}) == 1
-        if leaf and (folder != path or parts_of_one):
+        if kind in DOCUMENT_A_FILE or (leaf and (folder != path or parts_of_one)):
             sources.append((folder.name, str(folder), kind, files))
         else:
             sources += [(_stem(file), str(file), kind, [file]) for file in files]
@@ -175,17 +199,27 @@ def _parquet(path: Path) -> tuple[list[dict[str, Any]], int, int]:
         return [], path.stat().st_size, 1
 
 
-def _some(files: list[Path]) -> Iterator[Path]:
+def _pages(kind: str, path: Path) -> tuple[list[dict[str, Any]], int, int]:
+    """The same of pages and texts."""
+    documents, stored = first_documents(kind, path, PAGES_LOOKED_AT)
+    rows = [{"text": document.text} for document in documents if document.text]
+    return rows, stored, len(documents) - len(rows)
+
+
+def _some(files: list[Path], most: int) -> Iterator[Path]:
     """The first file, the last and some between."""
-    count = min(FILES_LOOKED_AT, len(files))
+    count = min(most, len(files))
     yield from (files[round(i * (len(files) - 1) / max(count - 1, 1))] for i in range(count))
 
 
 def _records(kind: str, files: list[Path]) -> _Records:
     rows: list[dict[str, Any]] = []
     taken = bad = 0
-    for file in _some(files):
-        some, stored, wrong = _jsonl(file) if kind == "jsonl" else _parquet(file)
+    for file in _some(files, PAGES_LOOKED_AT if kind in DOCUMENT_A_FILE else FILES_LOOKED_AT):
+        if kind in ("jsonl", "parquet"):
+            some, stored, wrong = _jsonl(file) if kind == "jsonl" else _parquet(file)
+        else:
+            some, stored, wrong = _pages(kind, file)
         rows, taken, bad = rows + some, taken + stored, bad + wrong
     total = sum(file.stat().st_size for file in files)
     return _Records(rows, min(taken / total, 1.0) if total else 1.0, bad)
@@ -270,7 +304,7 @@ def look(name: str, uri: str, kind: str, files: list[Path]) -> Seen | str:
     found = _records(kind, files)
     if not found.rows:
         return "no record could be read" + (
-            f" ({found.bad_lines} lines are not JSON objects)" if found.bad_lines else ""
+            f" ({found.bad} {'lines are not JSON objects' if kind == 'jsonl' else 'have no text'})" if found.bad else ""
         )
     records, field = instruction_form(found.rows) or ("text", text_field(found.rows))
     if field is None:

@@ -171,7 +171,7 @@ def test_what_is_built_is_reused_and_a_change_is_named(own: Path, tmp_path: Path
     assert kept == {name: facts["docs"] for name, facts in corpus.manifest()["facts"]["sources"].items()}
     changed = states("corpus.english.min_words=30")
     assert changed["scan", "english"] == "reused"
-    assert "english.min_words 10 → 30" in changed["corpus", "own"]
+    assert "english.min_words 8 → 30" in changed["corpus", "own"]
     assert changed["tokenizer", "own"] == "known after the corpus"
     hours = {row["stage"]: row["hours"] for row in planned(str(own), tmp_path)["details"]["stages"]}
     assert hours["corpus"] == hours["scan"] == 0

@@ -249,7 +249,7 @@ def _differences(before: object, after: object, path: str = "") -> list[str]:
             for key in keys
             for line in _differences(before.get(key), after.get(key), f"{path}.{key}" if path else key)
         ]
-    if before == after:
-        return []
     was, now = (json.dumps(value, ensure_ascii=False) for value in (before, after))
+    if was == now:  # as JSON: a tuple comes back from a manifest as a list
+        return []
     return [f"{path} {was} → {now}" if len(was) + len(now) < 40 else path]

@@ -1,7 +1,8 @@
 """Decisions: for every document kept, or the stage and reason of its drop. Columns only, no text.
 
 Takes the columns of all scanned files, sources in order, and the pairs that are alike; gives `Decisions` and the
-rows of the ledger's funnel. A changed threshold costs seconds, because nothing here opens a text.
+rows of the ledger's funnel. A changed threshold costs seconds, because nothing here opens a text. Columns are read
+file by file: of all documents at once only what finds copies is held, about a hundred bytes for each.
 """
 
 import hashlib
@@ -9,173 +10,189 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
 from xmodel_core.corpus.config import CorpusConfig
 from xmodel_core.corpus.decontaminate import BenchmarkIndex
 from xmodel_core.corpus.dedup import clusters, exact_copies
 from xmodel_core.corpus.features import FEATURES
 from xmodel_core.corpus.layout import Array
-from xmodel_core.corpus.rules import KEPT, judge
-from xmodel_core.corpus.scanned import REMOVED, ScannedFile
+from xmodel_core.corpus.rules import KEPT, NAMES, judge
+from xmodel_core.corpus.scanned import REMOVED, ScannedFile, digests, first_rows
 
 STAGES = ("read", "exact", "lines", "language", "quality", "near", "contamination")
+REASONS = (KEPT, "unreadable", "exact_copy", "wrong_language", *NAMES, "near_copy", "contaminated")
+LANGUAGES = ("zh", "en", "code", "other")
 # Code stands among prose of every source; a source that declares a language admits no other.
 ADMITTED = {"zh": ("zh", "code"), "en": ("en", "code"), "code": ("code", "en", "zh"), "multi": ("zh", "en", "code")}
 
 
 @dataclass(frozen=True)
 class Decisions:
-    """One entry per document, in the order of sources, files and rows."""
+    """One entry per document, in the order of sources, files and rows: its position."""
 
     files: tuple[ScannedFile, ...]
-    file: Array
-    """int32: index into files."""
-    row: Array
-    """int64: row in the raw file."""
-    id: Array
-    """Unique inside a source."""
-    lang: Array
-    script: Array
-    chars: Array
-    """Characters of the text that was judged, boilerplate lines removed."""
-    bytes: Array
-    removed: dict[str, Array]
-    """Boilerplate lines, and their characters and bytes, that were removed before it was judged."""
     stage: Array
-    """Index into STAGES of the stage that dropped it; len(STAGES) where it is kept."""
+    """int8: index into STAGES of the stage that dropped it; len(STAGES) where it is kept."""
     reason: Array
-    """Empty where it is kept."""
-    detail: Array
-    """What is wrong with an unreadable record, else None."""
+    """int16: index into REASONS."""
     survivor: Array
-    """Position of the document that stands for it: itself, or the one it is a copy of."""
+    """int64: position of the document that stands for it: itself, or the one it is a copy of."""
     cluster_size: Array
-    """Documents that a kept one stands for, itself included."""
-    features: dict[str, Array]
-    benchmark_items: pa.ListArray
-    """The items of benchmarks that each document shares a passage with."""
+    """int64: documents that a kept one stands for, itself included."""
+    renamed: tuple[dict[int, str], ...]
+    """For each file, by row: the new ids of documents whose id stood in their source before."""
 
     @property
     def kept(self) -> Array:
         return self.stage == len(STAGES)
 
+    @cached_property
+    def _begins(self) -> Array:
+        return first_rows(self.files)
+
     def of_file(self, index: int) -> slice:
         """The positions of one file's documents."""
-        begin, end = np.searchsorted(self.file, [index, index + 1])
-        return slice(int(begin), int(end))
+        return slice(int(self._begins[index]), int(self._begins[index + 1]))
+
+    def ids(self, index: int) -> list[str]:
+        """The ids of one file's documents, each unique in its source."""
+        ids = self.files[index].columns(["id"])["id"].to_pylist()
+        for row, name in self.renamed[index].items():
+            ids[row] = name
+        return ids
+
+    @cached_property
+    def survivors(self) -> dict[int, tuple[str, str]]:
+        """(source, id), by position, of the documents that stand for copies."""
+        positions = np.unique(self.survivor[self.survivor != np.arange(len(self.survivor))])
+        found = {}
+        for index, file in enumerate(self.files):
+            part = self.of_file(index)
+            mine = positions[(positions >= part.start) & (positions < part.stop)].tolist()
+            ids = self.ids(index) if mine else []
+            found |= {position: (file.source.name, ids[position - part.start]) for position in mine}
+        return found
 
     def kept_digest(self, index: int) -> str:
         """SHA-256 of what the documents of one file take from the decisions on them."""
-        table = self.table(index)
-        table = table.filter(table["kept"]).select(["id", "lang", "script", "cluster_size", "raw_row"])
-        return hashlib.sha256(json.dumps(table.to_pydict()).encode()).hexdigest()
+        part = self.of_file(index)
+        made = hashlib.sha256(self.kept[part].tobytes() + self.cluster_size[part].tobytes())
+        made.update(json.dumps(self.renamed[index]).encode())
+        return made.hexdigest()
 
     def table(self, index: int) -> pa.Table:
         """The decisions on one file's documents, as the contract's columns."""
-        part = self.of_file(index)
-        file = self.files[index]
-        kept = self.kept[part]
-        copy = self.survivor[part] != np.arange(part.start, part.stop)
-        survivor = self.survivor[part]
-        sources = [self.files[f].source.name for f in self.file[survivor]]
+        part, file = self.of_file(index), self.files[index]
+        columns = file.columns(["lang", "script", "chars", "unreadable", "raw_row"])
+        kept, survivor = self.kept[part], self.survivor[part]
+        stands = survivor == np.arange(part.start, part.stop)
+        of = [None if itself else self.survivors[p] for p, itself in zip(survivor.tolist(), stands, strict=True)]
         return pa.table(
             {
                 "source": pa.array([file.source.name] * len(kept), pa.string()),
-                "id": pa.array(self.id[part], pa.string()),
+                "id": pa.array(self.ids(index), pa.string()),
                 "kept": pa.array(kept),
-                "stage": pa.array([None if s == len(STAGES) else STAGES[s] for s in self.stage[part]], pa.string()),
-                "reason": pa.array([reason or None for reason in self.reason[part]], pa.string()),
-                "detail": pa.array(self.detail[part], pa.string()),
-                "kept_source": pa.array(sources, pa.string(), mask=~copy),
-                "kept_id": pa.array(self.id[survivor], pa.string(), mask=~copy),
-                "lang": pa.array(self.lang[part], pa.string()),
-                "script": pa.array(self.script[part], pa.string()),
-                "chars": pa.array(self.chars[part], pa.int64()),
+                "stage": pa.array([*STAGES, None], pa.string()).take(pa.array(self.stage[part])),
+                "reason": pa.array([None, *REASONS[1:]], pa.string()).take(pa.array(self.reason[part])),
+                "detail": columns["unreadable"],
+                "kept_source": pa.array([each and each[0] for each in of], pa.string()),
+                "kept_id": pa.array([each and each[1] for each in of], pa.string()),
+                "lang": columns["lang"],
+                "script": columns["script"],
+                "chars": columns["chars"],
                 "cluster_size": pa.array(self.cluster_size[part], pa.int64(), mask=~kept),
                 "raw_file": pa.array([file.raw] * len(kept), pa.string()),
-                "raw_row": pa.array(self.row[part], pa.int64()),
+                "raw_row": columns["raw_row"],
             }
         )
 
 
-def _objects(column: pa.ChunkedArray) -> Array:
-    result = np.empty(len(column), object)
-    result[:] = column.to_pylist()
-    return result
+def unique_ids(files: Sequence[ScannedFile], hashes: Sequence[Array]) -> list[dict[int, str]]:
+    """For each file of one source, by row: new ids, with `#file:row`, for all but the first of equal ones. `hashes`:
+    uint64, those of each file's ids; two that collide cost one of them its plain name, nothing more."""
+    known, first = np.unique(np.concatenate(hashes), return_index=True)
+    again = np.ones(sum(map(len, hashes)), bool)
+    again[first] = False
+    renamed: list[dict[int, str]] = [{} for _ in files]
+    taken: set[np.uint64] = set()
+    for file, begin, new in zip(files, first_rows(files), renamed, strict=False):
+        rows = np.flatnonzero(again[begin : begin + file.rows]).tolist()
+        columns = file.columns(["id", "raw_row"]).take(pa.array(rows, pa.int64())).to_pylist() if rows else []
+        for row, record in zip(rows, columns, strict=True):
+            name = record["id"]
+            # Once, unless an id of the source's own looks like one of ours.
+            while (key := np.uint64(id_hash(name))) in taken or known[np.searchsorted(known, key) % len(known)] == key:
+                name = f"{name}#{file.raw}:{record['raw_row']}"
+            taken.add(key)
+            new[row] = name
+    return renamed
 
 
-def unique_ids(ids: Sequence[str], files: Sequence[str], rows: Sequence[int]) -> list[str]:
-    """A source's ids, in file and row order: the first of equal ones stays, each later gets `#file:row`."""
-    seen: set[str] = set()
-    unique = []
-    for name, file, row in zip(ids, files, rows, strict=True):
-        while name in seen:  # once, unless an id of the source's own looks like one of ours
-            name = f"{name}#{file}:{row}"
-        seen.add(name)
-        unique.append(name)
-    return unique
+def id_hash(name: str) -> int:
+    """What ids are compared by."""
+    return xxhash.xxh3_64_intdigest(name)
 
 
-_DECISIVE = ("id", "lang", "script", "chars", "bytes", "raw_row", "unreadable", "text_hash", "benchmark_items")
+_DECISIVE = ("id", "lang", "unreadable", "text_hash", "benchmark_items")
 
 
 def decide(files: Sequence[ScannedFile], pairs: Array, config: CorpusConfig) -> Decisions:
     """The decision on every document of these files, which stand in the order in which copies survive. `pairs`
     [m, 2] are near copies of one another, by position."""
-    table = pa.concat_tables([file.columns([*_DECISIVE, *REMOVED, *FEATURES]) for file in files])
-    file = np.repeat(np.arange(len(files), dtype=np.int32), [f.rows for f in files])
-    total = len(table)
-    lang, unreadable = _objects(table["lang"]), _objects(table["unreadable"])
-    columns = {name: table[name].to_numpy() for name in FEATURES}
-    source_of_file = [f.source for f in files]
-    names = np.array([f.source.name for f in files], object)[file] if total else np.zeros(0, object)
+    begins = first_rows(files)
+    total = int(begins[-1])
+    unreadable, wrong, contaminated = (np.zeros(total, bool) for _ in range(3))
+    poor = np.zeros(total, np.int16)
+    hashes = np.zeros((total, 2), np.uint64)
+    id_hashes: dict[str, list[Array]] = {}
+    for file, begin in zip(files, begins, strict=False):
+        part = slice(begin, begin + file.rows)
+        table = file.columns([*_DECISIVE, *FEATURES])
+        lang = np.array(table["lang"].to_pylist(), object)
+        unreadable[part] = table["unreadable"].is_valid().to_numpy()
+        wrong[part] = ~np.isin(lang.astype(str), ADMITTED[file.source.lang])
+        features = {name: table[name].to_numpy() for name in FEATURES}
+        names, which = np.unique(judge(features, lang, file.source.policy, config), return_inverse=True)
+        poor[part] = np.array([REASONS.index(name) for name in names], np.int16)[which]
+        hashes[part] = digests(table["text_hash"])
+        # An unreadable record has no items at all, a readable one a list of them, most often empty.
+        items = pc.call_function("list_value_length", [table["benchmark_items"]])
+        contaminated[part] = np.nan_to_num(items.to_numpy()) > 0
+        ids = np.fromiter(map(id_hash, table["id"].to_pylist()), np.uint64, file.rows)
+        id_hashes.setdefault(file.source.name, []).append(ids)
 
     stage = np.full(total, len(STAGES), np.int8)
-    reason = np.full(total, "", object)
+    reason = np.zeros(total, np.int16)
     survivor = np.arange(total)
 
-    def drop(mask: Array, where: str, why: Any) -> None:
+    def drop(mask: Array, where: str, why: str | Array) -> None:
         mask = mask & (stage == len(STAGES))
         stage[mask] = STAGES.index(where)
-        reason[mask] = why[mask] if isinstance(why, np.ndarray) else why
+        reason[mask] = REASONS.index(why) if isinstance(why, str) else why[mask]
 
-    drop(np.array([why is not None for why in unreadable], bool), "read", "unreadable")
+    drop(unreadable, "read", "unreadable")
 
     # Which language and quality say is known beforehand, so that of exact copies the survivor is one that
     # stays: a text is not lost because its first copy stands in a source of another language.
-    wrong = np.zeros(total, bool)
-    poor = np.full(total, KEPT, object)
-    ids = np.empty(total, object)
-    raw_ids, rows = table["id"].to_pylist(), table["raw_row"].to_numpy()
-    for source in dict.fromkeys(f.source.name for f in files):
-        part = np.flatnonzero(names == source)
-        if not len(part):
-            continue
-        spec = source_of_file[file[part[0]]]
-        wrong[part] = ~np.isin(lang[part].astype(str), ADMITTED[spec.lang])
-        poor[part] = judge({n: c[part] for n, c in columns.items()}, lang[part], spec.policy, config)
-        raw_files = [files[f].raw for f in file[part]]
-        ids[part] = unique_ids([raw_ids[p] for p in part], raw_files, rows[part].tolist())
-
     # A near copy of any copy is one of all: clusters are made of first copies, and the others belong to theirs.
     first = np.arange(total)
-    readable = np.flatnonzero(stage == len(STAGES))
-    if len(readable):
-        flat = b"".join(table["text_hash"].take(pa.array(readable)).to_pylist())
-        hashes = np.frombuffer(flat, np.uint64).reshape(-1, 2)
-        rank = (wrong | (poor != KEPT))[readable].astype(np.int8)
-        survivor[readable] = readable[exact_copies(hashes, rank)]
-        first[readable] = readable[exact_copies(hashes, np.zeros_like(rank))]
+    readable = np.flatnonzero(~unreadable)
+    rank = (wrong | (poor > 0))[readable].astype(np.int8)
+    survivor[readable] = readable[exact_copies(hashes[readable], rank)]
+    first[readable] = readable[exact_copies(hashes[readable], np.zeros_like(rank))]
+    del hashes
     drop(survivor != np.arange(total), "exact", "exact_copy")
     size = np.bincount(survivor, minlength=total)
 
     drop(wrong, "language", "wrong_language")
-    drop(poor != KEPT, "quality", poor)
+    drop(poor > 0, "quality", poor)
 
     left = np.flatnonzero(stage == len(STAGES))
     _, where, which = np.unique(clusters(total, pairs)[first[left]], return_index=True, return_inverse=True)
@@ -184,40 +201,24 @@ def decide(files: Sequence[ScannedFile], pairs: Array, config: CorpusConfig) -> 
     survivor = survivor[survivor]  # an exact copy of a near copy: both are copies of the one that stays
     cluster_size = np.bincount(survivor[left], size[left], minlength=total).astype(np.int64)
 
-    benchmark_items = table["benchmark_items"].combine_chunks()
-    # An unreadable record has no items at all, a readable one a list of them, most often empty.
-    items = pc.call_function(
-        "coalesce", [pc.call_function("list_value_length", [benchmark_items]), pa.scalar(0, pa.int32())]
-    )
-    drop(items.to_numpy(zero_copy_only=False) > 0, "contamination", "contaminated")
+    drop(contaminated, "contamination", "contaminated")
 
-    return Decisions(
-        files=tuple(files),
-        file=file,
-        row=rows,
-        id=ids,
-        lang=lang,
-        script=_objects(table["script"]),
-        chars=table["chars"].to_numpy(),
-        bytes=table["bytes"].to_numpy(),
-        removed={name: table[name].to_numpy() for name in REMOVED},
-        stage=stage,
-        reason=reason,
-        detail=unreadable,
-        survivor=survivor,
-        cluster_size=cluster_size,
-        features=columns,
-        benchmark_items=benchmark_items,
-    )
+    renamed: list[dict[int, str]] = []
+    for source, ids in id_hashes.items():
+        renamed += unique_ids([file for file in files if file.source.name == source], ids)
+    return Decisions(tuple(files), stage, reason, survivor, cluster_size, tuple(renamed))
 
 
 def contamination_rows(decisions: Decisions, corpus: str, index: BenchmarkIndex) -> list[dict[str, Any]]:
     """The rows of contamination: of each source and language, documents dropped for a benchmark's items, and how
     many different items those are."""
     found: dict[tuple[str, str], list[Array]] = {}
-    for position in np.flatnonzero(decisions.stage == STAGES.index("contamination")):
-        key = decisions.files[decisions.file[position]].source.name, decisions.lang[position]
-        found.setdefault(key, []).append(decisions.benchmark_items[int(position)].values.to_numpy())
+    for number, file in enumerate(decisions.files):
+        dropped = decisions.stage[decisions.of_file(number)] == STAGES.index("contamination")
+        if dropped.any():
+            table = file.columns(["lang", "benchmark_items"]).filter(pa.array(dropped))
+            for lang, items in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                found.setdefault((file.source.name, lang), []).append(np.array(items))
     rows = []
     for (source, lang), documents in sorted(found.items()):
         docs = Counter(benchmark for items in documents for benchmark in index.per_benchmark(items))
@@ -230,50 +231,58 @@ def contamination_rows(decisions: Decisions, corpus: str, index: BenchmarkIndex)
 def ledger_rows(decisions: Decisions, corpus: str) -> dict[str, list[dict[str, Any]]]:
     """The rows of document_flow, document_drops and edits: what entered, left and was dropped, stage by stage, and
     the lines removed from inside kept documents. Stages here judge all sources together, so `seconds` is 0."""
-    flow: list[dict[str, Any]] = []
-    drops: list[dict[str, Any]] = []
-    edits: list[dict[str, Any]] = []
-    names = np.array([f.source.name for f in decisions.files], object)
-    of_document = names[decisions.file] if len(decisions.file) else np.zeros(0, object)
-    for source in dict.fromkeys(f.source.name for f in decisions.files):
-        for lang in ("zh", "en", "code", "other"):
-            part = np.flatnonzero((of_document == source) & (decisions.lang == lang))
-            if not len(part):
-                continue
-            stage = decisions.stage[part]
-            lines, lost_chars, lost_bytes = (decisions.removed[name][part] for name in REMOVED)
-            key = {"corpus": corpus, "source": source, "lang": lang}
+    flow: dict[tuple[str, str, str], Counter[str]] = {}
+    drops: dict[tuple[str, str, str, str], Counter[str]] = {}
+    edits: dict[tuple[str, str], Counter[str]] = {}
+    for number, file in enumerate(decisions.files):
+        part = decisions.of_file(number)
+        table = file.columns(["lang", "chars", "bytes", *REMOVED])
+        langs = np.array(table["lang"].to_pylist(), object)
+        for lang in set(langs):
+            mine = langs == lang
+            stage, reason = decisions.stage[part][mine], decisions.reason[part][mine]
+            kept_chars, kept_bytes, lines, lost_chars, lost_bytes = (
+                table[name].to_numpy()[mine] for name in ("chars", "bytes", *REMOVED)
+            )
             for index, name in enumerate(STAGES):
                 enters, falls = stage >= index, stage == index
+                goes_on = enters & ~falls
                 # Who was dropped earlier lost no lines, whatever its rescan says.
                 still = index <= STAGES.index("lines")
-                chars = decisions.chars[part] + still * lost_chars
-                size = decisions.bytes[part] + still * lost_bytes
+                chars, size = kept_chars + still * lost_chars, kept_bytes + still * lost_bytes
                 removed = (lost_chars, lost_bytes) if name == "lines" else (np.zeros_like(chars),) * 2
-                flow.append(
-                    {
-                        **key,
-                        "stage": name,
-                        "docs_in": int(enters.sum()),
-                        "docs_out": int((enters & ~falls).sum()),
-                        "docs_dropped": int(falls.sum()),
-                        "chars_in": int(chars[enters].sum()),
-                        "chars_out": int((chars - removed[0])[enters & ~falls].sum()),
-                        "chars_dropped": int(chars[falls].sum()),
-                        "chars_removed_in_kept": int(removed[0][enters & ~falls].sum()),
-                        "bytes_in": int(size[enters].sum()),
-                        "bytes_out": int((size - removed[1])[enters & ~falls].sum()),
-                        "seconds": 0.0,
-                    }
+                flow.setdefault((file.source.name, lang, name), Counter()).update(
+                    docs_in=int(enters.sum()),
+                    docs_out=int(goes_on.sum()),
+                    docs_dropped=int(falls.sum()),
+                    chars_in=int(chars[enters].sum()),
+                    chars_out=int((chars - removed[0])[goes_on].sum()),
+                    chars_dropped=int(chars[falls].sum()),
+                    chars_removed_in_kept=int(removed[0][goes_on].sum()),
+                    bytes_in=int(size[enters].sum()),
+                    bytes_out=int((size - removed[1])[goes_on].sum()),
                 )
-                reasons = decisions.reason[part[falls]]
-                for why in sorted(set(reasons)):
-                    docs = reasons == why
-                    dropped = {"docs": int(docs.sum()), "chars": int(chars[falls][docs].sum())}
-                    drops.append({**key, "stage": name, "reason": why, **dropped})
-            edited = decisions.kept[part] & (lines > 0)
+                for why in np.unique(reason[falls]).tolist():
+                    dropped = drops.setdefault((file.source.name, lang, name, REASONS[why]), Counter())
+                    docs = reason[falls] == why
+                    dropped.update(docs=int(docs.sum()), chars=int(chars[falls][docs].sum()))
+            edited = (stage == len(STAGES)) & (lines > 0)
             if edited.any():
-                counts = {"docs": int(edited.sum()), "edits": int(lines[edited].sum())}
-                chars = int(lost_chars[edited].sum())
-                edits.append({**key, "kind": "boilerplate_line", **counts, "chars": chars})
-    return {"document_flow": flow, "document_drops": drops, "edits": edits}
+                edits.setdefault((file.source.name, lang), Counter()).update(
+                    docs=int(edited.sum()), edits=int(lines[edited].sum()), chars=int(lost_chars[edited].sum())
+                )
+
+    sources = list(dict.fromkeys(file.source.name for file in decisions.files))
+
+    def order(key: tuple[str, ...]) -> tuple[int | str, ...]:
+        return sources.index(key[0]), LANGUAGES.index(key[1]), *(STAGES.index(name) for name in key[2:3]), *key[3:]
+
+    def rows(table: dict[Any, Counter[str]], names: Sequence[str], **more: Any) -> list[dict[str, Any]]:
+        keys = sorted(table, key=order)
+        return [{"corpus": corpus, **dict(zip(names, key, strict=True)), **table[key], **more} for key in keys]
+
+    return {
+        "document_flow": rows(flow, ("source", "lang", "stage"), seconds=0.0),
+        "document_drops": rows(drops, ("source", "lang", "stage", "reason")),
+        "edits": rows(edits, ("source", "lang"), kind="boilerplate_line"),
+    }

@@ -6,13 +6,15 @@ of whole dropped documents to read. What is masked is counted per language and k
 
 import contextlib
 import gzip
+import heapq
+import itertools
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +22,8 @@ import pyarrow.parquet as pq
 import xxhash
 
 from xmodel_core.artifacts import Artifact, Folder, ShardWriter, file_digest, write_shard
-from xmodel_core.corpus.decide import STAGES, Decisions
+from xmodel_core.corpus.decide import REASONS, Decisions
+from xmodel_core.corpus.features import FEATURES
 from xmodel_core.corpus.mask import Kind, mask
 from xmodel_core.corpus.scanned import ScannedFile
 
@@ -173,53 +176,66 @@ def masking_rows(receipts: Sequence[dict[str, Any]], corpus: str) -> dict[str, l
 
 def write_decisions(shard: ShardWriter, decisions: Decisions, index: int) -> None:
     """Writes one file's decisions, and the features of what is dropped of it."""
-    name = decisions.files[index].name
+    file = decisions.files[index]
     table = decisions.table(index)
-    pq.write_table(table, shard.file(f"decisions/{name}.parquet"), compression="zstd")
-    part = decisions.of_file(index)
-    for feature, column in decisions.features.items():
-        table = table.append_column(feature, pa.array(column[part]))
-    pq.write_table(
-        table.filter(pa.array(~decisions.kept[part])), shard.file(f"dropped/{name}.parquet"), compression="zstd"
-    )
+    pq.write_table(table, shard.file(f"decisions/{file.name}.parquet"), compression="zstd")
+    for name, feature in zip(FEATURES, file.columns(list(FEATURES)).columns, strict=True):
+        table = table.append_column(name, feature)
+    dropped = table.filter(pa.array(~decisions.kept[decisions.of_file(index)]))
+    pq.write_table(dropped, shard.file(f"dropped/{file.name}.parquet"), compression="zstd")
 
 
-def _chosen(decisions: Decisions, per_reason: int) -> Iterator[tuple[str, np.ndarray]]:
-    """(reason, positions of the dropped documents to show): those whose keys hash lowest, in document order.
+class _Chosen(NamedTuple):
+    """A dropped document to show."""
+
+    key: int
+    position: int
+    file: int
+    id: str
+    lang: str
+
+
+def _chosen(decisions: Decisions, per_reason: int) -> dict[int, list[_Chosen]]:
+    """Reason → the dropped documents to show: those whose keys hash lowest, in document order.
 
     What was unreadable has no text to show; its detail stands in the decisions.
     """
-    for reason in sorted(set(decisions.reason[decisions.stage < len(STAGES)]) - {"unreadable"}):
-        positions = np.flatnonzero(decisions.reason == reason)
-        keys = [
-            xxhash.xxh3_64_intdigest(f"{decisions.files[decisions.file[p]].source.name}\0{decisions.id[p]}")
-            for p in positions
-        ]
-        yield reason, np.sort(positions[np.argsort(np.array(keys, np.uint64), kind="stable")[:per_reason]])
+    chosen: dict[int, list[_Chosen]] = {}
+    for index, file in enumerate(decisions.files):
+        part = decisions.of_file(index)
+        reasons = decisions.reason[part]
+        rows = np.flatnonzero((reasons > 0) & (reasons != REASONS.index("unreadable"))).tolist()
+        if rows:
+            ids, langs = decisions.ids(index), file.columns(["lang"])["lang"].to_pylist()
+        for row in rows:
+            key = xxhash.xxh3_64_intdigest(f"{file.source.name}\0{ids[row]}")
+            one = _Chosen(key, part.start + row, index, ids[row], langs[row])
+            chosen.setdefault(int(reasons[row]), []).append(one)
+        chosen = {reason: heapq.nsmallest(per_reason, each) for reason, each in chosen.items()}
+    return {reason: sorted(each, key=lambda one: one.position) for reason, each in chosen.items()}
 
 
 def write_dropped_samples(shard: ShardWriter, decisions: Decisions, per_reason: int) -> None:
     """Writes dropped_samples/<reason>.jsonl.gz, texts as they were judged; reads only the groups of rows that hold a
     chosen document."""
-    for reason, positions in _chosen(decisions, per_reason):
-        if not per_reason:
+    for reason, documents in sorted(_chosen(decisions, per_reason).items()):
+        if not documents:
             return
-        path = shard.file(f"dropped_samples/{reason}.jsonl.gz")
+        path = shard.file(f"dropped_samples/{REASONS[reason]}.jsonl.gz")
         with path.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed:
-            for index in np.unique(decisions.file[positions]):
-                mine = positions[decisions.file[positions] == index]
-                begin = decisions.of_file(int(index)).start
-                for position, text in decisions.files[index].texts(mine - begin):
-                    at = int(begin + position)
-                    copy = int(decisions.survivor[at])
-                    of = decisions.files[decisions.file[copy]].source.name
-                    row = {
+            for index, mine in itertools.groupby(documents, key=lambda one: one.file):
+                of_row = {one.position - decisions.of_file(index).start: one for one in mine}
+                for row, text in decisions.files[index].texts(np.array(list(of_row))):
+                    one = of_row[row]
+                    copy = int(decisions.survivor[one.position])
+                    of, of_id = decisions.survivors[copy] if copy != one.position else (None, None)
+                    record = {
                         "source": decisions.files[index].source.name,
-                        "id": decisions.id[at],
-                        "lang": decisions.lang[at],
-                        "reason": reason,
-                        "kept_source": of if copy != at else None,
-                        "kept_id": decisions.id[copy] if copy != at else None,
+                        "id": one.id,
+                        "lang": one.lang,
+                        "reason": REASONS[reason],
+                        "kept_source": of,
+                        "kept_id": of_id,
                         "text": text,
                     }
-                    packed.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+                    packed.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")

@@ -62,7 +62,10 @@ def _trafilatura() -> ModuleType:
 
 
 def _refuse_what_takes_minutes(html: str, tags: int) -> None:
-    if any(len(piece.partition(">")[0]) > MAX_TAG_CHARACTERS for piece in html.split("<")):
+    # Most pages are shorter than such a tag.
+    if len(html) > MAX_TAG_CHARACTERS and any(
+        len(piece.partition(">")[0]) > MAX_TAG_CHARACTERS for piece in html.split("<")
+    ):
         raise Unextractable(f"a tag longer than {MAX_TAG_CHARACTERS:,} characters")
     if tags > TAGS_WITHOUT_LOOKING:
         depth = 0

@@ -261,7 +261,8 @@ def _in_chinese(turns: list[tuple[str, str]], instruction: str) -> bool:
 
 
 def _is_code(text: str) -> bool:
-    languages, _ = detect([text], lay_out([text]))
+    whole = text.encode("utf-8", "replace").decode()  # half of a surrogate pair is no character
+    languages, _ = detect([whole], lay_out([whole]))
     return languages == ["code"]
 
 

@@ -20,7 +20,7 @@ from xmodel_core.corpus.config import LEAST_JACCARD
 from xmodel_core.corpus.dedup import candidates, exact_copies
 from xmodel_core.corpus.layout import Array, lay_out
 from xmodel_core.corpus.scan import batches
-from xmodel_core.corpus.scanned import ScannedFile
+from xmodel_core.corpus.scanned import ScannedFile, digests
 from xmodel_core.corpus.signature import NO_KEY, shingle_sets
 
 FIRST_COPIES = "first-copies.npy"
@@ -30,13 +30,11 @@ PAIRS = pa.schema([("a", pa.int64()), ("b", pa.int64()), ("jaccard", pa.float32(
 
 def first_copies(files: Sequence[ScannedFile]) -> Array:
     """bool per document: readable, and the first of its exact copies; the only ones that need comparing."""
-    hashes = pa.concat_tables([file.columns(["text_hash", "unreadable"]) for file in files])
-    readable = np.flatnonzero(hashes["unreadable"].is_null().to_numpy(zero_copy_only=False))
+    columns = [file.columns(["text_hash", "unreadable"]) for file in files]
+    readable = np.flatnonzero(np.concatenate([table["unreadable"].is_null().to_numpy() for table in columns]))
+    hashes = np.concatenate([digests(table["text_hash"]) for table in columns])
     first = np.zeros(len(hashes), bool)
-    if len(readable):
-        flat = b"".join(hashes["text_hash"].take(pa.array(readable)).to_pylist())
-        survivor = exact_copies(np.frombuffer(flat, np.uint64).reshape(-1, 2), np.zeros(len(readable), np.int8))
-        first[readable[np.unique(survivor)]] = True
+    first[readable[np.unique(exact_copies(hashes[readable], np.zeros(len(readable), np.int8)))]] = True
     return first
 
 

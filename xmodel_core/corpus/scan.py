@@ -33,7 +33,7 @@ Item = TypeVar("Item")
 
 BATCH_CHARACTERS = 300_000  # texts scanned together: their arrays stay in the processor's cache
 BATCH_TEXTS = 5_000
-GROUP_CHARACTERS = 4_000_000  # of a group of rows in the scan's files
+GROUP_CHARACTERS = 1_000_000  # of a group of rows in the scan's files
 GROUP_ROWS = 20_000
 
 

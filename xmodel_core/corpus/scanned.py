@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xmodel_core.artifacts import StoredFile
@@ -93,3 +94,15 @@ class ScannedFile:
             mine = rows[(rows >= begin) & (rows < begin + len(table))]
             for row in mine.tolist():
                 yield row, table["text"][row - begin].as_py()
+
+
+def first_rows(files: Sequence[ScannedFile]) -> Array:
+    """int64 [files + 1]: the position of each file's first document among those of all files."""
+    return np.concatenate(([0], np.cumsum([file.rows for file in files], dtype=np.int64)))
+
+
+def digests(column: pa.ChunkedArray) -> Array:
+    """uint64 [n, 2]: a column of 16-byte hashes; zeros where there is none."""
+    filled = pc.call_function("coalesce", [column, pa.scalar(bytes(16), pa.binary(16))])
+    parts = [np.frombuffer(part.buffers()[1], np.uint64)[2 * part.offset :][: 2 * len(part)] for part in filled.chunks]
+    return np.concatenate([np.zeros(0, np.uint64), *parts]).reshape(-1, 2)

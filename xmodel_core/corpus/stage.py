@@ -27,7 +27,7 @@ from xmodel_core.corpus.documents import (
 )
 from xmodel_core.corpus.rescan import LINES, RescanTask, repeated_lines, repeats_lines, rescan
 from xmodel_core.corpus.scan import scan_file
-from xmodel_core.corpus.scanned import ScannedFile
+from xmodel_core.corpus.scanned import ScannedFile, first_rows
 from xmodel_core.corpus.signature import key_names
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs import RawFile, Source, SourceFiles
@@ -205,7 +205,7 @@ def find_near_pairs(
     cluster.map(near.meet, [task for task in keys if build.finished(task.shard) is None], "find near copies", "keys")
     met = np.unique(np.concatenate([np.load(build.folder.file(f"{task.shard}.npy")) for task in keys]), axis=0)
 
-    begins = np.concatenate(([0], np.cumsum([file.rows for file in files])))
+    begins = first_rows(files)
     documents = np.unique(met)
     tasks = [
         near.ShinglesTask(build.folder, file, documents[(documents >= begin) & (documents < begin + file.rows)] - begin)

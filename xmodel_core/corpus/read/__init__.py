@@ -4,6 +4,14 @@ One module per format; `reader` holds what they share, `unpack` reads gzip and z
 is a document, or is set aside with why, or is counted by its kind where it is no document by its nature.
 """
 
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from datatrove.data import Document
+from datatrove.io import DataFolder
+
+from xmodel_core.corpus.config import ScanConfig
 from xmodel_core.corpus.read.jsonl import JsonLinesReader
 from xmodel_core.corpus.read.pages import HtmlReader, TextReader
 from xmodel_core.corpus.read.parquet import ParquetReader
@@ -17,3 +25,25 @@ READERS: dict[str, type[Reader]] = {
     "html": HtmlReader,
     "text": TextReader,
 }
+
+
+class _Watched(DataFolder):
+    """A folder that tells how far its last file was read."""
+
+    stream: BinaryIO
+
+    def open(self, path: str, mode: str = "rb", *_: Any, **__: Any) -> BinaryIO:
+        """A file for reading."""
+        self.stream = cast(BinaryIO, super().open(path, mode))
+        return self.stream
+
+
+def first_documents(kind: str, path: Path, most: int) -> tuple[list[Document], int]:
+    """The first documents of a file of pages or texts, those set aside among them, and how many of the file's bytes
+    they took."""
+    folder = _Watched(str(path.parent))
+    documents = READERS[kind](folder, "text", None, ScanConfig()).read_file(path.name)
+    found = list(islice(documents, most))
+    stored = path.stat().st_size if len(found) < most or folder.stream.closed else folder.stream.tell()
+    documents.close()
+    return found, stored

@@ -13,6 +13,8 @@ from xmodel_core.corpus.config import CorpusConfig
 from xmodel_core.corpus.rules import chinese, code, english
 
 KEPT = ""
+NAMES = tuple(dict.fromkeys(rule.__name__ for rule in (*english.RULES, *chinese.RULES, *code.RULES)))
+"""Of all rules."""
 
 
 def judge(columns: Mapping[str, np.ndarray], lang: np.ndarray, policy: str, config: CorpusConfig) -> np.ndarray:
