@@ -8,8 +8,8 @@ field of an item is found as a whole. Benchmarks and documents go through the sa
 One measure serves both languages and text that mixes them: a word counts 3 units, a Chinese character
 2, and a passage is the shortest run of at least 39. So no document needs a language to be checked, and
 an English question is found in a Chinese page. Chinese that holds a long foreign name or a date has fewer words
-in as many characters, so there a run of words over 22 characters, punctuation counted, is a passage, too, if 6 of
-them are Chinese.
+in as many characters, so there a run of words over 21 characters, punctuation counted, is a passage, too, if 4
+are Chinese.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,12 +35,13 @@ WORD_UNITS, CHARACTER_UNITS = 3, 2
 PASSAGE_UNITS = 13 * WORD_UNITS
 # In Chinese with names and figures in it a word of nine letters counts hardly more than a Chinese character, and much
 # punctuation is folded away: 6 of 100 windows of 26 characters fell short of one. Measured by what the page shows,
-# 2 of 100 do (their ends cut words in two), and no more strangers are found, statutes included.
-MIXED_CHARACTERS, MIXED_HAN = 22, 6
+# 1 of 100 does (formulas, lists of names), and of 67,978 Chinese documents 23 instead of 20 are found.
+MIXED_CHARACTERS, MIXED_HAN = 21, 4
 MIXED = PASSAGE_UNITS + 1  # stands in for the length of such a passage
 # A field shorter than a passage is looked for whole, down to 8 words or 12 Chinese characters (Brown et al. take 8
 # words as the least that is no coincidence; measured: 11 of the 123,000 documents hold such a field).
 FIELD_UNITS = 8 * WORD_UNITS
+START_UNITS = 16  # of a passage, by which it is looked for first; Chinese with a long name may have no more
 # A run of figures and single letters (1 2 3 … under a page, 0 0 0 in a matrix) is nobody's: a passage has a word of two
 # letters, or Chinese characters. Measured: 0.4 % of all benchmarks' passages go, half of them lists in code.
 TELLING_WORDS = 1
@@ -104,7 +105,7 @@ class _Runs:
 def _mixed(layout: Layout, units: Array, begins: Array) -> tuple[Array, Array, Array]:
     """(texts, ends, uint64 hashes) of the shortest runs of whole words over MIXED_CHARACTERS from each of these words
     on; the end is -1 where there is none, where too few are Chinese, or where the run has a passage's units anyway."""
-    rule = (CHARACTER_UNITS, MIXED_HAN, FIELD_UNITS, PASSAGE_UNITS)
+    rule = (CHARACTER_UNITS, MIXED_HAN, START_UNITS, PASSAGE_UNITS)
     words = layout.words.slices
     return kernels.inked_runs(words, layout.classes, c.CONTROL, units, begins, MIXED_CHARACTERS, rule)
 
@@ -128,7 +129,7 @@ class BenchmarkIndex:
     first_items: Array
     """int64 [benchmarks + 1]: benchmark i has the items first_items[i] to first_items[i + 1] - 1."""
     starts: Array
-    """uint64, ascending: hashes of the first FIELD_UNITS units of every passage."""
+    """uint64, ascending: hashes of the first START_UNITS units of every passage."""
     start_lengths: Array
     """uint32: how long the passages with this start are; bit i stands for FIELD_UNITS + i units, the last for MIXED."""
     passages: Array
@@ -141,7 +142,7 @@ class BenchmarkIndex:
     def hits(self, layout: Layout) -> Hits:
         """The items that each text shares a passage with."""
         words, units_of_word = layout.words.slices, _units(layout)
-        begins, places = kernels.known_runs(words, units_of_word, FIELD_UNITS, self._known_starts)
+        begins, places = kernels.known_runs(words, units_of_word, START_UNITS, self._known_starts)
         lengths = self.start_lengths[places]
         texts, items = [np.zeros(0, np.int64)], [np.zeros(0, np.uint32)]
         for units in range(FIELD_UNITS, MIXED + 1):
@@ -340,7 +341,7 @@ def _passages_of_fields(texts: list[str], first: int) -> tuple[Array, Array, Arr
     begins, passages, lengths = begins[tells], passages[tells], lengths[tells]
     order = np.argsort(begins, kind="stable")
     begins, passages, lengths = begins[order], passages[order], lengths[order]
-    kept, _, starts = runs.shortest(begins, FIELD_UNITS)
+    kept, _, starts = runs.shortest(begins, START_UNITS)
     assert len(kept) == len(begins)
     return text[begins] + first, starts, passages, lengths
 
