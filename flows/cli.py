@@ -77,10 +77,11 @@ def json_option(command: Command) -> Command:
 def _flow_verb(run: Callable[..., None]) -> Callable[..., None]:
     @wraps(run)
     def verb(*args: Any, **kwargs: Any) -> None:
-        from flows.server import quiet_prefect
-        from xmodel_core.config import load_recipe
+        from flows.preflight import check
 
-        load_recipe(kwargs["recipe"], kwargs["overrides"])  # a wrong key is told before anything is started
+        check(kwargs["recipe"], kwargs["overrides"])
+        from flows.server import quiet_prefect
+
         quiet_prefect()
         from flows.embedded import ensure_server
 

@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
+from flows import preflight
 from flows.session import Session, benchmarks_of
 from xmodel_core.artifacts import Artifact
 from xmodel_core.errors import TransientError, XmodelError
@@ -115,14 +116,9 @@ def build_corpus(
 
 
 def mixture_shares(session: Session, sources: list[SourceFiles], corpus: Artifact | None = None) -> dict[str, float]:
-    """Source → share of the training tokens that the recipe's mixture asks for. A lang/category is split by what
-    the corpus keeps; before there is one, evenly. XmodelError where the mixture and the sources do not fit."""
-    from xmodel_core.mixture.plan import Supply, shares
-
-    mixture = load_mixture(session.recipe.mixture, session.path.parent)
+    """Source → share of the training tokens that the recipe's mixture asks for, by what the corpus keeps."""
     kept = {name: facts["chars"] for name, facts in corpus.manifest()["facts"]["sources"].items()} if corpus else {}
-    supplies = [Supply(f.source.name, f.source.lang, f.source.category, kept.get(f.source.name)) for f in sources]
-    return shares(mixture, session.recipe.training.phases(), supplies)
+    return preflight.mixture_shares(session.recipe, session.path.parent, [files.source for files in sources], kept)
 
 
 @stage(name="preview decisions")
