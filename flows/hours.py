@@ -139,6 +139,7 @@ def stage_hours(stage: str, found: list[Stock], recipe: Recipe, rates: Rates, to
     seconds = {
         "sample world": WORLD_SECONDS,
         "benchmarks": 0.0,
+        "perplexity models": 0.0,
         "scan": mb / figures.scan_mb_per_second_and_core / figures.cores / len(found),
         "lines": mb / LINES_MB_PER_SECOND / figures.cores / len(found),
         "near copies": documents / NEAR_DOCUMENTS_PER_SECOND / figures.cores,

@@ -70,11 +70,30 @@ class Reuse:
         self._look_up("benchmarks", identity)
         return True, identity
 
+    def _models_stage(self) -> tuple[bool, Identity | None]:
+        """(whether the perplexity models are known, what they are if any are named)."""
+        from xmodel_core.corpus.stage import models_identity
+
+        recipe = self._recipe
+        if not recipe.corpus.perplexity.named():
+            return True, None
+        if self._empty:
+            self._say("perplexity models", recipe.name, "new")
+            return False, None
+        try:
+            identity = models_identity(recipe.name, recipe.corpus.perplexity, self._store)
+        except XmodelError:
+            self._say("perplexity models", recipe.name, "its files are not here")
+            return False, None
+        self._look_up("perplexity models", identity)
+        return True, identity
+
     def _scan_identities(self) -> list[Identity] | None:
         """None where some source's files are not known yet."""
         from xmodel_core.corpus.stage import scan_identity
 
         known, benchmarks = self._benchmarks_stage()
+        models_known, models = self._models_stage()
         identities = []
         for source in self._sources:
             if self._empty or (source.uri.startswith(RAW_SCHEME) and self.world is None):
@@ -91,7 +110,10 @@ class Reuse:
             if not known:
                 self._say("scan", source.name, "known after the benchmarks")
                 continue
-            identities.append(scan_identity(files, self._recipe.corpus.scan, benchmarks))
+            if not models_known:
+                self._say("scan", source.name, "known after the perplexity models")
+                continue
+            identities.append(scan_identity(files, self._recipe.corpus.scan, benchmarks, models))
             self._look_up("scan", identities[-1])
         return identities if len(identities) == len(self._sources) else None
 

@@ -77,20 +77,32 @@ def index_benchmarks(session: Session, world: Artifact | None) -> Artifact | Non
     return door.index_benchmarks(session.recipe.name, *found, session.store) if found else None
 
 
-@stage(name="scan", task_run_name="scan {files.source.name}")
-def scan(session: Session, files: SourceFiles, benchmarks: Artifact | None) -> Artifact:
-    """Every readable document of a source with its features, its signature and the benchmark items it holds."""
+@stage(name="keep perplexity models")
+def keep_perplexity_models(session: Session) -> Artifact | None:
+    """The n-gram models that text is held against; none where the recipe names none."""
     from xmodel_core.corpus import stage as door
 
-    return door.scan(files, session.recipe.corpus.scan, session.store, session.cluster, benchmarks)
+    models = session.recipe.corpus.perplexity
+    return door.keep_models(session.recipe.name, models, session.store) if models.named() else None
+
+
+@stage(name="scan", task_run_name="scan {files.source.name}")
+def scan(session: Session, files: SourceFiles, benchmarks: Artifact | None, models: Artifact | None) -> Artifact:
+    """Every readable document of a source with its features, its perplexity where there are models, its signature and
+    the benchmark items it holds."""
+    from xmodel_core.corpus import stage as door
+
+    return door.scan(files, session.recipe.corpus.scan, session.store, session.cluster, benchmarks, models)
 
 
 @stage(name="remove lines", task_run_name="remove lines {files.source.name}")
-def remove_lines(session: Session, files: SourceFiles, scan: Artifact, benchmarks: Artifact | None) -> "SourceScan":
+def remove_lines(
+    session: Session, files: SourceFiles, scan: Artifact, benchmarks: Artifact | None, models: Artifact | None
+) -> "SourceScan":
     """A source's scan, its documents without the lines that it repeats."""
     from xmodel_core.corpus import stage as door
 
-    return door.remove_lines(files, scan, session.recipe.corpus, session.store, session.cluster, benchmarks)
+    return door.remove_lines(files, scan, session.recipe.corpus, session.store, session.cluster, benchmarks, models)
 
 
 @stage(name="find near copies")

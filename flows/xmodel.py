@@ -54,12 +54,13 @@ class Training(NamedTuple):
 
 
 def to_scans(session: Session) -> Scanned:
-    """sources ▸ scans, with benchmark passages looked for ▸ without repeated lines ▸ pairs of near copies"""
+    """sources ▸ scans, with benchmarks and n-gram models at hand ▸ without repeated lines ▸ pairs of near copies"""
     world = stages.make_sample_world(session) if session.recipe.sample_world else None
     sources = stages.find_sources(session, world)
     benchmarks = stages.index_benchmarks(session, world)
-    scans = [stages.scan(session, files, benchmarks) for files in sources]
-    scanned = [stages.remove_lines(session, *both, benchmarks) for both in zip(sources, scans, strict=True)]
+    models = stages.keep_perplexity_models(session)
+    scans = [stages.scan(session, files, benchmarks, models) for files in sources]
+    scanned = [stages.remove_lines(session, *both, benchmarks, models) for both in zip(sources, scans, strict=True)]
     return Scanned(world, sources, scanned, stages.find_near_pairs(session, scanned), benchmarks)
 
 

@@ -85,13 +85,14 @@ def _placed(data: dict[str, Any], folder: Path) -> dict[str, Any]:
         placed["sources"] = [place(name) for name in data["sources"]]
     if "mixture" in data:
         placed["mixture"] = place(data["mixture"])
-    corpus = data.get("corpus")
-    if isinstance(corpus, dict) and isinstance(corpus.get("decontaminate"), dict):
-        decontaminate = dict(corpus["decontaminate"])
-        benchmarks = decontaminate.get("benchmarks")
-        if isinstance(benchmarks, str) and not benchmarks.startswith(RAW_SCHEME):
-            decontaminate["benchmarks"] = str((folder / benchmarks).resolve())
-        placed["corpus"] = {**corpus, "decontaminate": decontaminate}
+    if isinstance(data.get("corpus"), dict):
+        placed["corpus"] = corpus = dict(data["corpus"])
+        for part, names in (("decontaminate", ("benchmarks",)), ("perplexity", ("chinese", "english"))):
+            if isinstance(corpus.get(part), dict):
+                corpus[part] = paths = dict(corpus[part])
+                for name in names:
+                    if isinstance(path := paths.get(name), str) and not path.startswith(RAW_SCHEME):
+                        paths[name] = str((folder / path).resolve())
     evaluation = data.get("evaluation")
     if isinstance(evaluation, dict):
         placed["evaluation"] = dict(evaluation)

@@ -15,7 +15,7 @@ from xmodel_core.artifacts import Artifact, Store
 from xmodel_core.cluster import open_cluster
 from xmodel_core.cluster.config import ClusterConfig
 from xmodel_core.corpus.config import CorpusConfig, ScanConfig
-from xmodel_core.corpus.stage import SourceScan, build_corpus, find_near_pairs, remove_lines, scan
+from xmodel_core.corpus.stage import SourceScan, build_corpus, find_near_pairs, keep_models, remove_lines, scan
 from xmodel_core.specs import Source, SourceFiles, resolve
 
 Row = dict[str, Any]
@@ -150,9 +150,11 @@ def make_corpus(
     """Scans and corpus of some sources, made through the room's doors."""
     config = config or CorpusConfig()
     found = tuple(resolve(source, store.digest) for source in sources)
+    models = keep_models("small", config.perplexity, store) if config.perplexity.named() else None
     with open_cluster(ClusterConfig(workers=workers)) as cluster:
+        scans = [scan(files, config.scan, store, cluster, None, models) for files in found]
         scanned = tuple(
-            remove_lines(files, scan(files, config.scan, store, cluster), config, store, cluster) for files in found
+            remove_lines(*both, config, store, cluster, None, models) for both in zip(found, scans, strict=True)
         )
         pairs = find_near_pairs("small", scanned, config.scan, store, cluster)
         return Corpus(build_corpus("small", scanned, pairs, config, store, cluster), scanned, pairs)

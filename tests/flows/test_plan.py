@@ -173,6 +173,14 @@ def test_what_is_built_is_reused_and_a_change_is_named(own: Path, tmp_path: Path
     assert changed["scan", "english"] == "reused"
     assert "english.min_words 8 → 30" in changed["corpus", "own"]
     assert changed["tokenizer", "own"] == "known after the corpus"
+    model = tmp_path / "zh.kenlm"
+    named = states(f"corpus.perplexity.chinese={model}")
+    assert named["perplexity models", "own"] == "its files are not here"
+    assert named["scan", "english"] == "known after the perplexity models"
+    model.write_bytes(b"a model, as far as a plan looks")
+    named = states(f"corpus.perplexity.chinese={model}")
+    assert named["perplexity models", "own"] == "new"
+    assert "input perplexity models" in named["scan", "english"]
     hours = {row["stage"]: row["hours"] for row in planned(str(own), tmp_path)["details"]["stages"]}
     assert hours["corpus"] == hours["scan"] == 0
 

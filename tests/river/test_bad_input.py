@@ -90,6 +90,15 @@ def test_a_mixture_of_sources_that_are_not_there_is_told_before_any_work(tmp_pat
     assert not (tmp_path / "w" / "scans").exists()
 
 
+def test_a_model_that_cannot_be_used_is_told_before_any_work(tmp_path: Path, xmodel) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.jsonl").write_bytes(jsonl(documents()))
+    path = recipe(tmp_path, corpus="{perplexity: {english: models/en.kenlm}}")
+    # Without the package the message is about the package, with it about the file.
+    told(xmodel("xdata-build", path, workspace=tmp_path / "w"), "corpus.perplexity")
+    assert not (tmp_path / "w" / "scans").exists()
+
+
 @pytest.mark.parametrize(
     ("key", "near"),
     [("tokeniser: {}", "tokenizer"), ("training: {peek_lr: 1}", "peak_lr"), ("model: {hidden_sise: 3}", "hidden_size")],

@@ -5,12 +5,13 @@ development machine so that clean documents stay; "Gopher" is Rae et al. 2021 (a
 "C4" Raffel et al. 2020, "FineWeb" Penedo et al. 2024 and "FineWeb-2" its configs/cmn_Hani.yml.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from xmodel_core.corpus.decontaminate import DecontaminateConfig
 from xmodel_core.corpus.mask import MaskConfig
+from xmodel_core.corpus.perplexity import PerplexityConfig
 from xmodel_core.specs.strict import Strict
 
 
@@ -164,6 +165,12 @@ class EnglishRules(Strict):
     """Vowels, y included, of the letters: English has 0.35 to 0.42, random letters 0.23 (measured)."""
     max_vowel_share: float = 0.55
     """Vowels, of the letters (measured)."""
+    max_perplexity: float | None = Field(default=None, gt=1)
+    """Per word, by the model that `perplexity.english` names. It depends on the model: without it perplexity is
+    measured and nothing drops. docs/quality.md has examples."""
+    perplexity_from: int = 50
+    """Words from which on perplexity is judged: one rare name decides a few words (measured: five times as many of
+    the shorter documents are beyond a threshold)."""
     formulas: Formulas = Formulas()
     """Mathematics, which rules for prose would eat."""
     repetition: Repetition = Repetition()
@@ -210,6 +217,12 @@ class ChineseRules(Strict):
     (measured)."""
     function_characters_from: int = 100
     """Function characters and different ones are asked of documents of so many: poems and headlines do without."""
+    max_perplexity: float | None = Field(default=None, gt=1)
+    """Per character, by the model that `perplexity.chinese` names. It depends on the model: without it perplexity is
+    measured and nothing drops. docs/quality.md has examples."""
+    perplexity_from: int = 100
+    """Characters and words from which on perplexity is judged (measured: twenty times as many of the shorter
+    documents, mostly headlines, are beyond a threshold)."""
     repetition: Repetition = Repetition(
         max_duplicate_line_share=0.287,
         max_top_2gram_share=0.256,
@@ -264,7 +277,16 @@ class CorpusConfig(Strict):
     """Near copies."""
     decontaminate: DecontaminateConfig = DecontaminateConfig()
     """Benchmarks that no document may hold passages of."""
+    perplexity: PerplexityConfig = PerplexityConfig()
+    """Models that say how likely a text is; the languages' tables above say what is too unlikely."""
     mask: MaskConfig = MaskConfig()
     """Personal data in kept documents."""
     dropped_samples_per_reason: int = Field(default=50, ge=0)
     """Whole dropped documents kept per reason, to read."""
+
+    @model_validator(mode="after")
+    def _thresholds_have_models(self) -> Self:
+        for lang in ("chinese", "english"):
+            if getattr(self, lang).max_perplexity is not None and getattr(self.perplexity, lang) is None:
+                raise ValueError(f"{lang}.max_perplexity needs a model: name its file in perplexity.{lang}")
+        return self

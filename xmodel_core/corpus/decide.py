@@ -21,9 +21,8 @@ import xxhash
 from xmodel_core.corpus.config import CorpusConfig
 from xmodel_core.corpus.decontaminate import BenchmarkIndex
 from xmodel_core.corpus.dedup import clusters, exact_copies
-from xmodel_core.corpus.features import FEATURES
 from xmodel_core.corpus.layout import Array
-from xmodel_core.corpus.rules import KEPT, NAMES, judge
+from xmodel_core.corpus.rules import COLUMNS, KEPT, NAMES, judge
 from xmodel_core.corpus.scanned import REMOVED, ScannedFile, digests, first_rows
 
 STAGES = ("read", "exact", "lines", "language", "quality", "near", "contamination")
@@ -154,11 +153,11 @@ def decide(files: Sequence[ScannedFile], pairs: Array, config: CorpusConfig) -> 
     id_hashes: dict[str, list[Array]] = {}
     for file, begin in zip(files, begins, strict=False):
         part = slice(begin, begin + file.rows)
-        table = file.columns([*_DECISIVE, *FEATURES])
+        table = file.columns([*_DECISIVE, *COLUMNS])
         lang = np.array(table["lang"].to_pylist(), object)
         unreadable[part] = table["unreadable"].is_valid().to_numpy()
         wrong[part] = ~np.isin(lang.astype(str), ADMITTED[file.source.lang])
-        features = {name: table[name].to_numpy() for name in FEATURES}
+        features = {name: table[name].to_numpy() for name in COLUMNS}
         names, which = np.unique(judge(features, lang, file.source.policy, config), return_inverse=True)
         poor[part] = np.array([REASONS.index(name) for name in names], np.int16)[which]
         hashes[part] = digests(table["text_hash"])

@@ -23,8 +23,8 @@ import xxhash
 
 from xmodel_core.artifacts import Artifact, Folder, ShardWriter, file_digest, write_shard
 from xmodel_core.corpus.decide import REASONS, Decisions
-from xmodel_core.corpus.features import FEATURES
 from xmodel_core.corpus.mask import Kind, mask
+from xmodel_core.corpus.rules import COLUMNS
 from xmodel_core.corpus.scanned import ScannedFile
 
 DOCUMENTS = pa.schema(
@@ -179,7 +179,7 @@ def write_decisions(shard: ShardWriter, decisions: Decisions, index: int) -> Non
     file = decisions.files[index]
     table = decisions.table(index)
     pq.write_table(table, shard.file(f"decisions/{file.name}.parquet"), compression="zstd")
-    for name, feature in zip(FEATURES, file.columns(list(FEATURES)).columns, strict=True):
+    for name, feature in zip(COLUMNS, file.columns(COLUMNS).columns, strict=True):
         table = table.append_column(name, feature)
     dropped = table.filter(pa.array(~decisions.kept[decisions.of_file(index)]))
     pq.write_table(dropped, shard.file(f"dropped/{file.name}.parquet"), compression="zstd")

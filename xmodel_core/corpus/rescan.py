@@ -4,7 +4,7 @@ Takes the scanned files of one source; gives for each the rows that lost lines, 
 again, so that every later decision is made on the text as it will be kept. Other documents are not read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from xmodel_core.corpus.config import LinesConfig, ScanConfig
 from xmodel_core.corpus.layout import Array, lay_out
 from xmodel_core.corpus.lines import boilerplate, holders, strip
 from xmodel_core.corpus.near import first_copies
-from xmodel_core.corpus.scan import batches, load_index, measured, measured_fields
+from xmodel_core.corpus.scan import batches, load_index, load_models, measured, measured_fields
 from xmodel_core.corpus.scanned import REMOVED, ScannedFile
 from xmodel_core.specs import Source
 
@@ -53,6 +53,7 @@ class RescanTask:
     config: LinesConfig
     scan_config: ScanConfig
     benchmarks: StoredFile | None
+    models: Mapping[str, StoredFile]
 
 
 def rescan(task: RescanTask) -> None:
@@ -62,10 +63,10 @@ def rescan(task: RescanTask) -> None:
     schema = pa.schema(
         [(name, pa.string() if name == "text" else pa.int64()) for name in names] + measured_fields(task.scan_config)
     )
-    index = load_index(task.benchmarks.path) if task.benchmarks else None
+    index, models = load_index(task.benchmarks), load_models(task.models)
     columns = task.file.columns(["line_hashes", "lang"])
     rows = np.flatnonzero(holders(columns["line_hashes"].combine_chunks(), found))
-    chinese = columns["lang"].to_numpy() == "zh"
+    lang = columns["lang"].to_numpy()
     with write_shard(task.folder, task.file.name) as shard:
         target = shard.file(f"{task.file.name}.parquet")
         documents = 0
@@ -80,15 +81,14 @@ def rescan(task: RescanTask) -> None:
                     continue
                 old, new = [texts[at] for at in changed], [results[at].text for at in changed]
                 mine = np.array([batch[at][0] for at in changed])
-                facts = measured(new, lay_out(new), chinese[mine], task.scan_config, index)
+                facts = measured(new, lay_out(new), lang[mine], task.scan_config, index, models)
                 removed = (
                     [results[at].lines for at in changed],
                     [results[at].characters for at in changed],
                     [len(a.encode()) - len(b.encode()) for a, b in zip(old, new, strict=True)],
                 )
                 facts |= {"row": mine, "text": new, **dict(zip(REMOVED, removed, strict=True))}
-                writer.write_table(
-                    pa.table({name: pa.array(facts[name], schema.field(name).type) for name in schema.names})
-                )
+                arrays = [pa.array(facts[field.name], field.type, from_pandas=True) for field in schema]
+                writer.write_table(pa.table(arrays, schema=schema))
                 documents += len(changed)
         shard.facts.update(documents=documents)

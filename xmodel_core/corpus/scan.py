@@ -1,11 +1,11 @@
 """The scan: the one pass over a source's text; everything later is decided on its columns.
 
-Takes texts; gives columns: language, hash, features, keys, line hashes and benchmark items. Our own stage scans one
-raw file at a time into bounded groups of rows, `Scan` is a datatrove step that may stand in any pipeline, and both
-go through `scanned`. Equal text but for white space has an equal hash.
+Takes texts; gives columns: language, hash, features, perplexity, keys, line hashes and benchmark items. Our own stage
+scans one raw file at a time into bounded groups of rows, `Scan` is a datatrove step that may stand in any pipeline,
+and both go through `scanned`. Equal text but for white space has an equal hash.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -18,13 +18,14 @@ from datatrove.data import Document
 from datatrove.io import DataFolder
 from datatrove.pipeline.base import PipelineStep
 
-from xmodel_core.artifacts import remote
+from xmodel_core.artifacts import StoredFile, remote
 from xmodel_core.corpus.config import ScanConfig
 from xmodel_core.corpus.decontaminate import BenchmarkIndex, Hits
 from xmodel_core.corpus.features import FEATURES, features
 from xmodel_core.corpus.language import detect
 from xmodel_core.corpus.layout import Array, Layout, lay_out
 from xmodel_core.corpus.lines import line_hashes
+from xmodel_core.corpus.perplexity import PERPLEXITY, NgramModels
 from xmodel_core.corpus.read import READERS
 from xmodel_core.corpus.signature import key_names, near_keys
 from xmodel_core.specs import RawFile, Source
@@ -44,21 +45,30 @@ def text_hash(text: str) -> bytes:
 
 
 def measured(
-    texts: Sequence[str], layout: Layout, chinese: Array, config: ScanConfig, index: BenchmarkIndex | None
+    texts: Sequence[str],
+    layout: Layout,
+    lang: Array,
+    config: ScanConfig,
+    index: BenchmarkIndex | None,
+    models: NgramModels | None,
 ) -> dict[str, Any]:
-    """Column → one value per text: sizes, features, near keys, benchmark items. Depends on the texts alone, so a text
-    whose boilerplate lines went is measured like any other. `chinese` [n] says in which unit words are counted."""
+    """Column → one value per text: sizes, features, perplexity, near keys, benchmark items. Depends on the texts alone,
+    so a text whose boilerplate lines went is measured like any other. `lang` [n] says in which unit words are counted
+    and which model they are held against."""
     hits = index.hits(layout) if index else Hits(np.zeros(len(texts) + 1, np.int32), np.zeros(0, np.uint32))
     return {
         "chars": np.fromiter(map(len, texts), np.int64, len(texts)),
         "bytes": layout.bytes,
         "benchmark_items": pa.ListArray.from_arrays(pa.array(hits.offsets), pa.array(hits.items)),
-        **features(layout, chinese),
+        **features(layout, lang == "zh"),
+        PERPLEXITY: models.perplexity(layout, lang) if models else np.full(len(texts), np.nan, np.float32),
         **dict(zip(key_names(config), near_keys(layout, config).T, strict=True)),
     }
 
 
-def scanned(texts: Sequence[str], config: ScanConfig, index: BenchmarkIndex | None) -> dict[str, Any]:
+def scanned(
+    texts: Sequence[str], config: ScanConfig, index: BenchmarkIndex | None, models: NgramModels | None
+) -> dict[str, Any]:
     """Column → one value per text, of texts that are scanned together: `measured` and lang, script, text_hash,
     line_hashes."""
     layout = lay_out(texts)
@@ -69,7 +79,7 @@ def scanned(texts: Sequence[str], config: ScanConfig, index: BenchmarkIndex | No
         "script": scripts,
         "text_hash": [text_hash(text) for text in texts],
         "line_hashes": _only(line_hashes(layout), (lang == "zh") | (lang == "en")),
-        **measured(texts, layout, lang == "zh", config, index),
+        **measured(texts, layout, lang, config, index, models),
     }
 
 
@@ -83,21 +93,28 @@ def _only(lists: pa.ListArray, wanted: Array) -> pa.ListArray:
 
 class Scan(PipelineStep):
     """Adds to each document's metadata: lang, script, chars, bytes, text_hash, line_hashes, the features, the near
-    keys, and with an index of benchmarks the numbers of the items that it shares a passage with."""
+    keys, with an index of benchmarks the numbers of the items that it shares a passage with, and with n-gram models
+    its perplexity."""
 
     type = "🔎 - SCAN"
     name = "Xmodel scan"
 
-    def __init__(self, config: ScanConfig | None = None, index: BenchmarkIndex | None = None) -> None:
+    def __init__(
+        self,
+        config: ScanConfig | None = None,
+        index: BenchmarkIndex | None = None,
+        models: NgramModels | None = None,
+    ) -> None:
         super().__init__()
         self.config = config or ScanConfig()
         self.index = index
+        self.models = models
 
     def run(self, data: Iterable[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """Documents in, the same documents out in the same order; an unreadable one only gets a language, `other`."""
         for documents in batches(data or (), lambda document: len(document.text)):
             with self.track_time("batch"):
-                columns = scanned([document.text for document in documents], self.config, self.index)
+                columns = scanned([document.text for document in documents], self.config, self.index, self.models)
                 columns |= {name: columns[name].to_pylist() for name in ("line_hashes", "benchmark_items")}
             for index, document in enumerate(documents):
                 document.metadata.update({name: column[index] for name, column in columns.items()})
@@ -144,16 +161,30 @@ def schema(config: ScanConfig) -> pa.Schema:
 def measured_fields(config: ScanConfig) -> list[tuple[str, pa.DataType]]:
     """The columns of `measured` that every scan and rescan has beside the sizes."""
     return [
-        *((name, pa.float32()) for name in FEATURES),
+        *((name, pa.float32()) for name in (*FEATURES, PERPLEXITY)),
         ("benchmark_items", pa.list_(pa.uint32())),
         *((name, pa.uint64()) for name in key_names(config)),
     ]
 
 
+def load_index(stored: StoredFile | None) -> BenchmarkIndex | None:
+    """A saved index, read once per process; None where there is none."""
+    return _read_index(stored.path) if stored else None
+
+
 @cache
-def load_index(path: Path) -> BenchmarkIndex:
-    """A saved index, read once per process."""
+def _read_index(path: Path) -> BenchmarkIndex:
     return BenchmarkIndex.load(path)
+
+
+def load_models(stored: Mapping[str, StoredFile]) -> NgramModels | None:
+    """Stored models by language, opened once per process; None where there are none."""
+    return _open_models(tuple((lang, file.path) for lang, file in sorted(stored.items()))) if stored else None
+
+
+@cache
+def _open_models(files: tuple[tuple[str, Path], ...]) -> NgramModels:
+    return NgramModels(dict(files))
 
 
 def _rows(documents: Sequence[Document], columns: dict[str, Any], fields: pa.Schema) -> pa.RecordBatch:
@@ -165,7 +196,7 @@ def _rows(documents: Sequence[Document], columns: dict[str, Any], fields: pa.Sch
         elif isinstance(column := columns.get(field.name), pa.Array):
             arrays.append(column)
         elif column is not None:
-            arrays.append(pa.array(column, field.type))
+            arrays.append(pa.array(column, field.type, from_pandas=True))  # not measured: NaN here, null there
         else:
             arrays.append(pa.array([document.metadata.get(field.name) for document in documents], field.type))
     return pa.RecordBatch.from_arrays(arrays, schema=fields)
@@ -185,15 +216,18 @@ class RemoteData(DataFolder):
 
 
 def scan_file(
-    source: Source, file: RawFile, config: ScanConfig, target: Path, benchmarks: Path | None = None
+    source: Source,
+    file: RawFile,
+    config: ScanConfig,
+    target: Path,
+    index: BenchmarkIndex | None = None,
+    models: NgramModels | None = None,
 ) -> dict[str, Any]:
-    """Scans one raw file into one Parquet file, rows in the file's order; gives counts for the receipt.
-    `benchmarks`: where an index of benchmarks was saved."""
+    """Scans one raw file into one Parquet file, rows in the file's order; gives counts for the receipt."""
     # The reader's folder is what the file's name is relative to, so that ids never hold a machine's path.
     address = file.address.removesuffix(f"/{file.name}")
     folder = RemoteData(address) if remote.is_remote(address) else address
     reader = READERS[source.format](folder, source.text_field, source.id_field, config, source.records)
-    index = load_index(benchmarks) if benchmarks else None
     fields = schema(config)
     # Statistics would only cost time: these columns are read whole. Nor is a number often equal to another.
     with pq.ParquetWriter(
@@ -207,7 +241,7 @@ def scan_file(
         group: list[pa.RecordBatch] = []
         size = rows = 0
         for documents in batches(reader.read_file(file.name), lambda document: len(document.text)):
-            columns = scanned([document.text for document in documents], config, index)
+            columns = scanned([document.text for document in documents], config, index, models)
             group.append(_rows(documents, columns, fields))
             size += int(columns["chars"].sum())
             rows += len(documents)

@@ -4,6 +4,7 @@ A scan and a rescan are one shard per raw file. Pairs and decisions are made at 
 then documents are written file by file.
 """
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,20 +26,23 @@ from xmodel_core.corpus.documents import (
     write_documents,
     write_dropped_samples,
 )
+from xmodel_core.corpus.perplexity import NgramModels, PerplexityConfig, require_kenlm
 from xmodel_core.corpus.rescan import LINES, RescanTask, repeated_lines, repeats_lines, rescan
-from xmodel_core.corpus.scan import scan_file
+from xmodel_core.corpus.scan import load_index, load_models, scan_file
 from xmodel_core.corpus.scanned import ScannedFile, first_rows
 from xmodel_core.corpus.signature import key_names
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs import RawFile, Source, SourceFiles
 from xmodel_core.specs.strict import nearest
 
-SCAN_VERSION = 2
-RESCAN_VERSION = 1
+SCAN_VERSION = 3
+RESCAN_VERSION = 2
 PAIRS_VERSION = 1
-CORPUS_VERSION = 2
+CORPUS_VERSION = 3
 BENCHMARKS_VERSION = 2
+MODELS_VERSION = 1
 INDEX = "index.npz"
+MODEL = ".kenlm"
 
 
 def benchmarks_identity(name: str, folder: Path, evaluated: Mapping[str, set[str]], store: Store) -> Identity:
@@ -61,13 +65,42 @@ def index_benchmarks(name: str, folder: Path, evaluated: Mapping[str, set[str]],
     return build.commit(facts={"benchmarks": list(index.benchmarks), "items": int(index.first_items[-1])})
 
 
+def models_identity(name: str, config: PerplexityConfig, store: Store) -> Identity:
+    """Models are what their files hold, wherever those lie. XmodelError: one is not there."""
+    digests = {lang: store.digest(path) for lang, path in config.files().items()}
+    return Identity("perplexity-models", name, MODELS_VERSION, {}, digests)
+
+
+def keep_models(name: str, config: PerplexityConfig, store: Store) -> Artifact:
+    """<language>.kenlm: copies of the n-gram models, so that every worker finds them and they stay what they were
+    when texts were measured. XmodelError: a model, or the package that reads it, that cannot be used."""
+    require_kenlm()
+    identity = models_identity(name, config, store)
+    if done := store.find(identity):
+        return done
+    files = config.files()
+    NgramModels(files)  # what cannot be read is told now, not after hours of work
+    build = store.build(identity)
+    for lang, path in files.items():
+        if build.finished(lang) is None:
+            with write_shard(build.folder, lang) as shard:
+                shutil.copyfile(path, shard.file(f"{lang}{MODEL}"))
+    return build.commit(facts={lang: path.name for lang, path in files.items()})
+
+
 def scan_identity(
-    source_files: SourceFiles, config: ScanConfig, benchmarks: Artifact | Identity | None = None
+    source_files: SourceFiles,
+    config: ScanConfig,
+    benchmarks: Artifact | Identity | None = None,
+    models: Artifact | Identity | None = None,
 ) -> Identity:
-    """A scan is made of the source's bytes, the scan's settings, and the benchmarks that are looked for."""
+    """A scan is made of the source's bytes, the scan's settings, the benchmarks that are looked for, and the models
+    that prose is held against; programs are not."""
     inputs = {"source": source_files.fingerprint}
     if benchmarks:
         inputs["benchmarks"] = benchmarks.fingerprint
+    if models and source_files.source.policy == "prose":
+        inputs["perplexity models"] = models.fingerprint
     return Identity("scans", source_files.source.name, SCAN_VERSION, config.model_dump(), inputs)
 
 
@@ -87,6 +120,7 @@ class _ScanTask:
     file: RawFile
     config: ScanConfig
     benchmarks: StoredFile | None
+    models: Mapping[str, StoredFile]
 
     @property
     def name(self) -> str:
@@ -95,9 +129,9 @@ class _ScanTask:
 
 def _scan_one(task: _ScanTask) -> None:
     with write_shard(task.folder, task.name) as shard:
-        benchmarks = task.benchmarks.path if task.benchmarks else None
-        facts = scan_file(task.source, task.file, task.config, shard.file(f"{task.name}.parquet"), benchmarks)
-        shard.facts.update(facts)
+        target = shard.file(f"{task.name}.parquet")
+        index, models = load_index(task.benchmarks), load_models(task.models)
+        shard.facts.update(scan_file(task.source, task.file, task.config, target, index, models))
 
 
 def scan(
@@ -106,15 +140,16 @@ def scan(
     store: Store,
     cluster: Cluster,
     benchmarks: Artifact | None = None,
+    models: Artifact | None = None,
 ) -> Artifact:
     """The scan of one source: <source>-NNNNN.parquet per raw file. XmodelError where no record has the text field."""
-    identity = scan_identity(source_files, config, benchmarks)
+    identity = scan_identity(source_files, config, benchmarks, models)
     if done := store.find(identity):
         return done
     build = store.build(identity)
-    stored = benchmarks.stored()[INDEX] if benchmarks else None
+    aids = _stored(source_files.source, benchmarks, models)
     tasks = [
-        _ScanTask(build.folder, index, source_files.source, file, config, stored)
+        _ScanTask(build.folder, index, source_files.source, file, config, *aids)
         for index, file in enumerate(source_files.files)
     ]
     missing = [task for task in tasks if build.finished(task.name) is None]
@@ -123,6 +158,15 @@ def scan(
     facts = [receipt.facts for task in tasks if (receipt := build.finished(task.name))]
     _check_text_field(source_files, facts)
     return build.commit(facts={"records": sum(fact["records"] for fact in facts)})
+
+
+def _stored(
+    source: Source, benchmarks: Artifact | None, models: Artifact | None
+) -> tuple[StoredFile | None, dict[str, StoredFile]]:
+    """What a source's texts are held against: the index of benchmarks, and the models by language."""
+    index = benchmarks.stored()[INDEX] if benchmarks else None
+    files = models.stored() if models and source.policy == "prose" else {}
+    return index, {name.removesuffix(MODEL): file for name, file in files.items()}
 
 
 def _check_text_field(source_files: SourceFiles, facts: Sequence[Mapping[str, Any]]) -> None:
@@ -158,6 +202,7 @@ def remove_lines(
     store: Store,
     cluster: Cluster,
     benchmarks: Artifact | None = None,
+    models: Artifact | None = None,
 ) -> SourceScan:
     """The scan with its rescan: <source>-NNNNN.parquet per raw file, the documents that lost lines, measured again."""
     identity = rescan_identity(source_files.source, scan, config.lines)
@@ -170,8 +215,8 @@ def remove_lines(
     if build.finished("lines") is None:
         with write_shard(build.folder, "lines") as shard:
             np.save(shard.file(LINES), repeated_lines(files, config.lines))
-    stored = benchmarks.stored()[INDEX] if benchmarks else None
-    tasks = [RescanTask(build.folder, file, config.lines, config.scan, stored) for file in files]
+    aids = _stored(source_files.source, benchmarks, models)
+    tasks = [RescanTask(build.folder, file, config.lines, config.scan, *aids) for file in files]
     missing = [task for task in tasks if build.finished(task.file.name) is None]
     sizes = [float(task.file.scan.bytes) for task in missing]
     cluster.map(rescan, missing, f"remove lines {source_files.source.name}", unit="bytes", sizes=sizes)
@@ -231,7 +276,8 @@ def corpus_identity(
 ) -> Identity:
     """A corpus is made of its scans in their order, what each source admits, and the decisions' settings."""
     decisive = {
-        **config.model_dump(exclude={"scan", "decontaminate", "lines"}),  # the scans and rescans know them
+        # What the scans and rescans know already is not asked again.
+        **config.model_dump(exclude={"scan", "decontaminate", "perplexity", "lines"}),
         "sources": [[source.name, source.lang, source.policy] for source in sources],
     }
     # The pairs follow from the scans and rescans.

@@ -10,11 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from xmodel_core.corpus.config import CorpusConfig
+from xmodel_core.corpus.features import FEATURES
+from xmodel_core.corpus.perplexity import PERPLEXITY
 from xmodel_core.corpus.rules import chinese, code, english
 
 KEPT = ""
 NAMES = tuple(dict.fromkeys(rule.__name__ for rule in (*english.RULES, *chinese.RULES, *code.RULES)))
 """Of all rules."""
+COLUMNS = [*FEATURES, PERPLEXITY]
+"""What rules judge by."""
 
 
 def judge(columns: Mapping[str, np.ndarray], lang: np.ndarray, policy: str, config: CorpusConfig) -> np.ndarray:

@@ -7,7 +7,7 @@ wrongly decoded text) and in prose without 的, 一, 是, 不 or, in classical t
 import numpy as np
 
 from xmodel_core.corpus.config import ChineseRules
-from xmodel_core.corpus.rules.shared import FORM, Columns
+from xmodel_core.corpus.rules.shared import FORM, Columns, perplexity
 
 
 def too_short(columns: Columns, rules: ChineseRules) -> np.ndarray:
@@ -53,5 +53,6 @@ RULES = (
     *FORM,
     gibberish,
     no_function_characters,
+    perplexity,
 )
 """In the order in which they name a reason."""

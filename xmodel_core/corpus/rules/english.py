@@ -3,7 +3,7 @@
 import numpy as np
 
 from xmodel_core.corpus.config import EnglishRules
-from xmodel_core.corpus.rules.shared import FORM, Columns, is_mathematics
+from xmodel_core.corpus.rules.shared import FORM, Columns, is_mathematics, perplexity
 
 GOPHER_MIN_WORDS = 50
 
@@ -44,5 +44,5 @@ def no_function_words(columns: Columns, rules: EnglishRules) -> np.ndarray:
     return (few | rare) & ~is_mathematics(columns, rules)
 
 
-RULES = (too_short, too_long, *FORM, word_length, gibberish, no_function_words)
+RULES = (too_short, too_long, *FORM, word_length, gibberish, no_function_words, perplexity)
 """In the order in which they name a reason."""

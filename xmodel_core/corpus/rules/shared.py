@@ -122,6 +122,14 @@ def broken_decoding(columns: Columns, rules: Prose) -> np.ndarray:
     return columns["control_share"] > rules.max_control_share
 
 
+def perplexity(columns: Columns, rules: Prose) -> np.ndarray:
+    """Unlike what the language's model was trained on: characters or words in no order (Xmodel-LM's filter; neither
+    its model nor its threshold is published)."""
+    if rules.max_perplexity is None:
+        return np.zeros(len(columns["words"]), bool)
+    return (columns["words"] >= rules.perplexity_from) & (columns["perplexity"] > rules.max_perplexity)
+
+
 FORM = (
     broken_decoding,
     symbols,
