@@ -9,6 +9,7 @@ from pathlib import Path
 
 from xmodel_core.artifacts.remote import is_remote
 from xmodel_core.config import Recipe, load_recipe
+from xmodel_core.corpus.perplexity import require_kenlm
 from xmodel_core.mixture.plan import Supply, shares
 from xmodel_core.specs import Source, load_mixture, load_sources, resolve
 from xmodel_core.specs.benchmarks import load_suites
@@ -26,8 +27,8 @@ def mixture_shares(
 
 
 def check(recipe: str, overrides: Sequence[str]) -> None:
-    """XmodelError: a wrong key, a spec or path that is not there, a mixture of other sources. Remote places are left
-    to the run, which asks them patiently."""
+    """XmodelError: a wrong key, a spec or path that is not there, a mixture of other sources, a model without the
+    package that reads it. Remote places are left to the run, which asks them patiently."""
     values, path = load_recipe(recipe, list(overrides))
     sources = load_sources(values.sources, path.parent)
     for source in sources:
@@ -35,3 +36,5 @@ def check(recipe: str, overrides: Sequence[str]) -> None:
             resolve(source, lambda _: "")  # which files, not their contents
     mixture_shares(values, path.parent, sources, {})
     load_suites(values.evaluation.suites, path.parent)
+    if values.corpus.perplexity.files():
+        require_kenlm()
