@@ -229,9 +229,9 @@ def test_each_repeated_id_after_the_first_gets_its_file_and_row(
         "same",
         "other",
         "same#a.jsonl:2",
-        "same#b.jsonl:0",
+        "same#b.jsonl:0#b.jsonl:0",  # an id of the source's own keeps its name
         "b.jsonl:1",
-        "same#b.jsonl:0#b.jsonl:2",
+        "same#b.jsonl:0",
     ]
 
 

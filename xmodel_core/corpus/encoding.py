@@ -15,14 +15,13 @@ MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs
 SUPERSETS = {"gbk": "gb18030", "gb2312": "gb18030", "big5": "big5hkscs"}  # Python's codecs that hold what the web's do
 HEAD_BYTES = 1024
 """How far into a page its encoding may be declared (HTML Standard, 13.2.3.2)."""
-CERTAIN_BYTES = 16
-"""Bytes beyond ASCII that make valid UTF-8 certain: two or four of GBK may pass by accident."""
+CERTAIN_BYTES = 8
+"""Bytes that continue a character and make valid UTF-8 certain: one or two characters of GBK may pass by accident."""
 MAX_BROKEN_SHARE = 0.001
 """Of the characters: a page with a few broken bytes is still in its encoding (real pages cut a character in two)."""
 _DECLARED = re.compile(
     rb"""(?:<meta[^>]{0,200}?charset|<\?xml[^>]{0,100}?encoding)\s*=\s*["']?\s*([\w.:-]{2,40})""", re.I
 )
-_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 
 
 class Undecodable(Exception):
@@ -56,8 +55,7 @@ def decode(data: bytes, declared: str | None = None) -> str:
     except UnicodeDecodeError:
         pass
     else:
-        beyond = sum(1 for _ in zip(range(CERTAIN_BYTES), _BEYOND_ASCII.finditer(data), strict=False))
-        if beyond == CERTAIN_BYTES or not stated:
+        if len(data) - len(text) >= CERTAIN_BYTES or not stated:
             return text
     for name in (*stated, "utf-8", _named(detect_encoding(data))):
         if name and _fits(text := data.decode(name, "replace")):
