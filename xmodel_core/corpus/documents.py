@@ -116,7 +116,7 @@ def _copied(earlier: Artifact, path: str, target: Path) -> dict[str, Any] | None
 
 
 def _written(task: DocumentsTask, target: Path) -> dict[str, Any]:
-    decisions = pq.read_table(task.folder.file(f"decisions/{task.file.name}.parquet"))
+    decisions = pq.ParquetFile(task.folder.file(f"decisions/{task.file.name}.parquet")).read(use_threads=False)
     masking = _Masking(task.kinds)
     with pq.ParquetWriter(target, DOCUMENTS, compression="zstd", compression_level=3) as writer:
         for begin, texts in task.file.groups(["text", "url", "meta"]):
@@ -182,7 +182,14 @@ def write_decisions(shard: ShardWriter, decisions: Decisions, index: int) -> Non
     for name, feature in zip(COLUMNS, file.columns(COLUMNS).columns, strict=True):
         table = table.append_column(name, feature)
     dropped = table.filter(pa.array(~decisions.kept[decisions.of_file(index)]))
-    pq.write_table(dropped, shard.file(f"dropped/{file.name}.parquet"), compression="zstd")
+    strings = [field.name for field in dropped.schema if pa.types.is_string(field.type)]
+    pq.write_table(
+        dropped,
+        shard.file(f"dropped/{file.name}.parquet"),
+        compression="zstd",
+        write_statistics=False,
+        use_dictionary=strings,  # pyright: ignore[reportArgumentType] (its stub knows a flag)
+    )
 
 
 class _Chosen(NamedTuple):

@@ -5,6 +5,7 @@ again, so that every later decision is made on the text as it will be kept. Othe
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +58,8 @@ class RescanTask:
 
 
 def rescan(task: RescanTask) -> None:
-    """Writes <source>-NNNNN.parquet: row, text, the scan's measured columns, and what was removed."""
+    """Writes <source>-NNNNN.parquet: row, text, the scan's measured columns, and what was removed; no file where
+    nothing was."""
     found = np.load(task.folder.file(LINES))
     names = ["row", "text", "chars", "bytes", *REMOVED]
     schema = pa.schema(
@@ -67,28 +69,35 @@ def rescan(task: RescanTask) -> None:
     columns = task.file.columns(["line_hashes", "lang"])
     rows = np.flatnonzero(holders(columns["line_hashes"].combine_chunks(), found))
     lang = columns["lang"].to_numpy()
-    with write_shard(task.folder, task.file.name) as shard:
-        target = shard.file(f"{task.file.name}.parquet")
-        documents = 0
-        with pq.ParquetWriter(
-            target, schema, compression="zstd", compression_level=1, write_statistics=False
-        ) as writer:
-            for batch in batches(task.file.texts(rows), lambda entry: len(entry[1])):
-                texts = [text for _, text in batch]
-                results = strip(texts, lay_out(texts), found, task.config)
-                changed = [at for at, result in enumerate(results) if result.lines]
-                if not changed:
-                    continue
-                old, new = [texts[at] for at in changed], [results[at].text for at in changed]
-                mine = np.array([batch[at][0] for at in changed])
-                facts = measured(new, lay_out(new), lang[mine], task.scan_config, index, models)
-                removed = (
-                    [results[at].lines for at in changed],
-                    [results[at].characters for at in changed],
-                    [len(a.encode()) - len(b.encode()) for a, b in zip(old, new, strict=True)],
+    with write_shard(task.folder, task.file.name) as shard, ExitStack() as closing:
+        writer, documents = None, 0
+        for batch in batches(task.file.texts(rows), lambda entry: len(entry[1])):
+            texts = [text for _, text in batch]
+            results = strip(texts, lay_out(texts), found, task.config)
+            changed = [at for at, result in enumerate(results) if result.lines]
+            if not changed:
+                continue
+            old, new = [texts[at] for at in changed], [results[at].text for at in changed]
+            mine = np.array([batch[at][0] for at in changed])
+            facts = measured(new, lay_out(new), lang[mine], task.scan_config, index, models)
+            removed = (
+                [results[at].lines for at in changed],
+                [results[at].characters for at in changed],
+                [len(a.encode()) - len(b.encode()) for a, b in zip(old, new, strict=True)],
+            )
+            facts |= {"row": mine, "text": new, **dict(zip(REMOVED, removed, strict=True))}
+            arrays = [pa.array(facts[field.name], field.type, from_pandas=True) for field in schema]
+            if writer is None:
+                writer = closing.enter_context(
+                    pq.ParquetWriter(
+                        shard.file(f"{task.file.name}.parquet"),
+                        schema,
+                        compression="zstd",
+                        compression_level=1,
+                        write_statistics=False,
+                    )
                 )
-                facts |= {"row": mine, "text": new, **dict(zip(REMOVED, removed, strict=True))}
-                arrays = [pa.array(facts[field.name], field.type, from_pandas=True) for field in schema]
-                writer.write_table(pa.table(arrays, schema=schema))
-                documents += len(changed)
+            writer.write_table(pa.table(arrays, schema=schema))
+            documents += len(changed)
+        closing.close()  # on disk before the shard is put in place
         shard.facts.update(documents=documents)

@@ -246,8 +246,9 @@ def find_near_pairs(
     if build.finished("first-copies") is None:
         with write_shard(build.folder, "first-copies") as shard:
             np.save(shard.file(near.FIRST_COPIES), near.first_copies(files))
-    keys = [near.KeyTask(build.folder, key, files) for key in key_names(config)]
-    cluster.map(near.meet, [task for task in keys if build.finished(task.shard) is None], "find near copies", "keys")
+    keys = near.key_tasks(build.folder, key_names(config), files)
+    missing = [task for task in keys if build.finished(task.shard) is None]
+    cluster.map(near.meet, missing, "find near copies", "keys", [float(len(task.keys)) for task in missing])
     met = np.unique(np.concatenate([np.load(build.folder.file(f"{task.shard}.npy")) for task in keys]), axis=0)
 
     begins = first_rows(files)
