@@ -11,7 +11,9 @@ without, and the whole process fasteners: `pip install spacy jieba fasteners`. W
 """
 
 import argparse
+import copyreg
 import gzip
+import importlib
 import importlib.util
 import itertools
 import json
@@ -32,6 +34,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -493,6 +496,8 @@ class _BundledLanguages(LID):
 def run_stock(raw: Path, data: Path, work: Path) -> None:
     """The same with stock blocks, stage by stage, one language after another; the index of benchmarks included."""
     kept = 0
+    # An executor copies its blocks, and the Chinese tokenizer, once used, holds jieba itself.
+    copyreg.pickle(ModuleType, lambda module: (importlib.import_module, (module.__name__,)))
     for lang in LANGUAGES:
         here, language = work / lang, LANGUAGES[lang]
         (here / "index").mkdir(parents=True)
