@@ -219,6 +219,7 @@ def test_any_lines_agree_with_the_twin(texts: list[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.shared_data
+@pytest.mark.timeout(2400)
 def test_all_real_corpora_agree_with_the_twin(shared_data: Path) -> None:
     seen = 0
     for path in sorted((shared_data / "corpora").glob("*/*.jsonl.gz")):
