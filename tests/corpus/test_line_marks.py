@@ -84,7 +84,7 @@ def plain_marks(whole: str, indentation: str) -> tuple[int, int, int]:
         m.BRACKETS: re.fullmatch(r"[{}\[\]();, \t]+", text),
         m.COMMENT: re.match(rf"//|/\*|\*/|\#!/|<\?|@[A-Za-z0-9ñ]+(?:\(|$)|@字(?:\(|$)|<(?:/|{W})[^>]*>$", text)
         or (text[0] == "#" and m.DIRECTS in kinds),
-        m.DEFINITION: start == 0 and m.DEFINES in kinds and blank and token and (follows in ("(", ":") or last == "{"),
+        m.DEFINITION: start == 0 and m.DEFINES in kinds and blank and token and (follows in ("(", ":", "{") or last == "{"),
         m.IMPORT: start == 0
         and (
             (m.FROM in kinds and token and any(word == "import" for *_, word in words) and last not in ".!?。")
@@ -147,6 +147,7 @@ LINES = [
     "    return a + b",
     "class Foo(Bar) {",
     "from os.path import join",
+    "class Empty {}",
     "import numpy as np",
     "import java.util.List;",
     "import duties are high",
