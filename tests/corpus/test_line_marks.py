@@ -84,7 +84,11 @@ def plain_marks(whole: str, indentation: str) -> tuple[int, int, int]:
         m.BRACKETS: re.fullmatch(r"[{}\[\]();, \t]+", text),
         m.COMMENT: re.match(rf"//|/\*|\*/|\#!/|<\?|@[A-Za-z0-9ñ]+(?:\(|$)|@字(?:\(|$)|<(?:/|{W})[^>]*>$", text)
         or (text[0] == "#" and m.DIRECTS in kinds),
-        m.DEFINITION: start == 0 and m.DEFINES in kinds and blank and token and (follows in ("(", ":", "{") or last == "{"),
+        m.DEFINITION: start == 0
+        and m.DEFINES in kinds
+        and blank
+        and token
+        and (follows in ("(", ":", "{") or last == "{"),
         m.IMPORT: start == 0
         and (
             (m.FROM in kinds and token and any(word == "import" for *_, word in words) and last not in ".!?。")
