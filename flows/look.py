@@ -115,7 +115,7 @@ def _stem(path: Path) -> str:
 def _kind(file: Path, kinds_beside: set[str]) -> str | None:
     """The format of a file; None where it is no document, though its suffix says so."""
     kind = found[0] if (found := _suffix(file)) else None
-    beside_records = kinds_beside - {None, *DOCUMENT_A_FILE}
+    beside_records = kinds_beside - set(DOCUMENT_A_FILE)
     return None if kind == "text" and (beside_records or ABOUT_THE_DATA.match(file.name)) else kind
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from xmodel_core.artifacts import Place
 from xmodel_core.ledger.query import contents, run_query
 
 Xmodel = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = Path(__file__).with_name("small.yaml")
-TIMES = {"created_at", "seconds", "started_at", "finished_at", "tokens_per_second", "mfu", "path"}
+TIMES_AND_PLACES = {"created_at", "seconds", "started_at", "finished_at", "tokens_per_second", "mfu", "path", "uri"}
 
 
 @pytest.fixture(scope="session")
@@ -52,15 +53,15 @@ def fresh_river(river: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ledger_of() -> Callable[[Path], dict[str, list[tuple]]]:
+def ledger_of() -> Callable[[Place], dict[str, list[tuple]]]:
     """Every row of every table of a workspace, times, rates and places left out."""
 
-    def read(workspace: Path) -> dict[str, list[tuple]]:
+    def read(workspace: Place) -> dict[str, list[tuple]]:
         tables = {}
         for name, kind, *_ in contents(workspace)[1]:
             if kind == "table":
                 columns, rows = run_query(workspace, f'select * from "{name}"')
-                kept = [index for index, column in enumerate(columns) if column not in TIMES]
+                kept = [index for index, column in enumerate(columns) if column not in TIMES_AND_PLACES]
                 tables[name] = sorted((tuple(row[index] for index in kept) for row in rows), key=repr)
         return tables
 

@@ -6,6 +6,7 @@ cache, checked against its receipt, and the atomic step is the completed upload.
 that travels to any process on any machine: no connection is in it.
 """
 
+import contextlib
 import fnmatch
 import hashlib
 import json
@@ -20,7 +21,7 @@ from typing import TypeVar
 
 from xmodel_core.artifacts import remote
 from xmodel_core.artifacts.cache import adopt, cache_root, cached
-from xmodel_core.artifacts.disk import clear_dead_asides, new_aside, put_on_disk, write_atomically
+from xmodel_core.artifacts.disk import PARTIAL, clear_dead_asides, new_aside, put_on_disk, write_atomically
 from xmodel_core.artifacts.fingerprint import file_digest
 from xmodel_core.errors import XmodelError
 
@@ -59,6 +60,10 @@ class Folder(ABC):
     @abstractmethod
     def prepare(self) -> None:
         """Makes it ready to write to, and clears what dead processes of this host left half-written."""
+
+    @abstractmethod
+    def tidy(self) -> None:
+        """Clears what dead processes of this host left half-written, when all is written."""
 
     @abstractmethod
     def aside(self) -> Path:
@@ -142,6 +147,11 @@ class LocalFolder(Folder):
         self.at.mkdir(parents=True, exist_ok=True)
         clear_dead_asides(self.at)
 
+    def tidy(self) -> None:
+        clear_dead_asides(self.at)
+        with contextlib.suppress(OSError):  # not empty while another builder of the same artifact is at work
+            (self.at / PARTIAL).rmdir()
+
     def aside(self) -> Path:
         return new_aside(self.at)
 
@@ -224,6 +234,9 @@ class RemoteFolder(Folder):
 
     def prepare(self) -> None:
         cache_root().mkdir(parents=True, exist_ok=True)
+        clear_dead_asides(cache_root())
+
+    def tidy(self) -> None:
         clear_dead_asides(cache_root())
 
     def aside(self) -> Path:

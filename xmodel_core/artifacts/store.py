@@ -5,7 +5,6 @@ is written last. Change anything that changes bytes and the identity is another,
 depends on it is built again; change nothing and nothing is.
 """
 
-import contextlib
 import json
 import time
 from dataclasses import dataclass, field
@@ -15,9 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from xmodel_core.artifacts.disk import PARTIAL, clear_dead_asides
 from xmodel_core.artifacts.fingerprint import canonical_json, file_digest, fingerprint, stream_digest
-from xmodel_core.artifacts.folder import Folder, LocalFolder, Place, StoredFile, open_folder
+from xmodel_core.artifacts.folder import Folder, Place, StoredFile, open_folder
 from xmodel_core.artifacts.remote import RemoteFile, open_stream
 from xmodel_core.artifacts.shard import Receipt, read_receipt, receipt_name
 from xmodel_core.errors import XmodelError
@@ -152,10 +150,7 @@ class Build:
             "facts": facts or {},
         }
         self.folder.write(MANIFEST, json.dumps(manifest, ensure_ascii=False, sort_keys=True, indent=1).encode())
-        if isinstance(self.folder, LocalFolder):
-            clear_dead_asides(self.folder.at)  # a worker that was killed, its shard made by another
-            with contextlib.suppress(OSError):  # not empty while another builder of the same artifact is at work
-                (self.folder.at / PARTIAL).rmdir()
+        self.folder.tidy()  # a worker may have been killed, its shard made by another
         return artifact
 
 

@@ -69,39 +69,6 @@ def _units(layout: Layout) -> Array:
     return _UNITS_OF_CLASS[layout.classes[layout.words.starts]]
 
 
-class _Runs:
-    """Runs of a layout's words, measured in units."""
-
-    def __init__(self, layout: Layout) -> None:
-        words, units = layout.words, _units(layout)
-        self._text = words.text
-        self._hashes = SliceHashes(words.hashes)
-        self._before = np.zeros(len(words) + 1, np.int64)
-        np.cumsum(units, out=self._before[1:])
-        self._word_of_unit = np.repeat(np.arange(len(words), dtype=np.int32), units)
-
-    def shortest(self, begins: Array, units: int) -> tuple[Array, Array, Array]:
-        """(begins, ends, uint64 hashes) of the shortest runs of at least so many units that lie in one text."""
-        needed = self._before[begins] + units
-        begins = begins[: np.searchsorted(needed, self._before[-1], "right")]
-        last = self._word_of_unit[needed[: len(begins)] - 1]
-        inside = self._text[last] == self._text[begins]
-        begins, ends = begins[inside], last[inside] + 1
-        return begins, ends, self.hashes(begins, ends)
-
-    def hashes(self, begins: Array, ends: Array) -> Array:
-        """uint64 hashes of runs."""
-        return self._hashes.of(begins, ends)
-
-    def all(self, units: int) -> tuple[Array, Array, Array]:
-        """The same from every word on."""
-        return self.shortest(np.arange(len(self._text)), units)
-
-    def length(self, begins: Array, ends: Array) -> Array:
-        """Units of each run."""
-        return self._before[ends] - self._before[begins]
-
-
 def _mixed(layout: Layout, units: Array, begins: Array) -> tuple[Array, Array, Array]:
     """(texts, ends, uint64 hashes) of the shortest runs of whole words over MIXED_CHARACTERS from each of these words
     on; the end is -1 where there is none, where too few are Chinese, or where the run has a passage's units anyway."""
@@ -319,19 +286,20 @@ def _batches(texts: list[str]) -> Iterator[tuple[list[str], int]]:
 def _passages_of_fields(texts: list[str], first: int) -> tuple[Array, Array, Array, Array]:
     """(number of the field, hash of the start, hash of the passage, its units) for each passage of each field."""
     layout = lay_out(texts)
-    runs, text = _Runs(layout), layout.words.text
-    begins, ends, passages = runs.all(PASSAGE_UNITS)
-    lengths = np.full(len(begins), PASSAGE_UNITS)
+    words, units_of_word, text = layout.words.slices, _units(layout), layout.words.text
+    everywhere = np.arange(len(text), dtype=np.int32)
+    _, ends, passages = kernels.runs(words, units_of_word, everywhere, PASSAGE_UNITS)
+    begins = np.flatnonzero(ends >= 0)
+    ends, passages, lengths = ends[begins], passages[begins], np.full(len(begins), PASSAGE_UNITS)
     # The short fields: from their first word to their last.
-    count = np.bincount(text, minlength=layout.texts)
-    field_ends = np.cumsum(count)
-    field_begins = field_ends - count
-    units = runs.length(field_begins, field_ends)
+    field_begins, field_ends = words.offsets[:-1], words.offsets[1:]
+    before = np.concatenate(([0], np.cumsum(units_of_word, dtype=np.int64)))
+    units = before[field_ends] - before[field_begins]
     short = (units >= FIELD_UNITS) & (units < PASSAGE_UNITS)
     begins, ends = np.append(begins, field_begins[short]), np.append(ends, field_ends[short])
-    passages = np.append(passages, runs.hashes(field_begins[short], field_ends[short]))
+    passages = np.append(passages, SliceHashes(words.hashes).of(field_begins[short], field_ends[short]))
     lengths = np.append(lengths, units[short])
-    _, mixed_ends, mixed_passages = _mixed(layout, _units(layout), np.arange(len(text)))
+    _, mixed_ends, mixed_passages = _mixed(layout, units_of_word, everywhere)
     mixed = np.flatnonzero(mixed_ends >= 0)
     begins, ends = np.append(begins, mixed), np.append(ends, mixed_ends[mixed])
     passages, lengths = np.append(passages, mixed_passages[mixed]), np.append(lengths, np.full(len(mixed), MIXED))
@@ -341,8 +309,8 @@ def _passages_of_fields(texts: list[str], first: int) -> tuple[Array, Array, Arr
     begins, passages, lengths = begins[tells], passages[tells], lengths[tells]
     order = np.argsort(begins, kind="stable")
     begins, passages, lengths = begins[order], passages[order], lengths[order]
-    kept, _, starts = runs.shortest(begins, START_UNITS)
-    assert len(kept) == len(begins)
+    _, start_ends, starts = kernels.runs(words, units_of_word, begins, START_UNITS)
+    assert (start_ends >= 0).all()
     return text[begins] + first, starts, passages, lengths
 
 
