@@ -196,4 +196,6 @@ def test_mixture_phases_of_the_reports_are_their_schedules() -> None:
     for name in ("xmodel-lm-1.1b", "xmodel2-1.2b", "xmodel2-nano"):
         recipe, path = load_recipe(name)
         mixture = load_mixture(recipe.mixture, path.parent)
-        assert [phase.name for phase in mixture.phases] == [phase for phase, _ in recipe.training.phases()]
+        assert [phase.name for phase in mixture.phases] == [
+            phase.name for phase in recipe.training.phases() if not phase.goes_on
+        ]

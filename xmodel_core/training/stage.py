@@ -20,7 +20,7 @@ from xmodel_core.training.config import TrainingConfig
 if TYPE_CHECKING:
     from xmodel_core.training.loader import TokenStream
 
-VERSION = 1
+VERSION = 2
 
 
 def identity(
@@ -44,7 +44,7 @@ def final_checkpoint(run: Artifact) -> Path:
 def stream_of(store: Store, run: Artifact) -> "TokenStream":
     """The token stream that a finished run consumed, from its plan, shards and seed: which steps saw which tokens.
     XmodelError where its plan or shards are no longer in the store."""
-    from xmodel_core.training.job import open_stream
+    from xmodel_core.training.job import open_stream, open_tokens
 
     manifest = run.manifest()
     wanted = manifest["inputs"]["plan"]
@@ -62,7 +62,7 @@ def stream_of(store: Store, run: Artifact) -> "TokenStream":
     config = TrainingConfig.model_validate(manifest["config"]["training"])
     values = _plan_values(plan)
     shards = {source: by_print[inputs[source]] for source in values["shards"]}
-    return open_stream(values, config, shards, manifest["inputs"]["tokenizer"])
+    return open_stream(values, config, open_tokens(config, shards, manifest["inputs"]["tokenizer"]))
 
 
 def _plan_values(plan: Artifact) -> dict[str, Any]:
@@ -96,11 +96,11 @@ def run(
     from xmodel_core.training.step import choose_device
     from xmodel_core.training.watch import watch
 
-    if training_config.sequence_length > model_config.max_position_embeddings:
+    if training_config.longest_sequence > model_config.max_position_embeddings:
         raise XmodelError(
             "the sequences are longer than the model's context",
             expected=f"training.sequence_length of at most {model_config.max_position_embeddings}",
-            found=training_config.sequence_length,
+            found=training_config.longest_sequence,
             where="model.max_position_embeddings",
             remedy="lengthen the one or shorten the other",
         )
@@ -122,10 +122,13 @@ def run(
         tokenizer=tokenizer,
         shards={source: shards[source] for source in sorted(values["shards"])},
     )
-    assert job.stream.total_steps == training_config.total_steps  # refuses what does not fit, before workers start
+    # What does not fit, or is not what its receipt says, is refused before workers start.
+    assert job.stream.total_steps == training_config.total_steps
+    for source in job.shards:
+        job.tokens[source].verify(store.digest)
     use_gpu = choose_device(training_config).type == "cuda"
-    total, batch = training_config.total_steps, training_config.global_batch_tokens
-    with lease(build.folder), watch(build.folder, f"train {name}", total, batch, on_checkpoint):
+    total, tokens_after = training_config.total_steps, job.stream.tokens_after
+    with lease(build.folder), watch(build.folder, f"train {name}", total, tokens_after, on_checkpoint):
         threads = training_config.threads_per_worker
         # Ray's own files: of no use to us, but every one of its workers must be able to reach them.
         here = build.folder.working_folder() / "ray"
@@ -138,6 +141,6 @@ def run(
             facts={
                 "checkpoint": checkpoint_name(total),
                 "steps": total,
-                "tokens": total * batch,
+                "tokens": training_config.total_tokens,
             }
         )
