@@ -104,7 +104,7 @@ def _shards(store: Store, name: str, tokens: int, held_out: int, tokenizer: Arti
     files = {}
     for part, ids in (("documents", walk[:tokens]), ("validation", walk[tokens:])):
         files[f"{part}-00000.tokens"] = ids.tobytes()
-        ends = np.unique([*range(0, len(ids), 17)[1:], len(ids)]) if len(ids) else np.empty(0)
+        ends = np.unique([*range(0, len(ids), 13)[1:], len(ids)]) if len(ids) else np.empty(0)
         files[f"{part}-00000.index"] = ends.astype("<u8").tobytes()
     facts = {"dtype": "uint16", "train_tokens": tokens, "tokenizer": tokenizer.fingerprint}
     return _artifact(store, "shards", name, files, {**facts, "validation_tokens": held_out, "validation_bytes": 300})

@@ -24,8 +24,10 @@ NO_TARGET = -100
 class Tokens(Protocol):
     """The train tokens of one source, all shards in order (artifacts.token_shards)."""
 
-    ends: Sequence[np.ndarray]
-    """Per shard, the end of each document in tokens."""
+    @property
+    def ends(self) -> Sequence[np.ndarray]:
+        """Per shard, the end of each document in tokens."""
+        ...
 
     def __len__(self) -> int:
         """How many there are."""
