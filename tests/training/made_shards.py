@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from xmodel_core.training.order import Stretches
+
 
 class Numbered:
     """A source whose token i is `base` + i. `lengths`: of each shard's documents; 0 is one that is held out."""
@@ -19,11 +21,11 @@ class Numbered:
     def read(self, starts: np.ndarray, lengths: np.ndarray, out: np.ndarray) -> None:
         at = 0
         for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-            assert 0 <= start and start + length <= self.size
+            assert start >= 0 and start + length <= self.size
             out[at : at + length] = self.base + np.arange(start, start + length)
             at += length
 
-    def fetch(self, starts: np.ndarray, lengths: np.ndarray) -> None:
+    def fetch(self, stretches: Sequence[Stretches]) -> None:
         pass
 
 

@@ -7,9 +7,10 @@ is refused by name.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -21,6 +22,21 @@ from xmodel_core.artifacts.store import Artifact
 from xmodel_core.errors import XmodelError
 
 SPLITS = ("documents", "validation")
+
+
+class Stretches(Protocol):
+    """Stretches of tokens: where each starts, and how many it has."""
+
+    @property
+    def starts(self) -> np.ndarray:
+        """Places among all tokens."""
+        ...
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens; each stretch lies inside one shard."""
+        ...
+
 
 Digest = Callable[[Path | RemoteFile], str]
 """A file's sha256; `Store.digest` remembers those that it has read."""
@@ -153,16 +169,17 @@ class TokenShards:
             out[at : at + length] = self._maps[shard][inside : inside + length]
             at += length
 
-    def fetch(self, starts: np.ndarray, lengths: np.ndarray) -> None:
+    def fetch(self, stretches: Sequence[Stretches]) -> None:
         """Brings stretches of tokens into the page cache, many at a time; nothing to do for files that are here."""
         if self._pages is None:
             return
         wanted = []
-        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-            shard, inside = self._place(start)
-            tokens = self._maps[shard]
-            assert isinstance(tokens, RemoteTokens)
-            wanted += tokens.pages(inside, inside + length)
+        for some in stretches:
+            for start, length in zip(some.starts.tolist(), some.lengths.tolist(), strict=True):
+                shard, inside = self._place(start)
+                tokens = self._maps[shard]
+                assert isinstance(tokens, RemoteTokens)
+                wanted += tokens.pages(inside, inside + length)
         self._pages.fetch(wanted)
 
     def slice(self, start: int, length: int) -> np.ndarray:

@@ -37,7 +37,7 @@ class Tokens(Protocol):
         """Copies stretches of tokens, one after the other, into `out`."""
         ...
 
-    def fetch(self, starts: np.ndarray, lengths: np.ndarray) -> None:
+    def fetch(self, stretches: Sequence[Stretches]) -> None:
         """Brings stretches of tokens near, together."""
         ...
 
@@ -170,10 +170,8 @@ class TokenStream:
         return rows
 
     def _fetch(self, places: list[tuple[str, int, int]], made: list[Stretches]) -> None:
-        for source in dict.fromkeys(place[0] for place in places):
-            its = [stretches for place, stretches in zip(places, made, strict=True) if place[0] == source]
-            starts, lengths = (np.concatenate([getattr(one, part) for one in its]) for part in ("starts", "lengths"))
-            self.tokens[source].fetch(starts, lengths)
+        for source in dict.fromkeys(source for source, _, _ in places):
+            self.tokens[source].fetch([its for place, its in zip(places, made, strict=True) if place[0] == source])
 
     def _apart(
         self,

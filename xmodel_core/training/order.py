@@ -164,18 +164,18 @@ class Documents:
         while length > 0:
             epoch, inside = divmod(first, self.tokens)
             groups, ends = self.groups_of(epoch)
-            slot = int(np.searchsorted(ends, inside, side="right"))
+            slot = int(ends.searchsorted(inside, side="right"))
             documents, document_ends = self.group(epoch, int(groups[slot]))
             inside -= int(ends[slot - 1]) if slot else 0
-            one = int(np.searchsorted(document_ends, inside, side="right"))
-            last = min(int(np.searchsorted(document_ends, inside + length)), len(document_ends) - 1)
+            one = int(document_ends.searchsorted(inside, side="right"))
+            last = min(int(document_ends.searchsorted(inside + length)), len(document_ends) - 1)
             starts, lengths = documents.starts[one : last + 1].copy(), documents.lengths[one : last + 1].copy()
             skipped = inside - int(document_ends[one] - lengths[0])
             starts[0] += skipped
             lengths[0] -= skipped
-            lengths[-1] -= max(0, int(document_ends[last]) - inside - length)
+            got = min(length, int(document_ends[last]) - inside)
+            lengths[-1] -= int(document_ends[last]) - inside - got
             parts.append(Stretches(starts, lengths))
-            got = int(lengths.sum())
             first, length = first + got, length - got
         return parts[0] if len(parts) == 1 else _joined(parts)
 

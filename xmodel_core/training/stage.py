@@ -41,12 +41,17 @@ def final_checkpoint(run: Artifact) -> Path:
     return run.folder.tree(run.manifest()["facts"]["checkpoint"])
 
 
-def stream_of(store: Store, run: Artifact) -> "TokenStream":
-    """The token stream that a finished run consumed, from its plan, shards and seed: which steps saw which tokens.
-    XmodelError where its plan or shards are no longer in the store."""
-    from xmodel_core.training.job import open_stream, open_tokens
-
+def _inputs_of(store: Store, run: Artifact) -> tuple[dict[str, Any], Artifact, dict[str, Artifact]]:
+    """A finished run's manifest, its plan and its token shards by source. XmodelError where they are not to be had."""
     manifest = run.manifest()
+    if manifest["version"] != VERSION:
+        raise XmodelError(
+            f"the run {run.label} is of another version of Xmodel",
+            expected=f"version {VERSION} of training, whose order of tokens this is",
+            found=f"version {manifest['version']}",
+            where=run.folder,
+            remedy="use the version that trained it, or train anew",
+        )
     wanted = manifest["inputs"]["plan"]
     plan = next((plan for plan in store.artifacts("plans") if plan.fingerprint == wanted), None)
     by_print = {shards.fingerprint: shards for shards in store.artifacts("shards")}
@@ -59,10 +64,26 @@ def stream_of(store: Store, run: Artifact) -> "TokenStream":
             where=store.root,
             remedy="run its recipe again: what is missing is built as it was",
         )
-    config = TrainingConfig.model_validate(manifest["config"]["training"])
-    values = _plan_values(plan)
-    shards = {source: by_print[inputs[source]] for source in values["shards"]}
+    return manifest, plan, {source: by_print[fingerprint] for source, fingerprint in sorted(inputs.items())}
+
+
+def stream_of(store: Store, run: Artifact) -> "TokenStream":
+    """The token stream that a finished run consumed, from its plan, shards and seed: which steps saw which tokens.
+    XmodelError where its plan or shards are no longer in the store, or it is of another version."""
+    from xmodel_core.training.job import open_stream, open_tokens
+
+    manifest, plan, shards = _inputs_of(store, run)
+    values, config = _plan_values(plan), TrainingConfig.model_validate(manifest["config"]["training"])
+    shards = {source: shards[source] for source in values["shards"]}
     return open_stream(values, config, open_tokens(config, shards, manifest["inputs"]["tokenizer"]))
+
+
+def verify_shards(store: Store, run: Artifact) -> None:
+    """Compares the token shards of a finished run with their receipts; XmodelError names the first that differs."""
+    from xmodel_core.artifacts.token_shards import TokenShards
+
+    for artifact in _inputs_of(store, run)[2].values():
+        TokenShards(artifact).verify(store.digest)
 
 
 def _plan_values(plan: Artifact) -> dict[str, Any]:
