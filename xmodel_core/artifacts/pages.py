@@ -19,7 +19,7 @@ from xmodel_core.artifacts.cache import cache_root
 from xmodel_core.artifacts.disk import naming_a_full_disk, new_aside
 from xmodel_core.artifacts.folder import all_at_once
 
-PAGES, SMALLEST_PAGE, LARGEST_PAGE = 256, 1 << 14, 1 << 20
+PAGES, SMALLEST_PAGE, LARGEST_PAGE = 256, 1 << 12, 1 << 20
 
 Page = tuple[remote.RemoteFile, int]
 """A file and the number of a page in it."""
