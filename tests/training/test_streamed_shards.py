@@ -1,4 +1,4 @@
-"""Shards read through a real S3 server with a cache of a tenth of their size: the same stream, and nobody waits long."""
+"""Shards read through a real S3 server and a cache of a tenth of their size: the same stream, and no long wait."""
 
 import threading
 import time
