@@ -46,7 +46,7 @@ def test_a_token_that_comes_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     packing: Any = tokens.packed["a"]
     real = packing.sequence
     monkeypatch.setattr(packing, "sequence", lambda phase, k: real(phase, 3 if (phase, k) == (0, 5) else k))
-    with pytest.raises(XmodelError, match="before the epoch.s end") as error:
+    with pytest.raises(XmodelError, match="before the epoch's end") as error:
         audited(tokens)
     assert "a" in str(error.value)
 

@@ -7,7 +7,7 @@ number, and a worker's share of it is every world-th sequence.
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -198,7 +198,7 @@ class TokenStream:
             targets[row, last[~ends]] = after
         return Batch(tokens, targets, documents, step_targets)
 
-    def batches(self, first: int, rank: int = 0, world: int = 1, ahead: int = 0) -> Iterator[Batch]:
+    def batches(self, first: int, rank: int = 0, world: int = 1, ahead: int = 0) -> Generator[Batch]:
         """The batches from a step to the last, up to `ahead` of them made in a thread before they are asked for."""
         if not ahead:
             for step in range(first, self.total_steps + 1):
