@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from xmodel_core.errors import XmodelError
-from xmodel_core.training.order import BestFit, Concat, Documents, Integers, Packing, Shares, Stretches
+from xmodel_core.training.order import BestFit, Concat, Documents, Integers, Packing, Pieces, Shares, Stretches
 
 NO_TARGET = -100
 """A target that nothing is learned from: what would follow the end of a document, and padding."""
@@ -65,7 +65,7 @@ class Batch:
     tokens_BT: Integers
     targets_BT: Integers
     """The token after each; NO_TARGET where there is none to learn."""
-    documents_BT: Integers | None
+    documents_BT: np.ndarray | None
     """Which of the sequence's documents each token belongs to, -1 for padding; None: they are not told apart."""
     step_targets: int
     """Targets of the whole step, all workers together."""
@@ -153,13 +153,13 @@ class TokenStream:
             ]
             rows = self._read(mine, made, length + 1)
             return Batch(rows[:, :-1], rows[:, 1:], None, len(every) * length)
-        packed = [self.packed[source].sequence(phase, k) for source, phase, k in every]
-        closed = [
-            self.packed[place[0]].documents.are_ends(its.starts + its.lengths)
-            for place, its in zip(every, packed, strict=True)
+        pieces = [
+            one.pieces(phase, k)
+            for one, (_, phase, k) in zip([self.packed[source] for source, _, _ in every], every, strict=True)
+            if isinstance(one, BestFit)
         ]
-        targets = sum(int(its.lengths.sum()) - int(ends.sum()) for its, ends in zip(packed, closed, strict=True))
-        return self._apart(mine, packed[rank::world], closed[rank::world], length, targets)
+        targets = sum(int(its.stretches.lengths.sum()) - int(np.count_nonzero(its.closes)) for its in pieces)
+        return self._apart(mine, pieces[rank::world], length, targets)
 
     def _read(self, places: list[tuple[str, int, int]], made: list[Stretches], width: int) -> Integers:
         """The tokens of some sequences, 0 where they are short of the width."""
@@ -176,26 +176,27 @@ class TokenStream:
     def _apart(
         self,
         places: list[tuple[str, int, int]],
-        made: list[Stretches],
-        closed: list[np.ndarray],
+        pieces: list[Pieces],
         length: int,
         step_targets: int,
     ) -> Batch:
         """Sequences whose documents are told apart. A document that goes on elsewhere still predicts its next token."""
-        tokens = self._read(places, made, length)
+        tokens = self._read(places, [its.stretches for its in pieces], length)
         targets = np.full_like(tokens, NO_TARGET)
         targets[:, :-1] = tokens[:, 1:]
-        documents = np.full_like(tokens, -1)
-        for row, (source, _, _), its, ends in zip(range(len(made)), places, made, closed, strict=True):
-            last = np.cumsum(its.lengths) - 1
+        documents = np.full(tokens.shape, -1, dtype=np.int32)
+        for row, (source, _, _), its in zip(range(len(pieces)), places, pieces, strict=True):
+            starts, lengths, closes = its.stretches.starts, its.stretches.lengths, its.closes
+            last = lengths.cumsum() - 1
             used = int(last[-1]) + 1
-            documents[row, :used] = np.repeat(np.arange(len(last)), its.lengths)
+            documents[row, :used] = np.arange(len(last)).repeat(lengths)
             targets[row, used:] = NO_TARGET
-            targets[row, last[ends]] = NO_TARGET
-            following = its.starts[~ends] + its.lengths[~ends]
-            after = np.empty(len(following), dtype=np.int64)
-            self.tokens[source].read(following, np.ones_like(following), after)
-            targets[row, last[~ends]] = after
+            targets[row, last] = NO_TARGET
+            if not closes.all():
+                following = (starts + lengths)[~closes]
+                after = np.empty(len(following), dtype=np.int64)
+                self.tokens[source].read(following, np.ones_like(following), after)
+                targets[row, last[~closes]] = after
         return Batch(tokens, targets, documents, step_targets)
 
     def batches(self, first: int, rank: int = 0, world: int = 1, ahead: int = 0) -> Generator[Batch]:

@@ -186,16 +186,6 @@ class Documents:
         row = int(np.searchsorted(self._ends[shard], np.uint64(inside), side="right"))
         return shard, row, inside - (int(self._ends[shard][row - 1]) if row else 0)
 
-    def are_ends(self, tokens: Integers) -> npt.NDArray[np.bool_]:
-        """Whether each of these places is where a document ends."""
-        shards = np.searchsorted(self._before, tokens - 1, side="right") - 1
-        result = np.empty(len(tokens), dtype=bool)
-        for shard in np.unique(shards):
-            mine, ends = shards == shard, self._ends[shard]
-            inside = (tokens[mine] - self._before[shard]).astype(np.uint64)
-            result[mine] = ends[np.searchsorted(ends, inside)] == inside
-        return result
-
     def groups_with(self, start: int, end: int) -> list[int]:
         """The groups that hold any of the source's tokens `start` to `end` (excluded)."""
         first, last = self.locate(start)[:2], self.locate(end - 1)[:2]
@@ -294,30 +284,45 @@ def best_fit(lengths: Sequence[int], capacity: int) -> list[int]:
     return found
 
 
-class _Packed(NamedTuple):
-    """Some documents packed into sequences: the stretches, sequence by sequence, and the end of each sequence."""
+@dataclass(frozen=True)
+class Pieces:
+    """Parts of documents, and whether each ends with its document's last token."""
 
     stretches: Stretches
+    closes: npt.NDArray[np.bool_]
+
+    def __getitem__(self, which: slice | np.ndarray) -> "Pieces":
+        return Pieces(self.stretches[which], self.closes[which])
+
+
+class _Packed(NamedTuple):
+    """Some documents packed into sequences: their pieces, sequence by sequence, and the end of each sequence."""
+
+    pieces: Pieces
     ends: Integers
 
 
-def _pack(documents: Stretches, length: int, *key: object) -> _Packed:
+def _pack(given: Pieces, length: int, *key: object) -> _Packed:
     """Whole documents in sequences of a length; of longer ones full windows, and their rest as a document."""
-    windows = documents.lengths // length
+    starts, lengths = given.stretches.starts, given.stretches.lengths
+    windows, left = np.divmod(lengths, length)
     number = np.arange(windows.sum()) - np.repeat(np.cumsum(windows) - windows, windows)
-    full = Stretches(
-        np.repeat(documents.starts, windows) + number * length, np.full(len(number), length, dtype=np.int64)
-    )
-    rests = Stretches(documents.starts + windows * length, documents.lengths % length)
-    rests = rests[rests.lengths > 0]
-    rests = rests[np.argsort(-rests.lengths, kind="stable")]
-    bins = np.array(best_fit(rests.lengths.tolist(), length), dtype=np.int64) + len(number)
-    stretches, bins = _joined([full, rests]), np.concatenate((np.arange(len(number), dtype=np.int64), bins))
+    full = Stretches(np.repeat(starts, windows) + number * length, np.full(len(number), length, dtype=np.int64))
+    last = (number + 1 == np.repeat(windows, windows)) & np.repeat((left == 0) & given.closes, windows)
+    by_length = np.argsort(-left, kind="stable")[: np.count_nonzero(left)]
+    rests = Stretches((starts + windows * length)[by_length], left[by_length])
+    pieces = Pieces(_joined([full, rests]), np.concatenate((last, given.closes[by_length])))
+    chosen = np.array(best_fit(rests.lengths.tolist(), length), dtype=np.int64) + len(number)
+    bins = np.concatenate((np.arange(len(number), dtype=np.int64), chosen))
     count = int(bins.max()) + 1 if len(bins) else 0
     place = np.empty(count, dtype=np.int64)
     place[shuffled(count, *key)] = np.arange(count)
     order = np.argsort(place[bins], kind="stable")
-    return _Packed(stretches[order], np.cumsum(np.bincount(place[bins], minlength=count)))
+    return _Packed(pieces[order], np.cumsum(np.bincount(place[bins], minlength=count)))
+
+
+def _whole(documents: Stretches) -> Pieces:
+    return Pieces(documents, np.ones(len(documents.starts), dtype=bool))
 
 
 class _Place(NamedTuple):
@@ -325,21 +330,22 @@ class _Place(NamedTuple):
 
     epoch: int
     slot: int
-    rest: Stretches | None
+    rest: Pieces | None
 
 
 class BestFit:
     """Documents whole where they fit, long ones in full windows; what stays empty is padding. Packed group by group.
 
     How many sequences a group makes depends on its documents' lengths alone, so its place in the order is arithmetic;
-    counting them is a microsecond per document, once. Where the length changes inside a group, what is left of it is
-    packed anew.
+    counting them is two microseconds per document, once. Where the length changes inside a group, what is left of it
+    is packed anew.
     """
 
     def __init__(self, documents: Documents, phases: Sequence[tuple[int, int]]) -> None:
         """`phases`: (sequence length, the source's sequences) of each."""
         self.documents, self._phases = documents, phases
-        self._counts: dict[int, Integers] = {}
+        self._sequences = lru_cache(self._count_sequences)
+        self._ends = lru_cache(maxsize=4)(self._count_ends)
         self._packed = lru_cache(maxsize=4)(self._pack_group)
         self._rests = lru_cache(maxsize=4)(self._pack_rest)
         self._places = [_Place(0, 0, None)]
@@ -348,16 +354,19 @@ class BestFit:
             self._before.append(self._before[-1] + self._tokens(phase, sequences))
             self._places.append(self._place_after(phase, sequences))
 
-    def _sequences(self, length: int) -> Integers:
+    def _count_sequences(self, length: int) -> Integers:
         """How many sequences each group makes."""
-        if length not in self._counts:
-            groups = range(len(self.documents.group_tokens))
-            self._counts[length] = np.array([len(_pack(self.documents.whole_group(g), length).ends) for g in groups])
-        return self._counts[length]
+        groups = map(self.documents.whole_group, range(len(self.documents.group_tokens)))
+        return np.array([len(_pack(_whole(group), length).ends) for group in groups], dtype=np.int64)
+
+    def _count_ends(self, epoch: int, length: int) -> Integers:
+        """The end of each group in sequences, in the order of an epoch."""
+        return np.cumsum(self._sequences(length)[self.documents.groups_of(epoch)[0]])
 
     def _pack_group(self, epoch: int, group: int, length: int) -> _Packed:
         documents = self.documents
-        return _pack(documents.group(epoch, group)[0], length, documents.seed, documents.source, epoch, group, length)
+        whole = _whole(documents.group(epoch, group)[0])
+        return _pack(whole, length, documents.seed, documents.source, epoch, group, length)
 
     def _pack_rest(self, phase: int) -> _Packed:
         rest = self._places[phase].rest
@@ -367,37 +376,41 @@ class BestFit:
     def _find(self, phase: int, k: int) -> tuple[int, int, int]:
         """(epoch, slot, sequence inside) of a phase's k-th sequence; slot -1: what was left at the phase's start."""
         epoch, slot, rest = self._places[phase]
+        length = self._phases[phase][0]
         if rest is not None:
             left = len(self._rests(phase).ends)
             if k < left:
                 return epoch, -1, k
             k -= left
-        counts = self._sequences(self._phases[phase][0])
-        whole = int(counts.sum())
-        to_come = int(counts[self.documents.groups_of(epoch)[0][slot:]].sum())
-        if k >= to_come:
-            more, k = divmod(k - to_come, whole)
-            epoch, slot = epoch + 1 + more, 0
-        ends = np.cumsum(counts[self.documents.groups_of(epoch)[0][slot:]])
-        ahead = int(np.searchsorted(ends, k, side="right"))
-        return epoch, slot + ahead, k - (int(ends[ahead - 1]) if ahead else 0)
+        ends = self._ends(epoch, length)
+        k += int(ends[slot - 1]) if slot else 0
+        if k >= ends[-1]:
+            more, k = divmod(k, int(ends[-1]))
+            epoch += more
+            ends = self._ends(epoch, length)
+        slot = int(ends.searchsorted(k, side="right"))
+        return epoch, slot, k - (int(ends[slot - 1]) if slot else 0)
 
     def _unit(self, phase: int, epoch: int, slot: int) -> _Packed:
         if slot < 0:
             return self._rests(phase)
         return self._packed(epoch, int(self.documents.groups_of(epoch)[0][slot]), self._phases[phase][0])
 
-    def sequence(self, phase: int, k: int) -> Stretches:
+    def pieces(self, phase: int, k: int) -> Pieces:
+        """What the k-th sequence of a phase is made of."""
         epoch, slot, inside = self._find(phase, k)
         packed = self._unit(phase, epoch, slot)
-        return packed.stretches[(int(packed.ends[inside - 1]) if inside else 0) : int(packed.ends[inside])]
+        return packed.pieces[(int(packed.ends[inside - 1]) if inside else 0) : int(packed.ends[inside])]
+
+    def sequence(self, phase: int, k: int) -> Stretches:
+        return self.pieces(phase, k).stretches
 
     def _place_after(self, phase: int, sequences: int) -> _Place:
         if not sequences:
             return self._places[phase]
         epoch, slot, inside = self._find(phase, sequences - 1)
-        stretches, ends = self._unit(phase, epoch, slot)
-        rest = stretches[int(ends[inside]) :] if inside + 1 < len(ends) else None
+        pieces, ends = self._unit(phase, epoch, slot)
+        rest = pieces[int(ends[inside]) :] if inside + 1 < len(ends) else None
         return _Place(epoch, slot + 1 if slot >= 0 else self._places[phase].slot, rest)
 
     def _tokens(self, phase: int, k: int) -> int:
@@ -405,12 +418,12 @@ class BestFit:
         if not k:
             return 0
         place, (epoch, slot, inside) = self._places[phase], self._find(phase, k - 1)
-        stretches, ends = self._unit(phase, epoch, slot)
-        tokens = int(stretches.lengths[: int(ends[inside])].sum())
+        pieces, ends = self._unit(phase, epoch, slot)
+        tokens = int(pieces.stretches.lengths[: int(ends[inside])].sum())
         if slot < 0:
             return tokens
         if place.rest is not None:
-            tokens += int(place.rest.lengths.sum())
+            tokens += int(place.rest.stretches.lengths.sum())
 
         def through(epoch: int, slot: int) -> int:
             """Tokens of all epochs before, and of the first groups of this one."""
@@ -431,9 +444,8 @@ class BestFit:
                 packed = None
                 if slot < 0 or int(self.documents.groups_of(epoch)[0][slot]) in groups:
                     packed = self._unit(phase, epoch, slot)
-                    held = (packed.stretches.starts < end) & (
-                        packed.stretches.starts + packed.stretches.lengths > start
-                    )
+                    its = packed.pieces.stretches
+                    held = (its.starts < end) & (its.starts + its.lengths > start)
                     inside = np.unique(np.searchsorted(packed.ends, np.flatnonzero(held), side="right"))
                     found += [(phase, k + int(one)) for one in inside if k + one < sequences]
                 k += len(packed.ends) if packed else self._unit_size(phase, epoch, slot)
