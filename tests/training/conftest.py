@@ -1,6 +1,7 @@
 """A workspace with a plan, token shards of two sources and a tokenizer, as the rooms before leave them."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from xmodel_core.artifacts import Artifact, Identity, Store, write_shard
+from xmodel_core.artifacts.cache import cache_root
 from xmodel_core.cluster import open_cluster
 from xmodel_core.cluster.config import ClusterConfig
 from xmodel_core.mixture.stage import build_plan
@@ -110,9 +112,7 @@ def _shards(store: Store, name: str, tokens: int, held_out: int, tokenizer: Arti
     return _artifact(store, "shards", name, files, {**facts, "validation_tokens": held_out, "validation_bytes": 300})
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    store = Store(tmp_path)
+def make_workspace(store: Store) -> Workspace:
     tokenizer = _artifact(store, "tokenizer", "small", {"tokenizer.model": b"pieces"}, {"vocab_size": VOCAB})
     shards = {
         "zh_web": _shards(store, "zh_web", 900, 100, tokenizer),
@@ -136,6 +136,20 @@ def workspace(tmp_path: Path) -> Workspace:
     files = {"plan.json": json.dumps(plan).encode()}
     inputs = {name: shards[name].fingerprint for name in ("en_web", "zh_web")}
     return Workspace(store, _artifact(store, "plans", "small", files, {}, inputs), shards, tokenizer)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """In a folder of this machine."""
+    return make_workspace(Store(tmp_path))
+
+
+@pytest.fixture
+def remote_workspace(object_store: Any) -> Workspace:
+    """The same on an object store, with nothing of it kept here."""
+    made = make_workspace(Store("s3://bucket/work"))
+    shutil.rmtree(cache_root() / "objects")
+    return made
 
 
 def _planned(source: str, lang: str, sequences: int) -> dict[str, Any]:

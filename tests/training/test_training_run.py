@@ -19,6 +19,7 @@ import pytest
 import torch
 
 from xmodel_core.artifacts import Artifact, LocalFolder
+from xmodel_core.artifacts.cache import cache_root
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.weights import load_model
 from xmodel_core.training import checkpoint, loop, stage
@@ -208,6 +209,19 @@ def test_a_run_goes_on_through_a_change_of_lengths(
     monkeypatch.setattr(loop, "training_step", real)
     # Prefetch and other things of the machine are no part of the run.
     assert everything(grown.train(**settings, prefetch_steps=0)) == unbroken
+
+
+@pytest.mark.parametrize("packing", ["concat", "best-fit"])
+def test_shards_read_through_a_small_cache_train_the_same_model(
+    workspace: Any, remote_workspace: Any, packing: str
+) -> None:
+    here = workspace.train(packing=packing)
+    there = remote_workspace.train(packing=packing, shard_cache_bytes=1, prefetch_steps=4)
+    assert there.label == here.label
+    # A byte is room for no page at all: each is fetched, used and gone.
+    assert not list((cache_root() / "objects").rglob("documents-*.tokens"))
+    name = "model.safetensors"
+    assert (stage.final_checkpoint(there) / name).read_bytes() == (stage.final_checkpoint(here) / name).read_bytes()
 
 
 def shard_file(workspace: Any, source: str, name: str) -> Path:
