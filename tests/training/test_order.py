@@ -52,6 +52,15 @@ def test_many_small_sources_do_not_push_a_large_one_off() -> None:
     assert max(abs(int(shares.after(step)[-1]) - 1980 * step / 20) for step in range(21)) < 1
 
 
+def test_slow_sources_wait_for_the_urgent() -> None:
+    # Were the slow ones taken first because they may be, all five fast ones would be late at once.
+    counts = np.array([1] * 5 + [9] * 5)
+    shares = Shares(counts.tolist(), 50, 1)
+    for step in range(51):
+        assert shares.after(step).sum() == step
+        assert (np.abs(shares.after(step) - counts * step / 50) < 1).all()
+
+
 @given(st.integers(0, 3000), st.text(max_size=5))
 def test_shuffled_is_a_permutation(size: int, key: str) -> None:
     assert sorted(shuffled(size, key)) == list(range(size))
