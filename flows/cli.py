@@ -280,6 +280,20 @@ def trace(document: str, workspace: str | None, as_json: bool) -> None:
 
 @main.command()
 @click.argument("run", required=False)
+@click.option("--steps", type=click.IntRange(min=1), help="Only the first so many steps.")
+@workspace_option
+@json_option
+def audit(run: str | None, steps: int | None, workspace: str | None, as_json: bool) -> None:
+    """Prove a run's token stream against its shards: every document, every share, its sha256; default: the newest."""
+    from flows.audit import audit_run, print_audit
+    from flows.session import workspace_folder
+
+    found = audit_run(workspace_folder(workspace), run, steps)
+    click.echo(json.dumps(found, ensure_ascii=False, indent=1)) if as_json else print_audit(found)
+
+
+@main.command()
+@click.argument("run", required=False)
 @workspace_option
 def report(run: str | None, workspace: str | None) -> None:
     """One self-contained HTML page about a run; default: the newest."""

@@ -43,7 +43,7 @@ def _source_row(stock: Stock, weights: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def _phase_row(phase: PlannedPhase, sequence_length: int) -> dict[str, Any]:
+def _phase_row(phase: PlannedPhase) -> dict[str, Any]:
     columns = (
         "source",
         "lang",
@@ -59,7 +59,9 @@ def _phase_row(phase: PlannedPhase, sequence_length: int) -> dict[str, Any]:
         "phase": phase.name,
         "first_step": phase.first_step,
         "steps": phase.steps,
-        "tokens": phase.sequences * sequence_length,
+        "sequence_length": phase.sequence_length,
+        "global_batch_tokens": phase.global_batch_tokens,
+        "tokens": phase.sequences * phase.sequence_length,
         "sources": [{column: getattr(planned, column) for column in columns} for planned in phase.sources],
     }
 
@@ -100,16 +102,18 @@ def plan(recipe: Recipe, recipe_file: Path, workspace: Place) -> dict[str, Any]:
     vocab_size = reuse.tokenizer.manifest()["facts"]["vocab_size"] if reuse.tokenizer else recipe.tokenizer.vocab_size
 
     supplies = [Supply(s.source.name, s.source.lang, s.source.category, s.tokens) for s in found]
-    length, batch = training.sequence_length, training.global_batch_tokens
-    phases = make_plan(mixture, training.phases(), length, batch, supplies)
+    phases = make_plan(mixture, training.phases(), supplies)
     weights: dict[str, float] = {}
     for phase in phases:
         for planned in phase.sources:
             weights[planned.source] = weights.get(planned.source, 0) + planned.planned_tokens
 
     parameters = count_parameters(recipe.model, vocab_size)
-    per_token = flops_per_token(recipe.model, vocab_size, length)
-    tokens = training.total_steps * batch
+    tokens = training.total_tokens
+    flops = sum(
+        flops_per_token(recipe.model, vocab_size, phase.sequence_length) * phase.tokens for phase in training.phases()
+    )
+    per_token = flops / tokens
     rates = Rates(store, recipe, per_token)
     stages = [
         {**row, "hours": 0.0 if row["state"] == "reused" else stage_hours(row["stage"], found, recipe, rates, tokens)}
@@ -120,7 +124,7 @@ def plan(recipe: Recipe, recipe_file: Path, workspace: Place) -> dict[str, Any]:
         "parameters": parameters.total,
         "documents": _sum([stock.documents for stock in found if stock.source.name in used]),
         "tokens": tokens,
-        "flops": per_token * tokens,
+        "flops": flops,
         "hours": round(sum(row["hours"] for row in stages), 4),
         "details": {
             "description": recipe.description,
@@ -132,7 +136,7 @@ def plan(recipe: Recipe, recipe_file: Path, workspace: Place) -> dict[str, Any]:
             "steps": training.total_steps,
             "stages": stages,
             "sources": [_source_row(stock, weights) for stock in found],
-            "phases": [_phase_row(phase, length) for phase in phases],
+            "phases": [_phase_row(phase) for phase in phases],
             "rates": asdict(rates.figures),
             "assumed": _assumed(found, reuse.tokenizer is not None, recipe, rates),
         },

@@ -162,8 +162,7 @@ class Reuse:
         if self.tokenizer is not None and needed <= self.shards.keys():
             prints = {name: artifact.fingerprint for name, artifact in self.shards.items()}
             there = [source for source in self._sources if source.name in self.shards]
-            length, batch = training.sequence_length, training.global_batch_tokens
-            what = plan_identity(recipe.name, self._mixture, training.phases(), length, batch, there, prints)
+            what = plan_identity(recipe.name, self._mixture, training.phases(), there, prints)
             plan = self._look_up("plan", what)
             from xmodel_core.training.stage import identity
 

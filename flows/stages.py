@@ -176,8 +176,6 @@ def plan_mixture(session: Session, sources: list[Source], shards: dict[str, Arti
         recipe.name,
         mixture,
         recipe.training.phases(),
-        recipe.training.sequence_length,
-        recipe.training.global_batch_tokens,
         sources,
         list(shards.values()),
         session.store,

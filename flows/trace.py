@@ -17,10 +17,14 @@ class _Runs:
     """Answers which steps of this workspace's finished runs consumed a stretch of a source's tokens."""
 
     def __init__(self, store: Store) -> None:
-        from xmodel_core.training.stage import stream_of
+        from xmodel_core.training.stage import VERSION, stream_of
 
+        # The order of runs of another version is not known here.
+        runs = [(run, run.manifest()) for run in store.artifacts("runs")]
         self._streams = [
-            (run.label, run.manifest()["inputs"], stream_of(store, run)) for run in store.artifacts("runs")
+            (run.label, manifest["inputs"], stream_of(store, run))
+            for run, manifest in runs
+            if manifest["version"] == VERSION
         ]
         self._plans = {plan.fingerprint: plan for plan in store.artifacts("plans")}
 

@@ -73,7 +73,7 @@ def test_what_is_written_loads_and_stays_right_when_both_folders_move_together(t
     mixture = load_mixture(recipe.mixture, path.parent)
     supplies = [Supply("web", "en", "web", None)]
     training = recipe.training
-    planned = make_plan(mixture, training.phases(), training.sequence_length, training.global_batch_tokens, supplies)
+    planned = make_plan(mixture, training.phases(), supplies)
     assert sum(phase.steps for phase in planned) == training.total_steps
 
 

@@ -71,6 +71,17 @@ def test_the_published_recipes_have_the_reports_figures(
     assert not (tmp_path / "none").exists()
 
 
+def test_xmodel_2_doubles_its_batch_and_keeps_its_mixture(tmp_path: Path) -> None:
+    phases = planned("xmodel2-1.2b", tmp_path)["details"]["phases"]
+    assert [(phase["phase"], phase["steps"], phase["global_batch_tokens"]) for phase in phases] == [
+        ("stable", 270_000, 1_966_080),
+        ("stable_2", 260_000, 3_932_160),
+        ("decay", 20_000, 3_932_160),
+    ]
+    weights = [{row["source"]: row["weight"] for row in phase["sources"]} for phase in phases]
+    assert weights[0] == weights[1] != weights[2]
+
+
 def test_flops_are_six_per_parameter_and_the_attention(tmp_path: Path) -> None:
     """Xmodel-2: 6 x 1,251,755,520 + 12 x 48 layers x 24 heads x 64 x 4096, the count of Xmodel-LM's code."""
     found = planned("xmodel2-1.2b", tmp_path)
@@ -196,4 +207,6 @@ def test_mixture_phases_of_the_reports_are_their_schedules() -> None:
     for name in ("xmodel-lm-1.1b", "xmodel2-1.2b", "xmodel2-nano"):
         recipe, path = load_recipe(name)
         mixture = load_mixture(recipe.mixture, path.parent)
-        assert [phase.name for phase in mixture.phases] == [phase for phase, _ in recipe.training.phases()]
+        assert [phase.name for phase in mixture.phases] == [
+            phase.name for phase in recipe.training.phases() if not phase.goes_on
+        ]

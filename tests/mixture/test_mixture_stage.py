@@ -9,9 +9,9 @@ import pytest
 from xmodel_core.artifacts import Artifact, Identity, Store
 from xmodel_core.errors import XmodelError
 from xmodel_core.mixture.stage import build_plan
-from xmodel_core.specs import Mixture, Source
+from xmodel_core.specs import Mixture, ScheduledPhase, Source
 
-LENGTHS = [("stable", 6), ("decay", 4)]
+SCHEDULE = [ScheduledPhase("stable", 6, 10, 80), ScheduledPhase("decay", 4, 10, 80)]
 TOKENS = {"wiki": 2000, "news": 500, "unused": 700}
 SHARES: dict[str, Any] = {"wiki": 3, "zh/news": {"weight": 1, "max_epochs": 1}}
 
@@ -31,7 +31,7 @@ def shards(store: Store, name: str, tokens: int) -> Artifact:
 
 
 def make(store: Store, tokens: dict[str, int] = TOKENS, shares: dict[str, Any] = SHARES, **changes: Any) -> Artifact:
-    call = {"lengths": LENGTHS, "sequence_length": 10, "global_batch_tokens": 80, "sources": SOURCES, **changes}
+    call = {"schedule": SCHEDULE, "sources": SOURCES, **changes}
     made = [shards(store, name, count) for name, count in tokens.items()]
     mixture = Mixture.model_validate({"phases": [{"name": "all", "sources": shares}], "description": "x"})
     return build_plan("small", mixture, shards=made, store=store, **call)
@@ -40,7 +40,7 @@ def make(store: Store, tokens: dict[str, int] = TOKENS, shares: dict[str, Any] =
 def test_the_plan_says_what_each_source_gives_and_from_which_shards(tmp_path: Path) -> None:
     made = make(Store(tmp_path))
     plan = json.loads((made.path / "plan.json").read_text(encoding="utf-8"))
-    assert (plan["sequence_length"], plan["global_batch_tokens"]) == (10, 80)
+    assert [(phase["sequence_length"], phase["global_batch_tokens"]) for phase in plan["phases"]] == [(10, 80)] * 2
     assert [(phase["name"], phase["first_step"], phase["steps"], phase["sequences"]) for phase in plan["phases"]] == [
         ("stable", 0, 6, 48),
         ("decay", 6, 4, 32),
@@ -106,10 +106,10 @@ def test_what_the_plan_does_not_use_changes_no_plan(tmp_path: Path) -> None:
         {"tokens": {**TOKENS, "news": 510}},
         {"shares": {**SHARES, "wiki": 4}},
         {"shares": {**SHARES, "unused": 1}},
-        {"lengths": [("stable", 5), ("decay", 5)]},
-        {"lengths": [("stable", 6), ("anneal", 4)]},
-        {"sequence_length": 20},
-        {"global_batch_tokens": 40},
+        {"schedule": [SCHEDULE[0]._replace(steps=5), SCHEDULE[1]._replace(steps=5)]},
+        {"schedule": [SCHEDULE[0], SCHEDULE[1]._replace(name="anneal")]},
+        {"schedule": [SCHEDULE[0], SCHEDULE[1]._replace(sequence_length=20)]},
+        {"schedule": [SCHEDULE[0], SCHEDULE[1]._replace(global_batch_tokens=40)]},
         {"sources": [source("wiki", lang="en"), *SOURCES[1:]]},
     ],
     ids=["shards", "weights", "sources", "lengths", "phases", "sequence length", "batch", "language"],

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from xmodel_core.errors import XmodelError
 from xmodel_core.mixture.plan import PlannedPhase, Supply, make_plan, sequences_per_step, shares
-from xmodel_core.specs import Mixture
+from xmodel_core.specs import Mixture, ScheduledPhase
 
 LENGTH, BATCH = 10, 80
 """Tokens of a sequence and of a batch: eight sequences a step."""
@@ -28,8 +28,12 @@ def supply(source: str, tokens: int | None, key: str = "en/web") -> Supply:
     return Supply(source, lang, category, tokens)
 
 
+def schedule(lengths: Sequence[tuple[str, int]]) -> list[ScheduledPhase]:
+    return [ScheduledPhase(name, steps, LENGTH, BATCH) for name, steps in lengths]
+
+
 def planned(made: Mixture, supplies: Sequence[Supply], *lengths: tuple[str, int]) -> list[PlannedPhase]:
-    return make_plan(made, lengths or [("stable", 10)], LENGTH, BATCH, supplies)
+    return make_plan(made, schedule(lengths or [("stable", 10)]), supplies)
 
 
 def sequences(phase: PlannedPhase) -> dict[str, int]:
@@ -58,7 +62,7 @@ def test_a_phase_is_filled_to_the_last_sequence_by_weight() -> None:
 def test_what_a_capped_source_cannot_give_the_others_give_by_their_weights() -> None:
     supplies = [supply("small", 105), supply("big", 9000), supply("large", 9000)]
     (phase,) = planned(mixture({"small": {"weight": 7, "max_epochs": 2}, "big": 2, "large": 1}), supplies)
-    assert sequences(phase) == {"small": 20, "big": 40, "large": 20}
+    assert sequences(phase) == {"small": 21, "big": 39, "large": 20}
     assert [source.capped for source in phase.sources] == [True, False, False]
     assert [source.max_epochs for source in phase.sources] == [2, None, None]
 
@@ -66,7 +70,7 @@ def test_what_a_capped_source_cannot_give_the_others_give_by_their_weights() -> 
 def test_shares_are_what_is_asked_for_over_the_schedule() -> None:
     supplies = [supply("a", 300, "zh/web"), supply("b", 100, "zh/web"), supply("c", None), supply("d", 5)]
     asked = mixture({"zh/web": 1, "c": 1}, {"c": {"weight": 1, "max_epochs": 1}})
-    found = shares(asked, [("stable", 6), ("decay", 2)], supplies)
+    found = shares(asked, schedule([("stable", 6), ("decay", 2)]), supplies)
     assert found == {"a": 0.28125, "b": 0.09375, "c": 0.625, "d": 0.0}
 
 
@@ -99,6 +103,30 @@ def test_one_phase_serves_every_phase_of_the_schedule_and_spreads_its_min_tokens
         ("decay", 7, 3),
     ]
     assert [sequences(phase) for phase in phases] == [{"a": 3, "b": 5}, {"a": 18, "b": 30}, {"a": 9, "b": 15}]
+
+
+def test_a_phase_in_which_only_lengths_change_has_the_shares_of_the_one_before() -> None:
+    supplies = [supply("a", 90_000), supply("b", 1015)]
+    grown = [
+        ScheduledPhase("stable", 4, 10, 80),
+        ScheduledPhase("stable_2", 2, 10, 160, goes_on=True),
+        ScheduledPhase("decay", 3, 40, 160),
+    ]
+    asked = mixture({"a": {"weight": 3, "min_tokens": 64}, "b": {"weight": 1, "max_epochs": 1}}, {"b": 1})
+    phases = make_plan(asked, grown, supplies)
+    assert [sequences(phase) for phase in phases] == [{"a": 24, "b": 8}, {"a": 24, "b": 8}, {"b": 12}]
+    assert [(phase.sequence_length, phase.sequences, phase.first_step) for phase in phases] == [
+        (10, 32, 0),
+        (10, 32, 4),
+        (40, 12, 6),
+    ]
+    # 160 of its 1,015 tokens are used up, and a sequence is 40 now: 855 // 40 are left.
+    longer = [*grown[:2], grown[2]._replace(steps=6)]
+    with pytest.raises(XmodelError, match=r"found: 840 tokens: b 840 tokens"):
+        make_plan(asked, longer, supplies)
+    # Where the mixture names it, it has shares of its own.
+    own = mixture({"a": 1}, {"b": 1}, {"a": 1}, names=["stable", "stable_2", "decay"])
+    assert [sequences(phase) for phase in make_plan(own, grown, supplies)] == [{"a": 32}, {"b": 32}, {"a": 12}]
 
 
 @pytest.mark.parametrize("names", [("decay", "stable"), ("stable", "anneal"), ("stable", "decay", "last")])
@@ -261,7 +289,7 @@ def _check_limits(made: Mixture, supplies: list[Supply], phases: list[PlannedPha
             assert sum(given_here[name] for name in mine) * LENGTH >= share.min_tokens
             for name in mine:
                 if share.max_epochs is not None and tokens[name] is not None:
-                    assert run[name] <= floor(Fraction(share.max_epochs) * (tokens[name] or 0))
+                    assert run[name] * LENGTH <= Fraction(share.max_epochs) * (tokens[name] or 0)
 
 
 @given(
@@ -274,7 +302,7 @@ def test_what_is_possible_in_one_phase_is_planned(sources: list[tuple[int, Share
     supplies = [supply(str(number), tokens) for number, (tokens, _) in enumerate(sources)]
     most = []
     for tokens, share in sources:
-        bound = 10**9 if share["max_epochs"] is None else floor(Fraction(share["max_epochs"]) * (tokens // LENGTH))
+        bound = 10**9 if share["max_epochs"] is None else floor(Fraction(share["max_epochs"]) * tokens) // LENGTH
         most.append(0 if tokens < LENGTH else bound)
     least = [-(-share["min_tokens"] // LENGTH) for _, share in sources]
     able = sum(m if share["weight"] else n for m, n, (_, share) in zip(most, least, sources, strict=True))

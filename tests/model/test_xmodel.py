@@ -171,3 +171,17 @@ def test_initial_weights_as_table_6_says() -> None:
         for name in ("self_attn.o_proj", "mlp.down_proj"):
             assert named[f"model.layers.1.{name}.weight"].std().item() == pytest.approx(output_std, rel=0.01)
         assert (named["model.norm.weight"] == 1).all()
+
+
+def test_documents_told_apart_are_as_if_alone() -> None:
+    model = random_model(**MUP)
+    first, second = torch.randint(0, VOCAB, (1, 12), generator=torch.Generator().manual_seed(0)).split((5, 7), 1)
+    together = torch.cat((first, second, torch.zeros(1, 4, dtype=torch.long)), 1)
+    documents = torch.tensor([[0] * 5 + [1] * 7 + [-1] * 4])
+    logits = model(together, documents_BT=documents)
+    torch.testing.assert_close(logits[:, :5], model(first))
+    # RoPE is relative: where the second begins changes nothing.
+    torch.testing.assert_close(logits[:, 5:12], model(second), atol=1e-5, rtol=1e-4)
+    targets = torch.cat((first[:, 1:], torch.tensor([[-100]]), second[:, 1:], torch.full((1, 5), -100)), 1)
+    alone = [functional.cross_entropy(model(d)[0, :-1], d[0, 1:], reduction="sum") for d in (first, second)]
+    torch.testing.assert_close(model(together, targets, documents_BT=documents), sum(alone) / 10, atol=1e-5, rtol=1e-4)

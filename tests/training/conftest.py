@@ -1,6 +1,7 @@
 """A workspace with a plan, token shards of two sources and a tokenizer, as the rooms before leave them."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,9 +10,12 @@ import numpy as np
 import pytest
 
 from xmodel_core.artifacts import Artifact, Identity, Store, write_shard
+from xmodel_core.artifacts.cache import cache_root
 from xmodel_core.cluster import open_cluster
 from xmodel_core.cluster.config import ClusterConfig
+from xmodel_core.mixture.stage import build_plan
 from xmodel_core.model.config import ModelConfig
+from xmodel_core.specs import Mixture, Source
 from xmodel_core.training import stage
 from xmodel_core.training.config import TrainingConfig
 
@@ -53,6 +57,15 @@ class Workspace(NamedTuple):
     shards: dict[str, Artifact]
     tokenizer: Artifact
 
+    def planned(self, **changes: Any) -> "Workspace":
+        """The workspace with a plan of its own for other settings, made through the mixture room's door."""
+        mixture = Mixture.model_validate({"phases": [{"name": "all", "sources": {"zh_web": 3, "en_web": 1}}]})
+        spec = {"category": "web", "license": "CC0-1.0", "uri": "raw"}
+        sources = [Source(name=f"{lang}_web", lang=lang, **spec) for lang in ("zh", "en")]  # type: ignore[arg-type]
+        schedule = TrainingConfig(**{**TRAINING, **changes}).phases()
+        plan = build_plan("small", mixture, schedule, sources, list(self.shards.values()), self.store)
+        return self._replace(plan=plan)
+
     def train(
         self, model: ModelConfig = MODEL, on_checkpoint: Callable[[Path, int], None] | None = None, **changes: Any
     ) -> Artifact:
@@ -93,33 +106,50 @@ def _shards(store: Store, name: str, tokens: int, held_out: int, tokenizer: Arti
     files = {}
     for part, ids in (("documents", walk[:tokens]), ("validation", walk[tokens:])):
         files[f"{part}-00000.tokens"] = ids.tobytes()
-        files[f"{part}-00000.index"] = np.array([len(ids)], "<u8").tobytes()
+        ends = np.unique([*range(0, len(ids), 13)[1:], len(ids)]) if len(ids) else np.empty(0)
+        files[f"{part}-00000.index"] = ends.astype("<u8").tobytes()
     facts = {"dtype": "uint16", "train_tokens": tokens, "tokenizer": tokenizer.fingerprint}
     return _artifact(store, "shards", name, files, {**facts, "validation_tokens": held_out, "validation_bytes": 300})
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    store = Store(tmp_path)
+def make_workspace(store: Store) -> Workspace:
     tokenizer = _artifact(store, "tokenizer", "small", {"tokenizer.model": b"pieces"}, {"vocab_size": VOCAB})
     shards = {
         "zh_web": _shards(store, "zh_web", 900, 100, tokenizer),
         "en_web": _shards(store, "en_web", 400, 5, tokenizer),
         "unused": _shards(store, "unused", 50, 0, tokenizer),
     }
+    lengths = {"sequence_length": 8, "global_batch_tokens": 64}
     phases = [
-        {"name": name, "steps": steps, "sources": [_planned("zh_web", "zh", zh), _planned("en_web", "en", en)]}
+        {
+            **lengths,
+            "name": name,
+            "steps": steps,
+            "sources": [_planned("zh_web", "zh", zh), _planned("en_web", "en", en)],
+        }
         for name, steps, zh, en in (("stable", 24, 150, 42), ("decay", 12, 40, 56))
     ]
     plan = {
-        "sequence_length": 8,
-        "global_batch_tokens": 64,
         "phases": phases,
         "shards": {name: {"label": shards[name].label} for name in ("en_web", "zh_web")},
     }
     files = {"plan.json": json.dumps(plan).encode()}
     inputs = {name: shards[name].fingerprint for name in ("en_web", "zh_web")}
     return Workspace(store, _artifact(store, "plans", "small", files, {}, inputs), shards, tokenizer)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """In a folder of this machine."""
+    return make_workspace(Store(tmp_path))
+
+
+@pytest.fixture
+def remote_workspace(object_store: Any) -> Workspace:
+    """The same on an object store, with nothing of it kept here."""
+    made = make_workspace(Store("s3://bucket/work"))
+    shutil.rmtree(cache_root() / "objects")
+    return made
 
 
 def _planned(source: str, lang: str, sequences: int) -> dict[str, Any]:

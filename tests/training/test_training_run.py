@@ -2,12 +2,14 @@
 
 import json
 import math
+import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 import torch
 
 from xmodel_core.artifacts import Artifact, LocalFolder
+from xmodel_core.artifacts.cache import cache_root
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.weights import load_model
 from xmodel_core.training import checkpoint, loop, stage
@@ -99,7 +102,7 @@ def test_the_stream_of_a_finished_run_is_the_one_it_saw(workspace: Any, monkeypa
     run = workspace.train()
     stream = stage.stream_of(workspace.store, run)
     assert stream.total_steps == len(seen) == 36
-    assert all((stream.batch(step) == batch).all() for step, batch in enumerate(seen, 1))
+    assert all((stream.batch(step).tokens_BT == batch.tokens_BT).all() for step, batch in enumerate(seen, 1))
     assert stream.consumed(36) == {"zh_web": 190 * 8, "en_web": 98 * 8}
     shutil.rmtree(workspace.plan.path)
     with pytest.raises(XmodelError, match="is no longer here"):
@@ -152,8 +155,130 @@ def test_what_does_not_belong_together_is_refused(workspace: Any) -> None:
         workspace._replace(shards={}).train()
 
 
-def test_micro_batches_give_the_same_step(workspace: Any) -> None:
-    whole, parts = (rows(workspace.train(micro_batch_sequences=n).path, "train_metrics") for n in (8, 2))
+GROWN: dict[str, Any] = {
+    "changes": [
+        {"after_steps": 10, "global_batch_tokens": 128},
+        {"after_steps": 24, "sequence_length": 16, "micro_batch_sequences": 2},
+    ]
+}
+
+
+@pytest.mark.parametrize("packing", ["concat", "best-fit"])
+def test_lengths_change_in_mid_stream_and_the_books_close(workspace: Any, packing: str) -> None:
+    grown = workspace.planned(**GROWN)
+    run = grown.train(packing=packing, **GROWN)
+    metrics = {row["step"]: row for row in rows(run.path, "train_metrics")}
+    assert [metrics[step]["phase"] for step in (10, 15, 25)] == ["stable", "stable_2", "decay"]
+    assert [metrics[step]["tokens"] for step in (10, 24, 36)] == [640, 640 + 14 * 128, 640 + 26 * 128]
+    assert metrics[36]["loss"] < metrics[1]["loss"] - 0.5
+    plan = json.loads(grown.plan.file("plan.json").read_bytes())
+    planned = Counter()
+    for phase in plan["phases"]:
+        planned.update({source["source"]: source["planned_tokens"] for source in phase["sources"]})
+    last = {row["source"]: row for row in rows(run.path, "consumed") if row["step"] == 36}
+    assert {name: row["tokens"] for name, row in last.items()} == planned
+    for name, row in last.items():
+        assert (row["padding_tokens"] > 0) == (packing == "best-fit")
+        size = workspace.shards[name].manifest()["facts"]["train_tokens"]
+        assert row["epochs"] == pytest.approx((row["tokens"] - row["padding_tokens"]) / size)
+    states = {name: json.loads((run.path / name / "state.json").read_bytes()) for name in whole_checkpoints(run.path)}
+    assert {state["step"]: state["tokens"] for state in states.values()} == {
+        step: metrics[step]["tokens"] for step in (10, 24, 35, 36)
+    }
+    assert run.manifest()["facts"]["tokens"] == metrics[36]["tokens"]
+
+
+@pytest.mark.parametrize("stops_at", [9, 12, 26])
+def test_a_run_goes_on_through_a_change_of_lengths(
+    workspace: Any, monkeypatch: pytest.MonkeyPatch, stops_at: int
+) -> None:
+    grown = workspace.planned(**GROWN)
+    settings = {**GROWN, "packing": "best-fit"}
+    unbroken = everything(grown.train(**settings))
+    shutil.rmtree(next(workspace.store.root.path.glob("runs/small-*")))
+    real: Callable[..., tuple[float, float]] = loop.training_step
+
+    def fails(*args: Any) -> tuple[float, float]:
+        if args[5] == stops_at:
+            raise OSError("pulled the plug")
+        return real(*args)
+
+    monkeypatch.setattr(loop, "training_step", fails)
+    with pytest.raises(OSError, match="pulled the plug"):
+        grown.train(**settings)
+    monkeypatch.setattr(loop, "training_step", real)
+    # Prefetch and other things of the machine are no part of the run.
+    assert everything(grown.train(**settings, prefetch_steps=0)) == unbroken
+
+
+@pytest.mark.parametrize("packing", ["concat", "best-fit"])
+def test_shards_read_through_a_small_cache_train_the_same_model(
+    workspace: Any, remote_workspace: Any, packing: str
+) -> None:
+    here = workspace.train(packing=packing)
+    there = remote_workspace.train(packing=packing, shard_cache_bytes=1, prefetch_steps=4)
+    assert there.label == here.label
+    # A byte is room for no page at all: each is fetched, used and gone.
+    assert not list((cache_root() / "objects").rglob("documents-*.tokens"))
+    name = "model.safetensors"
+    assert (stage.final_checkpoint(there) / name).read_bytes() == (stage.final_checkpoint(here) / name).read_bytes()
+
+
+def shard_file(workspace: Any, source: str, name: str) -> Path:
+    return workspace.shards[source].path / name
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda ws: shard_file(ws, "zh_web", "documents-00000.tokens").unlink(), "a token shard is missing"),
+        (lambda ws: shard_file(ws, "zh_web", "documents-00000.index").unlink(), "a token shard is missing"),
+        (
+            lambda ws: os.truncate(shard_file(ws, "zh_web", "documents-00000.tokens"), 100),
+            "a token shard is damaged",
+        ),
+        (
+            lambda ws: flip_a_byte(shard_file(ws, "zh_web", "documents-00000.tokens")),
+            "a token shard has changed since it was written",
+        ),
+        (
+            lambda ws: flip_a_byte(shard_file(ws, "zh_web", "documents-00000.index"), 8),
+            "a token shard has changed since it was written",
+        ),
+        (
+            lambda ws: flip_a_byte(shard_file(ws, "zh_web", "documents-00000.index"), -8),
+            "a token shard and its index do not belong together",
+        ),
+    ],
+    ids=["missing", "no index", "damaged", "changed", "changed index", "another index"],
+)
+def test_bad_shards_are_refused_by_name_before_the_first_step(
+    workspace: Any, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Any], Any], said: str
+) -> None:
+    monkeypatch.setattr(loop, "training_step", lambda *args: pytest.fail("a step was taken"))
+    harm(workspace)
+    with pytest.raises(XmodelError, match=said) as error:
+        workspace.train()
+    assert "zh_web" in str(error.value) and "documents-00000" in str(error.value)
+
+
+def flip_a_byte(path: Path, at: int = 0) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def test_shards_of_another_tokenizer_are_refused(workspace: Any) -> None:
+    other = workspace.tokenizer.__class__("tokenizer", "small", "f" * 64, workspace.tokenizer.folder)
+    with pytest.raises(XmodelError, match="encoded with another tokenizer"):
+        workspace._replace(tokenizer=other).train()
+
+
+@pytest.mark.parametrize("packing", ["concat", "best-fit"])
+def test_micro_batches_give_the_same_step(workspace: Any, packing: str) -> None:
+    whole, parts = (
+        rows(workspace.train(micro_batch_sequences=n, packing=packing).path, "train_metrics") for n in (8, 2)
+    )
     for one, two in zip(whole, parts, strict=True):
         assert one["loss"] == pytest.approx(two["loss"], abs=1e-4)
 
@@ -208,10 +333,11 @@ def test_kill_9_at_any_moment_changes_nothing(workspace: Any, kills: int, small_
 
 
 @pytest.mark.slow
-def test_two_workers_learn_the_same(workspace: Any) -> None:
-    one = rows(workspace.train().path, "train_metrics")
+@pytest.mark.parametrize("packing", ["concat", "best-fit"])
+def test_two_workers_learn_the_same(workspace: Any, packing: str) -> None:
+    one = rows(workspace.train(packing=packing).path, "train_metrics")
     shutil.rmtree(next(workspace.store.root.path.glob("runs/small-*")))
-    two = workspace.train(workers=2)
+    two = workspace.train(workers=2, packing=packing)
     for alone, together in zip(one, rows(two.path, "train_metrics"), strict=True):
         assert alone["loss"] == pytest.approx(together["loss"], abs=1e-3)
     assert rows(two.path, "runs")[0]["world_size"] == 2

@@ -19,14 +19,14 @@ def config(**settings: Any) -> TrainingConfig:
 
 def test_xmodel_2_holds_then_halves_every_5000_steps() -> None:
     two = config(warmup_steps=2000, stable_steps=528_000, decay_steps=20_000, peak_lr=0.01)
-    assert two.phases() == [("stable", 530_000), ("decay", 20_000)]
+    assert [phase[:2] for phase in two.phases()] == [("stable", 530_000), ("decay", 20_000)]
     expected = {1: 0.01 / 2000, 1000: 0.005, 2000: 0.01, 530_000: 0.01, 535_000: 0.005, 540_000: 0.0025}
     assert {step: learning_rate(two, step) for step in expected} == pytest.approx(expected)
 
 
 def test_xmodel_lm_falls_on_a_cosine() -> None:
     lm = config(schedule="cosine", warmup_steps=2000, decay_steps=598_000, peak_lr=6e-4, min_lr_ratio=0.1)
-    assert lm.phases() == [("train", 600_000)]
+    assert [phase[:2] for phase in lm.phases()] == [("train", 600_000)]
     expected = {2000: 6e-4, 301_000: 3.3e-4, 600_000: 6e-5}
     assert {step: learning_rate(lm, step) for step in expected} == pytest.approx(expected)
 
@@ -37,12 +37,42 @@ def test_linear_decay_and_floor() -> None:
     floor = config(warmup_steps=0, decay_steps=100, decay_half_life_steps=1, peak_lr=1, min_lr_ratio=0.3)
     assert learning_rate(floor, 1) == 0.5
     assert learning_rate(floor, 50) == 0.3
-    assert floor.phases() == [("decay", 100)]
+    assert [phase[:2] for phase in floor.phases()] == [("decay", 100)]
+
+
+def test_the_batch_doubles_and_the_context_grows_at_the_steps_that_say_so() -> None:
+    grown = config(
+        warmup_steps=10,
+        stable_steps=90,
+        decay_steps=20,
+        peak_lr=0.01,
+        changes=[
+            {"after_steps": 40, "global_batch_tokens": 2048},
+            {"after_steps": 100, "sequence_length": 256},
+            {"after_steps": 110, "sequence_length": 512, "micro_batch_sequences": 4},
+        ],
+    )
+    assert [tuple(phase) for phase in grown.phases()] == [
+        ("stable", 40, 128, 1024, False),
+        ("stable_2", 60, 128, 2048, True),
+        ("decay", 10, 256, 2048, False),
+        ("decay_2", 10, 512, 2048, True),
+    ]
+    assert [grown.batching(step).micro_batch_sequences for step in (1, 40, 41, 110, 111, 120)] == [8, 8, 8, 8, 4, 4]
+    assert grown.total_tokens == 40 * 1024 + 80 * 2048
+    assert grown.longest_sequence == 512
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"changes": [{"after_steps": 6, "sequence_length": 256}]}, "changes must come one after another inside"),
+        ({"changes": [{"after_steps": 2}, {"after_steps": 2}]}, "changes must come one after another inside"),
+        (
+            {"changes": [{"after_steps": 2, "sequence_length": 1000}]},
+            "multiple of sequence_length 1000 (after 2 steps)",
+        ),
+        ({"changes": [{"after_steps": 2, "sequence_length": 256}]}, "a batch of 4 sequences must be a multiple of"),
         ({"global_batch_tokens": 1000}, "must be a multiple of sequence_length 128"),
         ({"micro_batch_sequences": 3}, "must be a multiple of workers · micro_batch_sequences, 1 · 3"),
         ({"workers": 2}, "2 · 8"),

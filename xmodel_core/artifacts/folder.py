@@ -119,6 +119,10 @@ class Folder(ABC):
         """Puts a written folder in place below. `last` is the file in it that makes the others count."""
 
     @abstractmethod
+    def raw(self, name: str) -> Path | remote.RemoteFile | None:
+        """A file as it lies there, not fetched, to be digested or read in parts; None where there is none."""
+
+    @abstractmethod
     def working_folder(self) -> Path:
         """Where work that needs a local folder of its own, and its locks, lie on this machine."""
 
@@ -207,6 +211,9 @@ class LocalFolder(Folder):
             shutil.rmtree(target)  # a rename replaces no folder that holds anything
         written.rename(target)
 
+    def raw(self, name: str) -> Path | None:
+        return path if (path := self.at / name).is_file() else None
+
     def working_folder(self) -> Path:
         return self.at
 
@@ -247,7 +254,7 @@ class RemoteFolder(Folder):
             remote.upload(aside / entry.path, f"{self.address}/{entry.path}")
             adopt(entry.sha256, aside / entry.path)
 
-        _all_at_once(put_one, entries)
+        all_at_once(put_one, entries)
 
     def read(self, name: str) -> bytes | None:
         return remote.read_bytes(f"{self.address}/{name}")
@@ -271,7 +278,7 @@ class RemoteFolder(Folder):
         folders = [self.address]
         for part in parents:
             if "*" in part:
-                listed = _all_at_once(lambda folder: remote.list_folder(folder)[0], folders)
+                listed = all_at_once(lambda folder: remote.list_folder(folder)[0], folders)
                 folders = [
                     f"{folder}/{name}"
                     for folder, names in zip(folders, listed, strict=True)
@@ -281,11 +288,11 @@ class RemoteFolder(Folder):
             else:
                 folders = [f"{folder}/{part}" for folder in folders]
         if "*" in last:
-            listed = _all_at_once(lambda folder: remote.list_folder(folder)[1], folders)
+            listed = all_at_once(lambda folder: remote.list_folder(folder)[1], folders)
             found = [file for files in listed for file in files]
             found = [file for file in found if fnmatch.fnmatchcase(file.address.rpartition("/")[2], last)]
         else:
-            found = [file for file in _all_at_once(remote.look_at, [f"{f}/{last}" for f in folders]) if file]
+            found = [file for file in all_at_once(remote.look_at, [f"{f}/{last}" for f in folders]) if file]
         named = {file.address.removeprefix(f"{self.address}/"): file for file in found}
         return dict(sorted(named.items()))
 
@@ -303,7 +310,7 @@ class RemoteFolder(Folder):
 
     def files(self, pattern: str) -> dict[str, Path]:
         found = self._matching(pattern)
-        return dict(zip(found, _all_at_once(_fetched, list(found.values())), strict=True))
+        return dict(zip(found, all_at_once(_fetched, list(found.values())), strict=True))
 
     def tree(self, name: str) -> Path:
         files = remote.list_below(f"{self.address}/{name}")
@@ -311,7 +318,7 @@ class RemoteFolder(Folder):
 
         def gather(target: Path) -> None:
             target.mkdir()
-            for file, path in zip(files, _all_at_once(_fetched, files), strict=True):
+            for file, path in zip(files, all_at_once(_fetched, files), strict=True):
                 place = target / file.address.removeprefix(f"{self.address}/{name}/")
                 place.parent.mkdir(parents=True, exist_ok=True)
                 os.link(path, place)  # both are in the cache, hence on one disk
@@ -326,13 +333,17 @@ class RemoteFolder(Folder):
         (self / name).put(written, list(entries.values()))
         (self / name).put(written, [closing])
 
+    def raw(self, name: str) -> remote.RemoteFile | None:
+        return remote.look_at(f"{self.address}/{name}")
+
     def working_folder(self) -> Path:
         folder = cache_root() / "work" / _key(self.address)[:16]
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
 
-def _all_at_once(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+def all_at_once(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """A function's results over some items, several of its requests to an object store under way at a time."""
     if len(items) <= 1:
         return [function(item) for item in items]
     with ThreadPoolExecutor(min(AT_A_TIME, len(items))) as pool:

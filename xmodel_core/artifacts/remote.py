@@ -248,6 +248,23 @@ def read_bytes(address: str) -> bytes | None:
         return None
 
 
+def read_range(address: str, start: int, end: int) -> bytes:
+    """An object's bytes from `start` to `end` (excluded). XmodelError where it is not there or ends before."""
+    try:
+        data = patiently(address, lambda: filesystem(address).cat_file(address, start=start, end=end))
+    except ABSENCES:
+        data = b""
+    if len(data) != end - start:
+        raise XmodelError(
+            "a file is not what it was when it was opened",
+            expected=f"bytes {start:,} to {end:,}",
+            found=f"{len(data):,} bytes" if data else "no such file",
+            where=address,
+            remedy="run again: what is missing or changed is told by name",
+        )
+    return data
+
+
 def write_bytes(address: str, data: bytes) -> None:
     """Puts an object in place: its completed upload is the atomic step."""
     patiently(address, lambda: filesystem(address).pipe_file(address, data))

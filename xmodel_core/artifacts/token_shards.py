@@ -1,21 +1,50 @@
-"""Reads a source's token shards: one long row of tokens, memory-mapped, in the order of its shards' names.
+"""Reads a source's token shards: one long row of tokens in the order of its shards' names, and where documents end.
 
-Takes a shards artifact; gives its tokens by position, across the borders of files and round again at
-the end. The tokenizer room writes these files and training reads them, so their reader belongs to neither.
-What is missing, changed since its receipt, or from another tokenizer is refused by name.
+Takes a shards artifact; gives its tokens by position. Files of this machine are memory-mapped; those on an object
+store are fetched whole, or with a page cache as they are read. The tokenizer room writes these files and training
+reads them, so their reader belongs to neither. What is missing, changed since its receipt, or from another tokenizer
+is refused by name.
 """
 
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from xmodel_core.artifacts.fingerprint import file_digest
-from xmodel_core.artifacts.folder import FileEntry
+from xmodel_core.artifacts.folder import FileEntry, RemoteFolder, all_at_once
+from xmodel_core.artifacts.pages import PageCache, RemoteTokens
+from xmodel_core.artifacts.remote import RemoteFile
 from xmodel_core.artifacts.store import Artifact
 from xmodel_core.errors import XmodelError
 
 SPLITS = ("documents", "validation")
+
+
+class Stretches(Protocol):
+    """Stretches of tokens: where each starts, and how many it has."""
+
+    @property
+    def starts(self) -> np.ndarray:
+        """Places among all tokens."""
+        ...
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens; each stretch lies inside one shard."""
+        ...
+
+
+Digest = Callable[[Path | RemoteFile], str]
+"""A file's sha256; `Store.digest` remembers those that it has read."""
+
+
+def _read_digest(file: Path | RemoteFile) -> str:
+    assert isinstance(file, Path), f"{file.address} is not of this machine: give Store.digest"
+    return file_digest(file)
 
 
 def _refuse(what: str, entry: FileEntry, artifact: Artifact, found: object) -> XmodelError:
@@ -39,8 +68,15 @@ class _File:
 class TokenShards:
     """The tokens of one source: those to train on (`documents`) or those held out (`validation`)."""
 
-    def __init__(self, artifact: Artifact, split: str = "documents", tokenizer: str | None = None) -> None:
-        """`tokenizer`: fingerprint of the one that must have encoded them. Names and sizes are checked here."""
+    def __init__(
+        self,
+        artifact: Artifact,
+        split: str = "documents",
+        tokenizer: str | None = None,
+        pages: PageCache | None = None,
+    ) -> None:
+        """`tokenizer`: fingerprint of the one that must have encoded them; `pages`: where to keep parts of what lies
+        on an object store, which is fetched whole without. Names and sizes are checked here, contents by `verify`."""
         assert split in SPLITS, split
         facts = artifact.manifest()["facts"]
         if tokenizer is not None and facts["tokenizer"] != tokenizer:
@@ -53,41 +89,98 @@ class TokenShards:
             )
         self.artifact = artifact
         self.dtype = np.dtype(facts["dtype"]).newbyteorder("<")
+        self._pages = pages if isinstance(artifact.folder, RemoteFolder) else None
         self._files = self._listed(artifact, split)
-        self._starts = np.cumsum([0, *(file.tokens.bytes // self.dtype.itemsize for file in self._files)])
-        self._maps = [
-            self._map(artifact.folder.file(file.tokens.path, file.tokens), file.tokens.bytes) for file in self._files
-        ]
+        self.names = [Path(file.tokens.path).stem for file in self._files]
+        """The shards' names, in order."""
+        self._starts = [0]
+        for file in self._files:
+            self._starts.append(self._starts[-1] + file.tokens.bytes // self.dtype.itemsize)
+        self._maps = [self._tokens(file.tokens) for file in self._files]
+        self.ends = [self._map(self._fetched(file.index), np.dtype("<u8")) for file in self._files]
+        """Per shard, the end of each document in tokens; one that is in the other split has no length."""
+        for file, ends in zip(self._files, self.ends, strict=True):
+            counted, listed = file.tokens.bytes // self.dtype.itemsize, int(ends[-1]) if len(ends) else 0
+            if counted != listed:
+                found = f"{counted:,} tokens, and an index of {listed:,}"
+                raise _refuse("a token shard and its index do not belong together", file.index, artifact, found)
 
     @staticmethod
     def _listed(artifact: Artifact, split: str) -> list[_File]:
         entries = {entry.path: entry for receipt in artifact.receipts().values() for entry in receipt.files}
         names = sorted(path for path in entries if path.startswith(f"{split}-") and path.endswith(".tokens"))
         files = [_File(entries[name], entries[name.removesuffix(".tokens") + ".index"]) for name in names]
-        for file in files:
-            for entry in (file.tokens, file.index):
-                path = artifact.folder.file(entry.path, entry)
-                if not path.exists():
-                    raise _refuse("a token shard is missing", entry, artifact, "no such file")
-                if path.stat().st_size != entry.bytes:
-                    raise _refuse("a token shard is damaged", entry, artifact, f"{path.stat().st_size:,} bytes")
+        both = [entry for file in files for entry in (file.tokens, file.index)]
+        for entry, size in zip(both, all_at_once(lambda entry: artifact.folder.size(entry.path), both), strict=True):
+            if size is None:
+                raise _refuse("a token shard is missing", entry, artifact, "no such file")
+            if size != entry.bytes:
+                raise _refuse("a token shard is damaged", entry, artifact, f"{size:,} bytes")
         return files
 
-    def _map(self, path: Path, size: int) -> np.ndarray:
-        # An empty file cannot be mapped; a shard whose documents are all in the other split has one.
-        return np.memmap(path, self.dtype, mode="r") if size else np.empty(0, self.dtype)
+    def _tokens(self, entry: FileEntry) -> np.ndarray | RemoteTokens:
+        if self._pages is None:
+            return self._map(self._fetched(entry), self.dtype)
+        raw = self.artifact.folder.raw(entry.path)
+        if not isinstance(raw, RemoteFile):
+            raise _refuse("a token shard is missing", entry, self.artifact, "no such file")
+        return RemoteTokens(self._pages, raw, self.dtype)
 
-    def verify(self) -> None:
-        """Reads every file and compares its sha256 with its receipt. XmodelError names the first that differs."""
+    def _fetched(self, entry: FileEntry) -> Path:
+        path = self.artifact.folder.file(entry.path, entry)
+        if not path.exists():
+            raise _refuse("a token shard is missing", entry, self.artifact, "no such file")
+        return path
+
+    def _map(self, path: Path, dtype: np.dtype) -> np.ndarray:
+        # An empty file cannot be mapped; a shard whose documents are all in the other split has one.
+        # A plain array: numpy's own class for mapped files is slow to slice.
+        return np.memmap(path, dtype, mode="r").view(np.ndarray) if path.stat().st_size else np.empty(0, dtype)
+
+    def verify(self, digest: Digest = _read_digest) -> None:
+        """Compares every file's sha256 with its receipt. XmodelError names the first that differs."""
         for file in self._files:
             for entry in (file.tokens, file.index):
-                if (digest := file_digest(self.artifact.folder.file(entry.path, entry))) != entry.sha256:
-                    found = f"sha256 {digest[:12]}…"
-                    raise _refuse("a token shard has changed since it was written", entry, self.artifact, found)
+                raw = self.artifact.folder.raw(entry.path)
+                if raw is None:
+                    raise _refuse("a token shard is missing", entry, self.artifact, "no such file")
+                if (found := digest(raw)) != entry.sha256:
+                    said = f"sha256 {found[:12]}…"
+                    raise _refuse("a token shard has changed since it was written", entry, self.artifact, said)
 
     def __len__(self) -> int:
         """Tokens, over all shards."""
-        return int(self._starts[-1])
+        return self._starts[-1]
+
+    def document_ends(self) -> np.ndarray:
+        """The end of each document among all tokens, in order; two are one where a document is in the other split."""
+        joined = [ends.astype(np.int64) + start for ends, start in zip(self.ends, self._starts, strict=False)]
+        return np.concatenate(joined) if joined else np.empty(0, np.int64)
+
+    def _place(self, start: int) -> tuple[int, int]:
+        shard = bisect_right(self._starts, start) - 1
+        return shard, start - self._starts[shard]
+
+    def read(self, starts: np.ndarray, lengths: np.ndarray, out: np.ndarray) -> None:
+        """Copies stretches of tokens, each inside one shard, one after the other into `out`."""
+        at = 0
+        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+            shard, inside = self._place(start)
+            out[at : at + length] = self._maps[shard][inside : inside + length]
+            at += length
+
+    def fetch(self, stretches: Sequence[Stretches]) -> None:
+        """Brings stretches of tokens into the page cache, many at a time; nothing to do for files that are here."""
+        if self._pages is None:
+            return
+        wanted = []
+        for some in stretches:
+            for start, length in zip(some.starts.tolist(), some.lengths.tolist(), strict=True):
+                shard, inside = self._place(start)
+                tokens = self._maps[shard]
+                assert isinstance(tokens, RemoteTokens)
+                wanted += tokens.pages(inside, inside + length)
+        self._pages.fetch(wanted)
 
     def slice(self, start: int, length: int) -> np.ndarray:
         """`length` tokens from position `start` (modulo the total), going on from the first after the last."""
@@ -96,8 +189,7 @@ class TokenShards:
         out = np.empty(length, self.dtype)
         position, filled = start % total, 0
         while filled < length:
-            shard = int(np.searchsorted(self._starts, position, side="right")) - 1
-            inside = position - int(self._starts[shard])
+            shard, inside = self._place(position)
             part = self._maps[shard][inside : inside + length - filled]
             out[filled : filled + len(part)] = part
             filled += len(part)

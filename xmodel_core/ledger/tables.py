@@ -196,7 +196,7 @@ TABLES: dict[str, Table] = {
         ),
         Table(
             "consumed",
-            "one row per run, logged step and source; tokens and epochs are cumulative",
+            "one row per run, logged step and source; tokens, epochs and padding (part of tokens) are cumulative",
             ("run", "step", "source", "lang"),
             {
                 "run": TEXT,
@@ -204,6 +204,7 @@ TABLES: dict[str, Table] = {
                 **dict.fromkeys(("phase", "source", "lang"), TEXT),
                 "tokens": COUNT,
                 "epochs": NUMBER,
+                "padding_tokens": COUNT,
             },
         ),
         Table(

@@ -1,8 +1,8 @@
 """Shares × supply × schedule → an exact plan: how many sequences of which source, phase by phase.
 
-Takes a mixture, the phases' steps and each source's tokens; gives whole sequences that add up to
-steps × batch exactly. A source's sequences are windows of its tokens; `max_epochs` bounds how often
-they are seen over the whole run, and what it cannot give, the others give by their weights.
+Takes a mixture, the schedule's phases and each source's tokens; gives whole sequences that add up to
+steps × batch exactly, in each phase of its own length. `max_epochs` bounds how often a source's tokens
+are seen over the whole run, and what it cannot give, the others give by their weights.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from math import ceil, floor
 
 from xmodel_core.errors import XmodelError
 from xmodel_core.mixture.apportion import Claim, apportion
-from xmodel_core.specs import Mixture, Phase, Share
+from xmodel_core.specs import Mixture, Phase, ScheduledPhase, Share
 from xmodel_core.specs.strict import nearest
 
 
@@ -52,6 +52,8 @@ class PlannedPhase:
     name: str
     first_step: int
     steps: int
+    sequence_length: int
+    global_batch_tokens: int
     sequences: int
     sources: tuple[PlannedSource, ...]
 
@@ -87,12 +89,18 @@ def _members(key: str, phase: Phase, supplies: Sequence[Supply]) -> list[Supply]
 
 
 def _most(supply: Supply, max_epochs: float | None, sequence_length: int) -> int | None:
-    """The sequences that a source may give over the run; None: no bound."""
+    """The sequences that a source may give to a phase, the others aside; None: no bound."""
     if supply.tokens is not None and supply.tokens < sequence_length:
-        return 0  # not one window: nothing to give, however often
+        return 0  # not one sequence: nothing to give, however often
+    tokens = _most_tokens(supply, max_epochs)
+    return None if tokens is None else tokens // sequence_length
+
+
+def _most_tokens(supply: Supply, max_epochs: float | None) -> int | None:
+    """The tokens that a source may give over the run; None: no bound."""
     if supply.tokens is None or max_epochs is None:
         return None
-    return floor(Fraction(max_epochs) * (supply.tokens // sequence_length))
+    return floor(Fraction(max_epochs) * supply.tokens)
 
 
 def _resolved(key: str, share: Share, members: Sequence[Supply], sequence_length: int) -> list[_Ask]:
@@ -122,46 +130,58 @@ def _asks(phase: Phase, supplies: Sequence[Supply], sequence_length: int) -> lis
     return [_Ask(ask.supply, ask.weight / total, ask.min_sequences, ask.max_epochs) for ask in found]
 
 
-def match_phases(mixture: Mixture, lengths: Sequence[tuple[str, int]]) -> list[tuple[Phase, int]]:
-    """The mixture's phase and the steps of each phase of the schedule.
+def match_phases(mixture: Mixture, schedule: Sequence[ScheduledPhase]) -> list[Phase]:
+    """The mixture's phase for each phase of the schedule.
 
-    A mixture of one phase gives its shares to them all, and spreads its `min_tokens` over them by their
-    steps; the phases of a longer one must be the schedule's by name.
+    A mixture of one phase gives its shares to them all; the phases of a longer one must be the schedule's by name,
+    except that those in which only lengths change may be left out: they have the shares of the phase before. Where a
+    mixture's phase serves several, its `min_tokens` are spread over them by their tokens.
     """
+    served: list[list[ScheduledPhase]] = []
     if len(mixture.phases) == 1:
-        total = sum(steps for _, steps in lengths)
-        return [(_part_of(mixture.phases[0], name, steps, total), steps) for name, steps in lengths]
-    names, scheduled = [phase.name for phase in mixture.phases], [name for name, _ in lengths]
-    if names != scheduled:
-        raise XmodelError(
-            "the mixture's phases are not the schedule's",
-            expected=f"phases {', '.join(scheduled)}, in this order, or a single phase for the whole run",
-            found=", ".join(names),
-            where="mixture",
-            remedy="name the mixture's phases after the schedule's, or choose another training.schedule",
-        )
-    return [(phase, steps) for phase, (_, steps) in zip(mixture.phases, lengths, strict=True)]
+        served = [list(schedule)]
+    else:
+        named = {phase.name for phase in mixture.phases}
+        for phase in schedule:
+            if phase.goes_on and phase.name not in named:
+                served[-1].append(phase)
+            else:
+                served.append([phase])
+        names = [phase.name for phase in mixture.phases]
+        if names != [phases[0].name for phases in served]:
+            raise XmodelError(
+                "the mixture's phases are not the schedule's",
+                expected=f"phases {', '.join(phase.name for phase in schedule)}, in this order, "
+                "or a single phase for the whole run",
+                found=", ".join(names),
+                where="mixture",
+                remedy="name the mixture's phases after the schedule's, or choose another training.schedule",
+            )
+    return [
+        _part_of(given, phase, sum(other.tokens for other in phases))
+        for given, phases in zip(mixture.phases, served, strict=True)
+        for phase in phases
+    ]
 
 
-def _part_of(phase: Phase, name: str, steps: int, total: int) -> Phase:
+def _part_of(given: Phase, phase: ScheduledPhase, tokens: int) -> Phase:
     shares = {
-        key: share.model_copy(update={"min_tokens": ceil(Fraction(share.min_tokens * steps, total))})
-        for key, share in phase.sources.items()
+        key: share.model_copy(update={"min_tokens": ceil(Fraction(share.min_tokens * phase.tokens, tokens))})
+        for key, share in given.sources.items()
     }
-    return Phase(name=name, sources=shares)
+    return Phase(name=phase.name, sources=shares)
 
 
-def shares(mixture: Mixture, lengths: Sequence[tuple[str, int]], supplies: Sequence[Supply]) -> dict[str, float]:
+def shares(mixture: Mixture, schedule: Sequence[ScheduledPhase], supplies: Sequence[Supply]) -> dict[str, float]:
     """Source → share of the run's tokens that the mixture asks for, its limits aside; 0 for one that it leaves out.
 
     XmodelError: phases that are not the schedule's, a source that is not there.
     """
-    phases = match_phases(mixture, lengths)
-    total = sum(steps for _, steps in phases)
+    total = sum(phase.tokens for phase in schedule)
     found = {supply.source: Fraction(0) for supply in supplies}
-    for phase, steps in phases:
+    for phase, scheduled in zip(match_phases(mixture, schedule), schedule, strict=True):
         for ask in _asks(phase, supplies, 1):
-            found[ask.supply.source] += ask.weight * Fraction(steps, total)
+            found[ask.supply.source] += ask.weight * Fraction(scheduled.tokens, total)
     return {source: float(share) for source, share in found.items()}
 
 
@@ -180,30 +200,42 @@ def sequences_per_step(sequence_length: int, global_batch_tokens: int) -> int:
 
 
 class _Stock:
-    """What each source may still give: windows of its tokens, as often as max_epochs allows over the run."""
+    """What each source may still give, in tokens: its own, as often as max_epochs allows over the run."""
 
-    def __init__(self, phases: Sequence[Sequence[_Ask]], sequence_length: int) -> None:
+    def __init__(self, phases: Sequence[Sequence[_Ask]], lengths: Sequence[int]) -> None:
+        """`lengths`: tokens of a sequence in each phase."""
+        self._lengths = lengths
         self._left: dict[str, int | None] = {}
+        self._supply = {ask.supply.source: ask.supply.tokens for asks in phases for ask in asks}
         for asks in phases:
             for ask in asks:
-                name, bound = ask.supply.source, _most(ask.supply, ask.max_epochs, sequence_length)
+                name, bound = ask.supply.source, _most_tokens(ask.supply, ask.max_epochs)
                 before = self._left.get(name)
                 self._left[name] = bound if before is None else before if bound is None else min(before, bound)
         # What later phases must have is theirs: an earlier phase may not use it up.
-        self._promised = [{ask.supply.source: ask.min_sequences for ask in asks} for asks in phases]
+        self._promised = [
+            {ask.supply.source: ask.min_sequences * length for ask in asks}
+            for asks, length in zip(phases, lengths, strict=True)
+        ]
 
     def bounds(self, phase: int) -> dict[str, int | None]:
-        """What each source may give to this phase."""
+        """The sequences that each source may give to this phase."""
         later: dict[str, int] = {}
         for promised in self._promised[phase + 1 :]:
-            for name, count in promised.items():
-                later[name] = later.get(name, 0) + count
-        return {n: None if left is None else max(0, left - later.get(n, 0)) for n, left in self._left.items()}
+            for name, tokens in promised.items():
+                later[name] = later.get(name, 0) + tokens
+        return {name: self._bound(name, left, later.get(name, 0), phase) for name, left in self._left.items()}
 
-    def take(self, name: str, sequences: int) -> None:
+    def _bound(self, name: str, left: int | None, later: int, phase: int) -> int | None:
+        supply, length = self._supply[name], self._lengths[phase]
+        if supply is not None and supply < length:
+            return 0  # not one sequence: nothing to give, however often
+        return None if left is None else max(0, left - later) // length
+
+    def take(self, name: str, tokens: int) -> None:
         """Some of it is used."""
         left = self._left[name]
-        self._left[name] = None if left is None else left - sequences
+        self._left[name] = None if left is None else left - tokens
 
 
 def _refuse_impossible(
@@ -251,35 +283,31 @@ def _refuse_impossible(
         )
 
 
-def make_plan(
-    mixture: Mixture,
-    lengths: Sequence[tuple[str, int]],
-    sequence_length: int,
-    global_batch_tokens: int,
-    supplies: Sequence[Supply],
-) -> list[PlannedPhase]:
-    """The plan. `lengths`: the schedule's phases and their steps; `supplies`: every source at hand.
+def make_plan(mixture: Mixture, schedule: Sequence[ScheduledPhase], supplies: Sequence[Supply]) -> list[PlannedPhase]:
+    """The plan. `supplies`: every source at hand.
 
     XmodelError: phases that are not the schedule's, a source that is not there, limits that cannot be kept.
     """
-    batch = sequences_per_step(sequence_length, global_batch_tokens)
-    phases = match_phases(mixture, lengths)
-    asks = [_asks(phase, supplies, sequence_length) for phase, _ in phases]
-    stock = _Stock(asks, sequence_length)
+    batches = [sequences_per_step(phase.sequence_length, phase.global_batch_tokens) for phase in schedule]
+    lengths = [phase.sequence_length for phase in schedule]
+    phases = match_phases(mixture, schedule)
+    asks = [_asks(phase, supplies, length) for phase, length in zip(phases, lengths, strict=True)]
+    stock = _Stock(asks, lengths)
     planned, first_step = [], 0
-    for number, (phase, steps) in enumerate(phases):
-        sequences, bounds = steps * batch, stock.bounds(number)
-        _refuse_impossible(phase, sequences, asks[number], bounds, sequence_length)
+    for number, scheduled in enumerate(schedule):
+        sequences, bounds, length = scheduled.steps * batches[number], stock.bounds(number), lengths[number]
+        _refuse_impossible(phases[number], sequences, asks[number], bounds, length)
         claims = [Claim(ask.weight, ask.min_sequences, bounds[ask.supply.source]) for ask in asks[number]]
         counts = apportion(sequences, claims)
         for ask, count in zip(asks[number], counts, strict=True):
-            stock.take(ask.supply.source, count)
+            stock.take(ask.supply.source, count * length)
         sources = tuple(
-            _planned(ask, count, sequences, bounds[ask.supply.source], sequence_length)
+            _planned(ask, count, sequences, bounds[ask.supply.source], length)
             for ask, count in zip(asks[number], counts, strict=True)
         )
-        planned.append(PlannedPhase(phase.name, first_step, steps, sequences, sources))
-        first_step += steps
+        at = scheduled.steps, length, scheduled.global_batch_tokens
+        planned.append(PlannedPhase(scheduled.name, first_step, *at, sequences, sources))
+        first_step += scheduled.steps
     return planned
 
 

@@ -1,4 +1,4 @@
-"""The room's door: a mixture, the schedule's lengths and the token shards in; plan.json out.
+"""The room's door: a mixture, the schedule and the token shards in; plan.json out.
 
 The plan's identity covers the shards that the mixture uses and no others, so a source that is not in
 the mixture changes no plan.
@@ -12,9 +12,9 @@ from typing import Any
 from xmodel_core.artifacts import Artifact, Identity, Store, write_shard
 from xmodel_core.errors import XmodelError
 from xmodel_core.mixture.plan import PlannedPhase, Supply, make_plan
-from xmodel_core.specs import Mixture, Source
+from xmodel_core.specs import Mixture, ScheduledPhase, Source
 
-VERSION = 1
+VERSION = 2
 
 
 def used_sources(mixture: Mixture, sources: Sequence[Source]) -> list[Source]:
@@ -26,9 +26,7 @@ def used_sources(mixture: Mixture, sources: Sequence[Source]) -> list[Source]:
 def plan_identity(
     name: str,
     mixture: Mixture,
-    lengths: Sequence[tuple[str, int]],
-    sequence_length: int,
-    global_batch_tokens: int,
+    schedule: Sequence[ScheduledPhase],
     sources: Sequence[Source],
     shards: dict[str, str],
 ) -> Identity:
@@ -40,9 +38,7 @@ def plan_identity(
         version=VERSION,
         config={
             "mixture": mixture.model_dump(mode="json", include={"phases"}),
-            "lengths": [[phase, steps] for phase, steps in lengths],
-            "sequence_length": sequence_length,
-            "global_batch_tokens": global_batch_tokens,
+            "schedule": [list(phase) for phase in schedule],
             "sources": [[source.name, source.lang, source.category] for source in used],
         },
         inputs={source.name: shards[source.name] for source in used},
@@ -52,9 +48,7 @@ def plan_identity(
 def build_plan(
     name: str,
     mixture: Mixture,
-    lengths: Sequence[tuple[str, int]],
-    sequence_length: int,
-    global_batch_tokens: int,
+    schedule: Sequence[ScheduledPhase],
     sources: Sequence[Source],
     shards: Sequence[Artifact],
     store: Store,
@@ -69,18 +63,16 @@ def build_plan(
             remedy="run `xmodel tokenizer-train` with this recipe",
         )
     fingerprints = {source: artifact.fingerprint for source, artifact in by_source.items()}
-    identity = plan_identity(name, mixture, lengths, sequence_length, global_batch_tokens, encoded, fingerprints)
+    identity = plan_identity(name, mixture, schedule, encoded, fingerprints)
     if done := store.find(identity):
         return done
     facts = {source.name: by_source[source.name].manifest()["facts"] for source in encoded}
     supplies = [
         Supply(source.name, source.lang, source.category, facts[source.name]["train_tokens"]) for source in encoded
     ]
-    phases = make_plan(mixture, lengths, sequence_length, global_batch_tokens, supplies)
+    phases = make_plan(mixture, schedule, supplies)
     used = sorted({planned.source for phase in phases for planned in phase.sources})
     plan = {
-        "sequence_length": sequence_length,
-        "global_batch_tokens": global_batch_tokens,
         "phases": [asdict(phase) for phase in phases],
         "shards": {
             source: {
@@ -95,7 +87,7 @@ def build_plan(
     with write_shard(build.folder, "plan") as shard:
         text = json.dumps(plan, ensure_ascii=False, indent=1)
         shard.file("plan.json").write_text(text + "\n", encoding="utf-8")
-    steps, tokens = sum(phase.steps for phase in phases), sum(phase.sequences for phase in phases) * sequence_length
+    steps, tokens = sum(phase.steps for phase in schedule), sum(phase.tokens for phase in schedule)
     return build.commit({"mixture": _rows(identity.label, phases)}, {"steps": steps, "planned_tokens": tokens})
 
 

@@ -69,25 +69,27 @@ class Attention(nn.Module):
         self.qkv_proj = nn.Linear(config.hidden_size, (self.heads + 2 * self.shared) * self.head_dim, bias=False)
         self.o_proj = nn.Linear(self.heads * self.head_dim, config.hidden_size, bias=False)
 
-    def forward(self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor, cache: KeyValueCache | None) -> Tensor:
+    def forward(
+        self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor, cache: KeyValueCache | None, mask_B1TT: Tensor | None
+    ) -> Tensor:
         batch, time, _ = x_BTD.shape
         qkv_BTNK = self.qkv_proj(x_BTD).view(batch, time, self.heads + 2 * self.shared, self.head_dim)
         turned = self.heads + self.shared  # queries and keys turn together
         qk_BNTK = rotate(qkv_BTNK[:, :, :turned], cos_TK, sin_TK).to(qkv_BTNK.dtype).transpose(1, 2)
         q_BHTK, k_BGSK = qk_BNTK.split((self.heads, self.shared), 1)
         v_BGSK = qkv_BTNK[:, :, turned:].transpose(1, 2)
-        mask_TS = None
+        mask = mask_B1TT
         if cache is not None:
             k_BGSK, v_BGSK = cache.extend(self.layer, k_BGSK, v_BGSK)
             if time > 1 and cache.seen > 0:
                 shape = (time, cache.seen + time)
-                mask_TS = torch.ones(shape, dtype=torch.bool, device=x_BTD.device).tril(cache.seen)
+                mask = torch.ones(shape, dtype=torch.bool, device=x_BTD.device).tril(cache.seen)
         y_BHTK = functional.scaled_dot_product_attention(
             q_BHTK,
             k_BGSK,
             v_BGSK,
-            attn_mask=mask_TS,
-            is_causal=mask_TS is None and time > 1,  # one new token sees everything cached
+            attn_mask=mask,
+            is_causal=mask is None and time > 1,  # one new token sees everything cached
             enable_gqa=self.heads != self.shared,
         )
         return self.o_proj(y_BHTK.transpose(1, 2).reshape(batch, time, -1))
@@ -117,8 +119,10 @@ class Block(nn.Module):
         self.mlp = FeedForward(config)
         self.scale = config.residual_scale
 
-    def forward(self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor, cache: KeyValueCache | None) -> Tensor:
-        attended_BTD = self.self_attn(self.input_layernorm(x_BTD), cos_TK, sin_TK, cache)
+    def forward(
+        self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor, cache: KeyValueCache | None, mask_B1TT: Tensor | None
+    ) -> Tensor:
+        attended_BTD = self.self_attn(self.input_layernorm(x_BTD), cos_TK, sin_TK, cache, mask_B1TT)
         x_BTD = torch.add(x_BTD, attended_BTD, alpha=self.scale)
         return torch.add(x_BTD, self.mlp(self.post_attention_layernorm(x_BTD)), alpha=self.scale)
 
@@ -157,8 +161,13 @@ class Xmodel(nn.Module):
         """The output projection, be it the embedding's."""
         return self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
 
-    def hidden(self, tokens_BT: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """The last hidden states, normed and divided by m, ready for the output projection: (B, T, D)."""
+    def hidden(
+        self, tokens_BT: Tensor, cache: KeyValueCache | None = None, documents_BT: Tensor | None = None
+    ) -> Tensor:
+        """The last hidden states, normed and divided by m, ready for the output projection: (B, T, D).
+
+        `documents_BT`: the document each token belongs to; where it is given (then without a cache) a token sees those
+        of its own document alone. RoPE is relative, so positions need not begin anew."""
         start = 0 if cache is None else cache.seen
         end = start + tokens_BT.shape[1]
         assert end <= len(self.cos_SK), f"{end} tokens are more than max_position_embeddings {len(self.cos_SK)}"
@@ -166,20 +175,31 @@ class Xmodel(nn.Module):
         if self.config.scale_emb is not None:
             x_BTD = x_BTD * self.config.scale_emb
         cos_TK, sin_TK = self.cos_SK[start:end], self.sin_SK[start:end]
+        mask_B1TT = None
+        if documents_BT is not None:
+            mask_B1TT = (documents_BT[:, :, None] == documents_BT[:, None, :]).tril()[:, None]
         for block in self.model.layers:
-            x_BTD = block(x_BTD, cos_TK, sin_TK, cache)
+            x_BTD = block(x_BTD, cos_TK, sin_TK, cache, mask_B1TT)
         if cache is not None:
             cache.seen = end
         x_BTD = self.model.norm(x_BTD)
         return x_BTD if self.config.dim_model_base is None else x_BTD / self.config.width_multiplier
 
     def forward(
-        self, tokens_BT: Tensor, targets_BT: Tensor | None = None, cache: KeyValueCache | None = None
+        self,
+        tokens_BT: Tensor,
+        targets_BT: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+        documents_BT: Tensor | None = None,
     ) -> Tensor:
-        """The mean cross-entropy in nats (a scalar) where targets are given, else logits (B, T, V)."""
-        x_BTD = self.hidden(tokens_BT, cache)
+        """The mean cross-entropy in nats (a scalar) where targets are given, else logits (B, T, V). With
+        `documents_BT`, attention stays inside documents and negative targets do not count."""
+        x_BTD = self.hidden(tokens_BT, cache, documents_BT)
         if targets_BT is None:
             return functional.linear(x_BTD, self.output_weight_VD)
+        if documents_BT is not None:
+            counts_BT = targets_BT >= 0
+            return linear_cross_entropy(x_BTD[counts_BT], self.output_weight_VD, targets_BT[counts_BT])
         return linear_cross_entropy(x_BTD.flatten(0, 1), self.output_weight_VD, targets_BT.flatten())
 
 

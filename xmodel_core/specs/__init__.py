@@ -4,7 +4,7 @@ Takes YAML files, ours or a user's; gives strict, frozen values. A wrong key nam
 key and the nearest right one. Nothing here opens a document.
 """
 
-from xmodel_core.specs.mixtures import Mixture, Phase, Share, load_mixture
+from xmodel_core.specs.mixtures import Mixture, Phase, ScheduledPhase, Share, load_mixture
 from xmodel_core.specs.sources import RawFile, Source, SourceFiles, load_sources, resolve
 from xmodel_core.specs.strict import Strict, read_yaml, validate
 
@@ -12,6 +12,7 @@ __all__ = [
     "Mixture",
     "Phase",
     "RawFile",
+    "ScheduledPhase",
     "Share",
     "Source",
     "SourceFiles",

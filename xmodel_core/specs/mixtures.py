@@ -5,7 +5,7 @@ tokens and are normalised; the phases' lengths are the training schedule's, not 
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -50,6 +50,29 @@ class Mixture(Strict):
     """What the mixture is and where its figures come from."""
     phases: list[Phase] = Field(min_length=1)
     """In the order of training, named after the schedule's phases; a single one serves them all."""
+
+
+class ScheduledPhase(NamedTuple):
+    """A part of a training schedule in which nothing changes, as far as a plan must know it."""
+
+    name: str
+    steps: int
+    sequence_length: int
+    """Tokens per sequence."""
+    global_batch_tokens: int
+    """Tokens per step."""
+    goes_on: bool = False
+    """Whether only lengths change here: it has the shares of the phase before unless the mixture names it."""
+
+    @property
+    def batch_sequences(self) -> int:
+        """Sequences per step."""
+        return self.global_batch_tokens // self.sequence_length
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the whole phase."""
+        return self.steps * self.global_batch_tokens
 
 
 def load_mixture(name: str, beside: Path) -> Mixture:

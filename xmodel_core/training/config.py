@@ -4,14 +4,37 @@ Takes a recipe's `training:` slice; gives a frozen `TrainingConfig`. Where it ru
 `device`) is no part of a run's identity; precision and threads are, for they change bits.
 """
 
+from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from xmodel_core.specs.mixtures import ScheduledPhase
 from xmodel_core.specs.strict import Strict
 
-EXECUTION = frozenset({"workers", "device"})
-"""Fields that say where, not what."""
+EXECUTION = frozenset({"workers", "device", "prefetch_steps", "shard_cache_bytes"})
+"""Fields that say where and how, not what."""
+
+
+class BatchChange(Strict):
+    """From a step on, other lengths. What is not named stays as it was."""
+
+    after_steps: int = Field(ge=1)
+    """Steps before it, warm-up included."""
+    global_batch_tokens: int | None = Field(default=None, ge=1)
+    """Tokens per optimizer step from there on (Xmodel-2: 2M, then 4M)."""
+    sequence_length: int | None = Field(default=None, ge=1)
+    """Tokens per sequence from there on (long context)."""
+    micro_batch_sequences: int | None = Field(default=None, ge=1)
+    """Sequences that one worker works on at a time from there on."""
+
+
+class Batching(Strict):
+    """The lengths at one step."""
+
+    global_batch_tokens: int
+    sequence_length: int
+    micro_batch_sequences: int
 
 
 class TrainingConfig(Strict):
@@ -50,6 +73,15 @@ class TrainingConfig(Strict):
     """Tokens per sequence."""
     micro_batch_sequences: int = Field(ge=1)
     """Sequences that one worker works on at a time; gradients of the micro batches of a step add up."""
+    changes: list[BatchChange] = []
+    """Where lengths change, in order. One inside `stable` begins a phase `stable_2`, with the shares of `stable`
+    unless the mixture names it."""
+    packing: Literal["concat", "best-fit"] = "concat"
+    """`concat`: documents end to end, cut where a sequence is full (the reports'). `best-fit`: whole documents where
+    they fit, no attention between them, little padding (Ding et al. 2024)."""
+    shuffle_tokens: int = Field(default=1 << 26, ge=64)
+    """Documents are shuffled in groups of about so many tokens, gathered from 64 places of the source: what must be
+    at hand at a time where shards are streamed."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the matrix products; weights, gradients and optimizer stay fp32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -59,7 +91,12 @@ class TrainingConfig(Strict):
     threads_per_worker: int = Field(default=1, ge=1)
     """CPU threads of one worker; stated, not detected, because sums in another order differ in the last bits."""
     seed: int = Field(default=0, ge=0)
-    """Decides the initial weights and the order of the windows of tokens."""
+    """Decides the initial weights and the order of the documents."""
+    prefetch_steps: int = Field(default=2, ge=0)
+    """Batches made ahead, in a thread; 0: each when it is needed."""
+    shard_cache_bytes: int | None = Field(default=None, ge=1)
+    """Token shards on an object store are read page by page through so much local disk, shared by the workers;
+    null: they are fetched whole and kept."""
     log_every_steps: int = Field(default=10, ge=1)
     """Steps per row of train_metrics and consumed."""
     checkpoint_every_steps: int = Field(default=1000, ge=1)
@@ -73,29 +110,60 @@ class TrainingConfig(Strict):
 
     @model_validator(mode="after")
     def _fits(self) -> "TrainingConfig":
-        if self.global_batch_tokens % self.sequence_length:
-            raise ValueError(
-                f"global_batch_tokens {self.global_batch_tokens} must be a multiple of "
-                f"sequence_length {self.sequence_length}"
-            )
-        at_once = self.workers * self.micro_batch_sequences
-        if self.global_batch_sequences % at_once:
-            raise ValueError(
-                f"a batch of {self.global_batch_sequences} sequences must be a multiple of "
-                f"workers · micro_batch_sequences, {self.workers} · {self.micro_batch_sequences}"
-            )
         if self.schedule == "cosine" and self.stable_steps:
             raise ValueError("a cosine has no stable part: put its steps into decay_steps")
         if not self.total_steps:
             raise ValueError("warmup_steps, stable_steps and decay_steps are all 0: there is nothing to train")
+        begins = [0, *(change.after_steps for change in self.changes)]
+        if any(one >= two for one, two in pairwise([*begins, self.total_steps])):
+            raise ValueError(
+                f"changes must come one after another inside the {self.total_steps} steps; after_steps are {begins[1:]}"
+            )
+        for begin in begins:
+            self._check_lengths(self.batching(begin + 1), f" (after {begin} steps)" if begin else "")
         return self
 
-    def phases(self) -> list[tuple[str, int]]:
-        """The schedule's phases and their steps, in order; a phase without steps is left out."""
+    def _check_lengths(self, lengths: Batching, where: str) -> None:
+        if lengths.global_batch_tokens % lengths.sequence_length:
+            raise ValueError(
+                f"global_batch_tokens {lengths.global_batch_tokens} must be a multiple of "
+                f"sequence_length {lengths.sequence_length}{where}"
+            )
+        at_once = self.workers * lengths.micro_batch_sequences
+        sequences = lengths.global_batch_tokens // lengths.sequence_length
+        if sequences % at_once:
+            raise ValueError(
+                f"a batch of {sequences} sequences must be a multiple of "
+                f"workers · micro_batch_sequences, {self.workers} · {lengths.micro_batch_sequences}{where}"
+            )
+
+    def batching(self, step: int) -> Batching:
+        """The lengths at a step, counted from 1."""
+        lengths = {name: getattr(self, name) for name in Batching.model_fields}
+        for change in self.changes:
+            if change.after_steps < step:
+                said = change.model_dump(exclude={"after_steps"}, exclude_none=True)
+                lengths.update(said)
+        return Batching(**lengths)
+
+    def phases(self) -> list[ScheduledPhase]:
+        """The schedule's phases in order, cut where lengths change; a phase without steps is left out."""
         if self.schedule == "cosine":
-            return [("train", self.total_steps)]
-        lengths = [("stable", self.warmup_steps + self.stable_steps), ("decay", self.decay_steps)]
-        return [(name, steps) for name, steps in lengths if steps]
+            parts = [("train", self.total_steps)]
+        else:
+            parts = [("stable", self.warmup_steps + self.stable_steps), ("decay", self.decay_steps)]
+        found, begin = [], 0
+        for name, steps in parts:
+            end = begin + steps
+            cuts = [change.after_steps for change in self.changes if begin < change.after_steps < end]
+            for number, (first, last) in enumerate(pairwise([begin, *cuts, end]), 1):
+                lengths = self.batching(first + 1)
+                label = name if number == 1 else f"{name}_{number}"
+                if last > first:
+                    at = lengths.sequence_length, lengths.global_batch_tokens
+                    found.append(ScheduledPhase(label, last - first, *at, goes_on=number > 1))
+            begin = end
+        return found
 
     @property
     def total_steps(self) -> int:
@@ -103,9 +171,14 @@ class TrainingConfig(Strict):
         return self.warmup_steps + self.stable_steps + self.decay_steps
 
     @property
-    def global_batch_sequences(self) -> int:
-        """Sequences per optimizer step."""
-        return self.global_batch_tokens // self.sequence_length
+    def total_tokens(self) -> int:
+        """Tokens of the whole run."""
+        return sum(phase.tokens for phase in self.phases())
+
+    @property
+    def longest_sequence(self) -> int:
+        """The longest sequence of any phase, in tokens."""
+        return max(phase.sequence_length for phase in self.phases())
 
     def identity(self) -> dict[str, Any]:
         """The settings that make the run what it is, as plain values."""

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from xmodel_core.artifacts import Artifact, Folder, open_folder
+from xmodel_core.artifacts.pages import PageCache
 from xmodel_core.artifacts.token_shards import TokenShards
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
@@ -16,22 +17,29 @@ from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.loader import TokenStream, phases_of
 
 
-def open_stream(
-    plan: dict[str, Any], training: TrainingConfig, shards: dict[str, Artifact], tokenizer: str
-) -> TokenStream:
-    """The batches of a plan over token shards (by name), encoded with the tokenizer of this fingerprint.
-    XmodelError where shards, plan and schedule do not belong together."""
-    tokens = {name: TokenShards(shards[name], tokenizer=tokenizer) for name in sorted(shards)}
+def open_tokens(training: TrainingConfig, shards: dict[str, Artifact], tokenizer: str) -> dict[str, TokenShards]:
+    """The tokens of each source, encoded with the tokenizer of this fingerprint, by name."""
+    cache = PageCache(training.shard_cache_bytes // training.workers) if training.shard_cache_bytes else None
+    return {name: TokenShards(shards[name], tokenizer=tokenizer, pages=cache) for name in sorted(shards)}
+
+
+def open_stream(plan: dict[str, Any], training: TrainingConfig, tokens: dict[str, TokenShards]) -> TokenStream:
+    """The batches of a plan over its sources' tokens. XmodelError where plan and schedule do not belong together."""
     phases = phases_of(plan, list(tokens))
-    planned = [(phase.name, phase.steps) for phase in phases]
-    if planned != training.phases() or plan["sequence_length"] != training.sequence_length:
+
+    def told(name: str, steps: int, length: int, tokens: int) -> str:
+        return f"{name} {steps:,} steps of {tokens:,} tokens in sequences of {length:,}"
+
+    planned = [told(phase.name, phase.steps, phase.sequence_length, phase.batch_tokens) for phase in phases]
+    scheduled = [told(*phase[:4]) for phase in training.phases()]
+    if planned != scheduled:
         raise XmodelError(
             "the plan belongs to another schedule",
-            expected=f"{training.phases()}, sequences of {training.sequence_length} tokens",
-            found=f"{planned}, sequences of {plan['sequence_length']} tokens",
+            expected="; ".join(scheduled),
+            found="; ".join(planned),
             remedy="run `xmodel pretrain` with this recipe: it plans anew",
         )
-    return TokenStream(phases, tokens, training.sequence_length, training.global_batch_sequences, training.seed)
+    return TokenStream(phases, tokens, training.seed, training.packing, training.shuffle_tokens)
 
 
 @dataclass(frozen=True)
@@ -89,9 +97,14 @@ class Job:
         )
 
     @cached_property
+    def tokens(self) -> dict[str, TokenShards]:
+        """The tokens of each source."""
+        return open_tokens(self.training, self.shards, self.tokenizer.fingerprint)
+
+    @cached_property
     def stream(self) -> TokenStream:
         """The run's batches."""
-        return open_stream(self.plan, self.training, self.shards, self.tokenizer.fingerprint)
+        return open_stream(self.plan, self.training, self.tokens)
 
     @cached_property
     def languages(self) -> dict[str, str]:

@@ -51,10 +51,11 @@ def steps(
 ) -> Iterator[StepReport]:
     """Trains from the step after `done` to the end of the schedule."""
     rank, world = rank_and_world()
+    batches = job.stream.batches(done + 1, rank, world, job.training.prefetch_steps)
     for step in range(done + 1, job.training.total_steps + 1):
         started = time.perf_counter()
         lr = learning_rate(job.training, step)
-        batch = job.stream.batch(step, rank, world)
+        batch = next(batches)
         loss, grad_norm = training_step(model, optimizer, batch, job.training, device, step, lr)
         yield StepReport(step, loss, lr, grad_norm, time.perf_counter() - started)
 
@@ -81,7 +82,7 @@ class Recorder:
         self._told = 0.0
         peak = dense_bf16_peak(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
         self._peak = peak * rank_and_world()[1] if peak and job.training.precision == "bf16" else None
-        self._flops = flops_per_token(job.model, job.vocab_size, job.training.sequence_length)
+        self._tokens = job.stream.tokens_after(done)
 
     def record(self, report: StepReport) -> None:
         """Keeps a step; where it is logged, a row with the mean loss since the row before."""
@@ -92,35 +93,39 @@ class Recorder:
             return
         here = {"run": job.run, "step": report.step}
         phase = job.phase_name(report.step)
-        rate = len(self._losses) * config.global_batch_tokens / self._seconds
+        tokens = job.stream.tokens_after(report.step)
+        rate = (tokens - self._tokens) / self._seconds
+        flops = flops_per_token(job.model, job.vocab_size, config.batching(report.step).sequence_length)
         norm = torch.nn.utils.get_total_norm([parameter.detach() for parameter in self._model.parameters()])
         row = {
             **here,
             "phase": phase,
-            "tokens": report.step * config.global_batch_tokens,
+            "tokens": tokens,
             "loss": sum(self._losses) / len(self._losses),
             "lr": report.lr,
             "grad_norm": report.grad_norm,
             "param_norm": float(norm),
             "tokens_per_second": rate,
-            "mfu": rate * self._flops / self._peak if self._peak else None,
+            "mfu": rate * flops / self._peak if self._peak else None,
             "seconds": self._seconds,
         }
         self._metrics.add("train_metrics", [row])
+        read = job.stream.read_tokens(report.step)
         consumed = [
             {
                 **here,
                 "phase": phase,
                 "source": source,
                 "lang": job.languages[source],
-                "tokens": tokens,
-                "epochs": tokens / len(job.stream.tokens[source]),
+                "tokens": count,
+                "epochs": read[source] / len(job.stream.tokens[source]),
+                "padding_tokens": count - read[source],
             }
-            for source, tokens in job.stream.consumed(report.step).items()
+            for source, count in job.stream.consumed(report.step).items()
             if source in job.languages
         ]
         self._metrics.add("consumed", consumed)
-        self._losses, self._seconds = [], 0.0
+        self._losses, self._seconds, self._tokens = [], 0.0, tokens
         if report.step % (ROWS_PER_PART * config.log_every_steps) == 0:
             self._metrics.put(report.step)
 
@@ -133,7 +138,7 @@ class Recorder:
         """Saves a checkpoint. Its rows, and all before it, are in place before it is: whoever goes on from it
         finds them."""
         job = self._job
-        phase, tokens = job.phase_name(step), step * job.training.global_batch_tokens
+        phase, tokens = job.phase_name(step), job.stream.tokens_after(step)
         name = checkpoint.checkpoint_name(step)
 
         def put_rows(size: int, created_at: str) -> None:
@@ -177,7 +182,10 @@ def put_run_row(job: Job, device: torch.device, status: str) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     before = read_rows(job.folder, name)
     world = rank_and_world()[1]
-    tokens = job.training.total_steps * job.training.global_batch_tokens
+    flops = sum(
+        flops_per_token(job.model, job.vocab_size, phase.sequence_length) * phase.tokens
+        for phase in job.training.phases()
+    )
     row = {
         "run": job.run,
         "recipe": job.recipe,
@@ -189,18 +197,18 @@ def put_run_row(job: Job, device: torch.device, status: str) -> None:
         "world_size": world,
         "hardware": hardware_name(device, job.training.threads_per_worker),
         "parameters": count_parameters(job.model, job.vocab_size).total,
-        "flops": flops_per_token(job.model, job.vocab_size, job.training.sequence_length) * tokens,
+        "flops": flops,
     }
     write_rows(job.folder, name, "runs", [row])
 
 
 def _validate_all(
-    job: Job, held_out: dict[str, TokenShards], model: Xmodel, device: torch.device
+    job: Job, held_out: dict[str, TokenShards], model: Xmodel, device: torch.device, step: int
 ) -> dict[str, tuple[float, float]]:
     results = {}
     for source, shards in held_out.items():
         text_bytes = job.shards[source].manifest()["facts"]["validation_bytes"]
-        if result := validate(model, shards, text_bytes, job.training, device):
+        if result := validate(model, shards, text_bytes, job.training, device, step):
             results[source] = result
     return results
 
@@ -235,7 +243,7 @@ def _train(job: Job, config: TrainingConfig, device: torch.device) -> None:
             recorder.record(report)
             recorder.tell(report, validates)
         if validates:
-            for source, result in _validate_all(job, held_out, bare, device).items():
+            for source, result in _validate_all(job, held_out, bare, device, report.step).items():
                 if recorder:
                     recorder.validated(report.step, source, *result)
         if recorder and is_time(report.step, config.checkpoint_every_steps, job):

@@ -22,7 +22,7 @@ SCHEMAS = {
     },
     "consumed": {
         **{"run": TEXT, "step": COUNT, "phase": TEXT, "source": TEXT, "lang": TEXT},
-        **{"tokens": COUNT, "epochs": NUMBER},
+        **{"tokens": COUNT, "epochs": NUMBER, "padding_tokens": COUNT},
     },
     "validation": {
         **{"run": TEXT, "step": COUNT, "source": TEXT, "lang": TEXT},

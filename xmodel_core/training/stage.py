@@ -20,7 +20,7 @@ from xmodel_core.training.config import TrainingConfig
 if TYPE_CHECKING:
     from xmodel_core.training.loader import TokenStream
 
-VERSION = 1
+VERSION = 2
 
 
 def identity(
@@ -41,12 +41,17 @@ def final_checkpoint(run: Artifact) -> Path:
     return run.folder.tree(run.manifest()["facts"]["checkpoint"])
 
 
-def stream_of(store: Store, run: Artifact) -> "TokenStream":
-    """The token stream that a finished run consumed, from its plan, shards and seed: which steps saw which tokens.
-    XmodelError where its plan or shards are no longer in the store."""
-    from xmodel_core.training.job import open_stream
-
+def _inputs_of(store: Store, run: Artifact) -> tuple[dict[str, Any], Artifact, dict[str, Artifact]]:
+    """A finished run's manifest, its plan and its token shards by source. XmodelError where they are not to be had."""
     manifest = run.manifest()
+    if manifest["version"] != VERSION:
+        raise XmodelError(
+            f"the run {run.label} is of another version of Xmodel",
+            expected=f"version {VERSION} of training, whose order of tokens this is",
+            found=f"version {manifest['version']}",
+            where=run.folder,
+            remedy="use the version that trained it, or train anew",
+        )
     wanted = manifest["inputs"]["plan"]
     plan = next((plan for plan in store.artifacts("plans") if plan.fingerprint == wanted), None)
     by_print = {shards.fingerprint: shards for shards in store.artifacts("shards")}
@@ -59,10 +64,26 @@ def stream_of(store: Store, run: Artifact) -> "TokenStream":
             where=store.root,
             remedy="run its recipe again: what is missing is built as it was",
         )
-    config = TrainingConfig.model_validate(manifest["config"]["training"])
-    values = _plan_values(plan)
-    shards = {source: by_print[inputs[source]] for source in values["shards"]}
-    return open_stream(values, config, shards, manifest["inputs"]["tokenizer"])
+    return manifest, plan, {source: by_print[fingerprint] for source, fingerprint in sorted(inputs.items())}
+
+
+def stream_of(store: Store, run: Artifact) -> "TokenStream":
+    """The token stream that a finished run consumed, from its plan, shards and seed: which steps saw which tokens.
+    XmodelError where its plan or shards are no longer in the store, or it is of another version."""
+    from xmodel_core.training.job import open_stream, open_tokens
+
+    manifest, plan, shards = _inputs_of(store, run)
+    values, config = _plan_values(plan), TrainingConfig.model_validate(manifest["config"]["training"])
+    shards = {source: shards[source] for source in values["shards"]}
+    return open_stream(values, config, open_tokens(config, shards, manifest["inputs"]["tokenizer"]))
+
+
+def verify_shards(store: Store, run: Artifact) -> None:
+    """Compares the token shards of a finished run with their receipts; XmodelError names the first that differs."""
+    from xmodel_core.artifacts.token_shards import TokenShards
+
+    for artifact in _inputs_of(store, run)[2].values():
+        TokenShards(artifact).verify(store.digest)
 
 
 def _plan_values(plan: Artifact) -> dict[str, Any]:
@@ -96,11 +117,11 @@ def run(
     from xmodel_core.training.step import choose_device
     from xmodel_core.training.watch import watch
 
-    if training_config.sequence_length > model_config.max_position_embeddings:
+    if training_config.longest_sequence > model_config.max_position_embeddings:
         raise XmodelError(
             "the sequences are longer than the model's context",
             expected=f"training.sequence_length of at most {model_config.max_position_embeddings}",
-            found=training_config.sequence_length,
+            found=training_config.longest_sequence,
             where="model.max_position_embeddings",
             remedy="lengthen the one or shorten the other",
         )
@@ -122,10 +143,13 @@ def run(
         tokenizer=tokenizer,
         shards={source: shards[source] for source in sorted(values["shards"])},
     )
-    assert job.stream.total_steps == training_config.total_steps  # refuses what does not fit, before workers start
+    # What does not fit, or is not what its receipt says, is refused before workers start.
+    assert job.stream.total_steps == training_config.total_steps
+    for source in job.shards:
+        job.tokens[source].verify(store.digest)
     use_gpu = choose_device(training_config).type == "cuda"
-    total, batch = training_config.total_steps, training_config.global_batch_tokens
-    with lease(build.folder), watch(build.folder, f"train {name}", total, batch, on_checkpoint):
+    total, tokens_after = training_config.total_steps, job.stream.tokens_after
+    with lease(build.folder), watch(build.folder, f"train {name}", total, tokens_after, on_checkpoint):
         threads = training_config.threads_per_worker
         # Ray's own files: of no use to us, but every one of its workers must be able to reach them.
         here = build.folder.working_folder() / "ray"
@@ -138,6 +162,6 @@ def run(
             facts={
                 "checkpoint": checkpoint_name(total),
                 "steps": total,
-                "tokens": total * batch,
+                "tokens": training_config.total_tokens,
             }
         )

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from xmodel_core.errors import XmodelError
 from xmodel_core.training.config import TrainingConfig
-from xmodel_core.training.loader import Integers
+from xmodel_core.training.loader import Batch
 from xmodel_core.training.optim import set_learning_rate
 
 
@@ -72,28 +72,43 @@ def mean_over_workers(value: Tensor) -> Tensor:
     return value
 
 
+def micro_batches(
+    batch: Batch, sequences: int, device: torch.device
+) -> Iterator[tuple[float, Tensor, Tensor, Tensor | None]]:
+    """(share, tokens, targets, documents) of each part of a worker's share. The sum of share · mean loss over the
+    parts, averaged over the workers, is the mean over all targets of the step, wherever its padding lies."""
+    world = rank_and_world()[1]
+    for first in range(0, len(batch.tokens_BT), sequences):
+        part = slice(first, first + sequences)
+        targets = batch.targets_BT[part]
+        learned = targets.size if batch.documents_BT is None else int((targets >= 0).sum())
+        documents = None if batch.documents_BT is None else torch.from_numpy(batch.documents_BT[part]).to(device)
+        tokens = torch.from_numpy(batch.tokens_BT[part]).to(device)
+        yield learned * world / batch.step_targets, tokens, torch.from_numpy(targets).to(device), documents
+
+
 def training_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    batch: Integers,
+    batch: Batch,
     config: TrainingConfig,
     device: torch.device,
     step: int,
     lr: float,
 ) -> tuple[float, float]:
-    """Learns from one worker's (sequences, T + 1) tokens; gives (loss, gradient norm before clipping).
+    """Learns from one worker's share of a step; gives (loss, gradient norm before clipping).
 
     XmodelError naming step and rate where either is not finite; the weights are then as before the step.
     """
     set_learning_rate(optimizer, lr)
-    micro_batches = torch.from_numpy(batch).to(device).split(config.micro_batch_sequences)
+    parts = list(micro_batches(batch, config.batching(step).micro_batch_sequences, device))
     total = torch.zeros((), device=device)
-    for number, rows in enumerate(micro_batches):
-        waits = isinstance(model, DistributedDataParallel) and number + 1 < len(micro_batches)
+    for number, (share, tokens, targets, documents) in enumerate(parts):
+        waits = isinstance(model, DistributedDataParallel) and number + 1 < len(parts)
         # Gradients travel between workers once a step, with the last micro batch.
         with model.no_sync() if waits and isinstance(model, DistributedDataParallel) else nullcontext():
             with precision(config, device):
-                loss = model(rows[:, :-1], rows[:, 1:]) / len(micro_batches)
+                loss = model(tokens, targets, documents_BT=documents) * share
             loss.backward()
         total += loss.detach()
     grad_norm = nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)

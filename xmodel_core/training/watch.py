@@ -23,10 +23,15 @@ OnCheckpoint = Callable[[Path, int], None]
 
 @contextmanager
 def watch(
-    folder: Folder, label: str, total_steps: int, tokens_per_step: int, on_checkpoint: OnCheckpoint | None
+    folder: Folder,
+    label: str,
+    total_steps: int,
+    tokens_after: Callable[[int], int],
+    on_checkpoint: OnCheckpoint | None,
 ) -> Iterator[None]:
     """Shows loss, tokens per second and time left while the body trains; calls `on_checkpoint` once for each
-    checkpoint that appears. What it raises is raised here when the training is over."""
+    checkpoint that appears. What it raises is raised here when the training is over. `tokens_after`: tokens of so
+    many steps from the first."""
     known = set(whole_checkpoints(folder))
     begun_at = max((step_of(name) for name in known), default=0)
     progress = folder.working_folder() / PROGRESS
@@ -45,7 +50,7 @@ def watch(
                 except Exception as problem:  # kept for the caller: a thread has nobody to raise to
                     problems.append(problem)
 
-    with track(label, (total_steps - begun_at) * tokens_per_step, "tokens") as bar:
+    with track(label, tokens_after(total_steps) - tokens_after(begun_at), "tokens") as bar:
 
         def look() -> None:
             seen = begun_at
@@ -54,7 +59,7 @@ def watch(
                 announce()
                 if progress.exists():
                     now = json.loads(progress.read_text(encoding="utf-8"))
-                    bar.advance((now["step"] - seen) * tokens_per_step, now["note"])
+                    bar.advance(tokens_after(now["step"]) - tokens_after(seen), now["note"])
                     seen = now["step"]
                 if last:
                     return

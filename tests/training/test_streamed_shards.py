@@ -1,0 +1,117 @@
+"""Shards read through a real S3 server and a cache of a tenth of their size: the same stream, and no long wait."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.training.made_shards import random_lengths
+from xmodel_core.artifacts import Artifact, Identity, Store, write_shard
+from xmodel_core.artifacts.cache import cache_root
+from xmodel_core.artifacts.pages import PageCache
+from xmodel_core.artifacts.token_shards import TokenShards
+from xmodel_core.errors import XmodelError
+from xmodel_core.training.loader import PhaseOrder, TokenStream
+
+SOURCES = {"a": 3, "b": 2}
+"""Shards of each; about a million tokens in each shard."""
+PHASES = [PhaseOrder("stable", 30, 512, 64, (1300, 620)), PhaseOrder("decay", 20, 1024, 32, (500, 140))]
+AHEAD = 4
+TOKENIZER = "t" * 64
+
+
+def put_shards(store: Store, source: str) -> Artifact:
+    build = store.build(Identity("shards", source, 1, {}, {}))
+    rng = np.random.default_rng(SOURCES[source])
+    for number, lengths in enumerate(random_lengths(SOURCES[source], [3400] * SOURCES[source], 180)):
+        with write_shard(build.folder, f"documents-{number:05d}") as shard:
+            tokens = rng.integers(0, 32_000, sum(lengths)).astype("<u2")
+            shard.file(f"documents-{number:05d}.tokens").write_bytes(tokens.tobytes())
+            shard.file(f"documents-{number:05d}.index").write_bytes(np.cumsum(lengths).astype("<u8").tobytes())
+    return build.commit(facts={"dtype": "uint16", "tokenizer": TOKENIZER})
+
+
+def stream(store: Store, pages: PageCache | None = None, packing: Any = "concat") -> TokenStream:
+    tokens = {
+        source: TokenShards(store.artifacts("shards", source)[0], tokenizer=TOKENIZER, pages=pages)
+        for source in SOURCES
+    }
+    # A group is 256 KiB of a source's 4 and 6 MB: what must be at hand at a time fits into the cache.
+    return TokenStream(PHASES, tokens, 0, packing, 1 << 17)
+
+
+def size_of(folder: Path, pattern: str) -> int:
+    return sum(path.stat().st_size for path in folder.rglob(pattern) if path.is_file())
+
+
+@pytest.fixture
+def stores(object_store: Any, tmp_path: Path) -> tuple[Store, Store]:
+    here, there = Store(tmp_path / "here"), Store("s3://bucket/work")
+    for source in SOURCES:
+        assert put_shards(here, source).fingerprint == put_shards(there, source).fingerprint
+    # What was written from here is kept here; another machine has nothing.
+    for path in (cache_root() / "objects").rglob("*.tokens"):
+        path.unlink()
+    return here, there
+
+
+@pytest.mark.parametrize("packing", ["concat", "best-fit"])
+def test_the_same_stream_through_a_tenth_of_the_disk(
+    stores: tuple[Store, Store], tmp_path: Path, packing: str, record_property: Any
+) -> None:
+    here, there = stores
+    size = size_of(tmp_path / "here", "*.tokens")
+    cache = PageCache(size // 10)
+    streamed, local = stream(there, cache, packing), stream(here, None, packing)
+    waits: list[float] = []
+    batches = streamed.batches(1, ahead=AHEAD)
+    taken: list[float] = []
+    most = 0
+    for step in range(1, streamed.total_steps + 1):
+        began = time.perf_counter()
+        batch = next(batches)
+        waits.append(time.perf_counter() - began)
+        expected = local.batch(step)
+        assert (batch.tokens_BT == expected.tokens_BT).all() and (batch.targets_BT == expected.targets_BT).all()
+        with cache._lock:  # pages come and go in the thread that reads ahead
+            most = max(most, size_of(cache_root() / ".partial", "*"))
+        time.sleep(0.08)  # a step of a model
+        taken.append(time.perf_counter() - began)
+    assert most <= size // 10
+    assert not list((cache_root() / "objects").rglob("*.tokens")), "nothing is kept whole"
+    record_property("longest_wait", max(waits[1:]))
+    print(
+        f"{size:,} bytes, at most {most:,} here, {cache.fetched_bytes:,} fetched; first batch {waits[0]:.3f} s, "
+        f"longest wait after it {max(waits[1:]):.4f} s, median step {np.median(taken):.3f} s"
+    )
+    # No wait is longer than the steps that were made ahead.
+    assert max(waits[1:]) < AHEAD * float(np.median(taken))
+
+
+def test_a_server_that_goes_away_is_waited_for(stores: tuple[Store, Store], object_store: Any) -> None:
+    here, there = stores
+    streamed, local = stream(there, PageCache(200_000)), stream(here)
+    assert (streamed.batch(1).tokens_BT == local.batch(1).tokens_BT).all()
+    object_store.stop()
+    batches = streamed.batches(20, ahead=1)
+    threading.Timer(1.5, object_store.start).start()
+    assert (next(batches).tokens_BT == local.batch(20).tokens_BT).all()
+    batches.close()
+
+
+def test_what_changed_on_the_server_is_refused_by_name(stores: tuple[Store, Store], object_store: Any) -> None:
+    _, there = stores
+    shards = there.artifacts("shards", "a")[0]
+    TokenShards(shards, pages=PageCache(100_000)).verify(there.digest)
+    (path,) = object_store.folder.rglob("a-*/documents-00001.tokens")
+    data = bytearray(path.read_bytes())
+    data[1000] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(XmodelError, match=r"(?s)changed since it was written.*documents-00001.tokens"):
+        TokenShards(shards, pages=PageCache(100_000)).verify(there.digest)
+    shards.folder.remove("documents-00001.tokens")
+    with pytest.raises(XmodelError, match=r"(?s)a token shard is missing.*documents-00001.tokens"):
+        TokenShards(shards, pages=PageCache(100_000))
