@@ -144,11 +144,11 @@ def preview_decisions(
 
 
 @stage(name="train tokenizer")
-def train_tokenizer(session: Session, corpus: Artifact) -> Artifact:
+def train_tokenizer(session: Session, corpus: Artifact, sources: list[Source]) -> Artifact:
     """A tokenizer from a sample of the kept documents."""
     from xmodel_core.tokenizer import stage as door
 
-    return door.train_tokenizer(session.recipe.name, corpus, session.recipe.tokenizer, session.store)
+    return door.train_tokenizer(session.recipe.name, corpus, sources, session.recipe.tokenizer, session.store)
 
 
 @stage(name="encode", task_run_name="encode {source.name}")

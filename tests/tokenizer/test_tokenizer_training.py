@@ -27,25 +27,25 @@ def test_the_sample_keeps_the_shares(make_corpus: Any, documents: Any) -> None:
     config = SMALL.model_copy(
         update={"sample_characters": 20_000, "sample_shares": {"zh": 0.5, "en": 0.3, "code": 0.2}}
     )
-    sample = draw_sample(document_files(corpus), config)
+    sample = draw_sample(document_files(corpus), config, {})
     for lang, share in config.sample_shares.items():
         # Whole documents are drawn, so a share is kept to within one.
-        assert sample.languages[lang]["characters"] == pytest.approx(share * 20_000, abs=500), lang
-    assert sum(said["characters"] for said in sample.languages.values()) == sample.characters
+        assert sample.shares[lang]["characters"] == pytest.approx(share * 20_000, abs=500), lang
+    assert sum(said["characters"] for said in sample.shares.values()) == sample.characters
 
 
-def test_absent_languages_give_their_share_to_the_others(make_corpus: Any, documents: Any) -> None:
+def test_absent_shares_give_their_share_to_the_others(make_corpus: Any, documents: Any) -> None:
     corpus = make_corpus({"a": [documents("en", 50)], "b": [documents("code", 100)]})
-    sample = draw_sample(document_files(corpus), SMALL)
-    assert sample.languages["en"]["share"] == pytest.approx(0.45 / 0.55)
-    assert set(sample.languages) == {"en", "code"}
+    sample = draw_sample(document_files(corpus), SMALL, {})
+    assert sample.shares["en"]["share"] == pytest.approx(0.45 / 0.55)
+    assert set(sample.shares) == {"en", "code"}
 
 
 def test_what_is_held_out_is_never_sampled(make_corpus: Any, documents: Any) -> None:
     corpus = make_corpus({"a": [documents("en", 200)], "b": [documents("en", 10, seed=1)]})
     files = document_files(corpus)
     config = SMALL.model_copy(update={"sample_characters": 10**9})
-    sampled = set(draw_sample(files, config).texts)
+    sampled = set(draw_sample(files, config, {}).texts())
     rows = documents("en", 200)
     aside = held_out("a", [row[0] for row in rows], held_out_below(files["a"], 5))
     assert aside.sum() == 5
@@ -61,7 +61,7 @@ def test_same_documents_same_bytes_whatever_the_files(make_corpus: Any, document
     other = make_corpus({"a": [shuffled[:7], [], shuffled[7:]]}, place="elsewhere/other")
     models = []
     for corpus, place in ((one, "first"), (other, "second place")):
-        trained = train_tokenizer("small", corpus, SMALL, Store(tmp_path / place))
+        trained = train_tokenizer("small", corpus, [], SMALL, Store(tmp_path / place))
         models.append(file_digest(trained.path / "tokenizer.model"))
     assert models[0] == models[1]
 
@@ -69,7 +69,7 @@ def test_same_documents_same_bytes_whatever_the_files(make_corpus: Any, document
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="cores are taken away with sched_setaffinity")
 def test_same_bytes_on_one_core(make_corpus: Any, documents: Any, tmp_path: Path) -> None:
     corpus = make_corpus({"a": [documents("zh", 80) + documents("en", 60)]})
-    here = train_tokenizer("small", corpus, SMALL, Store(tmp_path / "all cores"))
+    here = train_tokenizer("small", corpus, [], SMALL, Store(tmp_path / "all cores"))
     script = f"""
 import os; from pathlib import Path
 os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
@@ -78,7 +78,7 @@ from xmodel_core.tokenizer.config import TokenizerConfig
 from xmodel_core.tokenizer.stage import train_tokenizer
 corpus = Artifact("corpus", "small", {corpus.fingerprint!r}, open_folder({str(corpus.folder)!r}))
 config = TokenizerConfig.model_validate_json({SMALL.model_dump_json()!r})
-train_tokenizer("small", corpus, config, Store(Path({str(tmp_path / "one core")!r})))
+train_tokenizer("small", corpus, [], config, Store(Path({str(tmp_path / "one core")!r})))
 """
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
     alone = tmp_path / "one core" / "tokenizer" / here.label / "tokenizer.model"
@@ -88,31 +88,31 @@ train_tokenizer("small", corpus, config, Store(Path({str(tmp_path / "one core")!
 def test_a_trained_tokenizer_is_found_and_says_what_it_saw(make_corpus: Any, documents: Any, tmp_path: Path) -> None:
     corpus = make_corpus({"a": [documents("en", 50) + documents("code", 50)]})
     store, config = Store(tmp_path / "built"), SMALL.model_copy(update={"vocab_size": 350})
-    trained = train_tokenizer("small", corpus, config, store)
+    trained = train_tokenizer("small", corpus, [], config, store)
     facts = trained.manifest()["facts"]
-    assert (facts["vocab_size"], facts["eos_id"], facts["absent_languages"]) == (350, 2, ["zh"])
+    assert (facts["vocab_size"], facts["eos_id"], facts["absent_shares"]) == (350, 2, ["zh"])
     before = (trained.path / "manifest.json").stat().st_mtime_ns
-    assert train_tokenizer("small", corpus, config, store) == trained
+    assert train_tokenizer("small", corpus, [], config, store) == trained
     assert (trained.path / "manifest.json").stat().st_mtime_ns == before
     assert Tokenizer.load(trained).vocab_size == 350
 
 
 def test_only_kept_documents_and_the_config_name_a_tokenizer() -> None:
     digests = {"a": "1", "b": "2"}
-    identity = tokenizer_identity("small", digests, SMALL)
-    assert identity == tokenizer_identity("small", dict(reversed(digests.items())), SMALL)
-    assert identity.label != tokenizer_identity("small", {"a": "1", "b": "3"}, SMALL).label
-    assert identity.label != tokenizer_identity("small", digests, SMALL.model_copy(update={"seed": 1})).label
+    identity = tokenizer_identity("small", digests, SMALL, [])
+    assert identity == tokenizer_identity("small", dict(reversed(digests.items())), SMALL, [])
+    assert identity.label != tokenizer_identity("small", {"a": "1", "b": "3"}, SMALL, []).label
+    assert identity.label != tokenizer_identity("small", digests, SMALL.model_copy(update={"seed": 1}), []).label
 
 
 def test_a_vocabulary_larger_than_the_text_allows(make_corpus: Any, documents: Any, tmp_path: Path) -> None:
     corpus = make_corpus({"a": [documents("en", 50)]})
     with pytest.raises(XmodelError, match="larger than the text allows") as caught:
-        train_tokenizer("small", corpus, SMALL.model_copy(update={"vocab_size": 30_000}), Store(tmp_path / "built"))
+        train_tokenizer("small", corpus, [], SMALL.model_copy(update={"vocab_size": 30_000}), Store(tmp_path / "built"))
     largest = re.search(r"tokenizer\.vocab_size=(\d+)", str(caught.value))
     assert largest, caught.value
     allowed = SMALL.model_copy(update={"vocab_size": int(largest[1])})
-    trained = train_tokenizer("small", corpus, allowed, Store(tmp_path / "built"))
+    trained = train_tokenizer("small", corpus, [], allowed, Store(tmp_path / "built"))
     assert trained.manifest()["facts"]["vocab_size"] == int(largest[1])
 
 
@@ -125,29 +125,29 @@ def test_a_vocabulary_smaller_than_the_characters(make_corpus: Any, tmp_path: Pa
     corpus = make_corpus({"a": [[(str(n), page(n), "zh") for n in range(300)]]})
     config = SMALL.model_copy(update={"vocab_size": 350})
     with pytest.raises(XmodelError, match="smaller than the text's characters") as caught:
-        train_tokenizer("small", corpus, config, Store(tmp_path / "built"))
+        train_tokenizer("small", corpus, [], config, Store(tmp_path / "built"))
     coverage = re.search(r"character_coverage=([\d.]+):", str(caught.value))
     assert coverage, caught.value
     allowed = config.model_copy(update={"character_coverage": float(coverage[1])})
-    train_tokenizer("small", corpus, allowed, Store(tmp_path / "built"))
+    train_tokenizer("small", corpus, [], allowed, Store(tmp_path / "built"))
 
 
 def test_characters_that_no_coverage_can_leave_out(make_corpus: Any, tmp_path: Path) -> None:
     han = [(str(n), "".join(chr(0x4E00 + (n * 40 + k) % 1500) for k in range(400)), "zh") for n in range(60)]
     with pytest.raises(XmodelError, match="smaller than the text's characters") as caught:
-        train_tokenizer("small", make_corpus({"a": [han]}), SMALL, Store(tmp_path / "built"))
+        train_tokenizer("small", make_corpus({"a": [han]}), [], SMALL, Store(tmp_path / "built"))
     assert "character_coverage=" not in str(caught.value)
 
 
 def test_no_text_at_all(make_corpus: Any, tmp_path: Path) -> None:
     with pytest.raises(XmodelError, match="no text to train"):
-        train_tokenizer("small", make_corpus({"a": [[]]}), SMALL, Store(tmp_path / "built"))
+        train_tokenizer("small", make_corpus({"a": [[]]}), [], SMALL, Store(tmp_path / "built"))
 
 
 def test_bpe_is_the_other_model(make_corpus: Any, documents: Any, tmp_path: Path) -> None:
     corpus = make_corpus({"a": [documents("zh", 60) + documents("code", 60)]})
     config = SMALL.model_copy(update={"model_type": "bpe"})
-    tokenizer = Tokenizer.load(train_tokenizer("small", corpus, config, Store(tmp_path / "built")))
+    tokenizer = Tokenizer.load(train_tokenizer("small", corpus, [], config, Store(tmp_path / "built")))
     text = documents("code", 1)[0][1]
     assert tokenizer.decode(tokenizer.encode(text)) == text
 

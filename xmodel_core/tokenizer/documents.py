@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
@@ -67,11 +68,16 @@ def document_files(corpus: Artifact) -> dict[str, list[DocumentFile]]:
     return {source: sorted(found, key=lambda file: file.number) for source, found in files.items()}
 
 
+def read_batches(file: DocumentFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of a file's documents, a few rows at a time, in row order."""
+    with pq.ParquetFile(file.stored.path) as parquet:
+        yield from parquet.iter_batches(ROWS_AT_A_TIME, columns=list(columns))
+
+
 def read_documents(file: DocumentFile) -> Iterator[Rows]:
     """The documents of a file, a few at a time, in row order."""
-    with pq.ParquetFile(file.stored.path) as parquet:
-        for batch in parquet.iter_batches(ROWS_AT_A_TIME, columns=["id", "text", "lang"]):
-            yield Rows(*(batch.column(name).to_pylist() for name in ("id", "text", "lang")))
+    for batch in read_batches(file, ("id", "text", "lang")):
+        yield Rows(*(batch.column(name).to_pylist() for name in ("id", "text", "lang")))
 
 
 def hashes(source: str, ids: Sequence[str], seed: int) -> np.ndarray:
@@ -90,10 +96,10 @@ def held_out_below(files: Sequence[DocumentFile], documents: int) -> int:
         return 0
     lowest = np.empty(0, np.uint64)
     for file in files:
-        ids = pq.read_table(file.stored.path, columns=["id"]).column("id").to_pylist()
-        merged = np.concatenate([lowest, hashes(file.source, ids, HOLDOUT_SEED)])
-        merged.sort()
-        lowest = merged[: count + 1]
+        for batch in read_batches(file, ("id",)):
+            merged = np.concatenate([lowest, hashes(file.source, batch["id"].to_pylist(), HOLDOUT_SEED)])
+            merged.sort()
+            lowest = merged[: count + 1]
     return int(lowest[count])
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from xmodel_core.artifacts import Artifact, Folder, write_shard
-from xmodel_core.tokenizer.documents import DocumentFile, held_out, read_documents
+from xmodel_core.tokenizer.documents import DocumentFile, Rows, held_out, read_documents
+from xmodel_core.tokenizer.sample import Draw
 from xmodel_core.tokenizer.tokenizer import Tokenizer
 
 LARGEST_UINT16_VOCABULARY = 1 << 16
@@ -41,6 +42,8 @@ class EncodeTask:
     lang: str
     """The source's declared language."""
     category: str
+    draw: Draw
+    """What the tokenizer learned from: the rest is text that it never saw."""
 
     @property
     def shard(self) -> str:
@@ -63,17 +66,21 @@ class _TokenFile:
         self._ends: list[np.ndarray] = []
         self.documents = self.tokens = self.bytes = 0
 
-    def append(self, documents: list[np.ndarray], mine: np.ndarray, eos: np.ndarray) -> None:
+    def append(self, documents: list[np.ndarray], mine: np.ndarray, eos: int) -> None:
         """Appends those of `documents` that are `mine`; the index gets an entry for each of them all."""
-        parts = [part for row in np.flatnonzero(mine) for part in (documents[row], eos)]
         lengths = np.array([len(tokens) + 1 for tokens in documents], np.int64) * mine
-        self._ends.append(self.tokens + np.cumsum(lengths))
-        data = np.concatenate(parts).astype(self._dtype).tobytes() if parts else b""
-        self.stream.write(data)
-        self._digest.update(data)
+        ends = np.cumsum(lengths)
+        data = np.empty(int(lengths.sum()), self._dtype)
+        for row in np.flatnonzero(mine):
+            end = ends[row] - 1
+            data[end - len(documents[row]) : end] = documents[row]
+            data[end] = eos
+        self._ends.append(self.tokens + ends)
+        self.stream.write(data.data)
+        self._digest.update(data.data)
         self.documents += int(mine.sum())
-        self.tokens += int(lengths.sum())
-        self.bytes += len(data)
+        self.tokens += len(data)
+        self.bytes += data.nbytes
 
     def index(self) -> bytes:
         """The end of every document, uint64 little-endian."""
@@ -93,12 +100,16 @@ class _TokenFile:
         }
 
 
+# What is summed per language, of every document; the first three of it also over documents that were not learned from.
+MEASURES = ("chars", "bytes", "tokens", "byte_tokens", "unknown_tokens")
+UNSEEN = ("unseen_chars", "unseen_bytes", "unseen_tokens")
+
+
 def encode_file(task: EncodeTask) -> None:
     """Writes one shard: its two .tokens files, their indexes, its ledger rows and its counts."""
     tokenizer = _tokenizer(task.tokenizer)
     dtype = token_dtype(tokenizer.vocab_size)
-    eos = np.array([tokenizer.eos_id], np.int32)
-    measured: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(3, np.int64))
+    measured: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(MEASURES) + len(UNSEEN), np.int64))
     held_out_bytes = 0
 
     with write_shard(task.folder, task.shard) as shard, ExitStack() as closing:
@@ -109,35 +120,25 @@ def encode_file(task: EncodeTask) -> None:
         for rows in read_documents(task.file):
             encoded = tokenizer.encode_arrays(rows.texts)
             aside = held_out(task.file.source, rows.ids, task.held_out_below)
-            files["documents"].append(encoded, ~aside, eos)
-            files["validation"].append(encoded, aside, eos)
-            sizes = np.array([len(text.encode()) for text in rows.texts], np.int64)
-            held_out_bytes += int(sizes[aside].sum())
-            for lang, text, size, tokens in zip(rows.languages, rows.texts, sizes, encoded, strict=True):
-                measured[lang] += (len(text), size, len(tokens))
+            files["documents"].append(encoded, ~aside, tokenizer.eos_id)
+            files["validation"].append(encoded, aside, tokenizer.eos_id)
+            seen = task.draw.takes(task.file.source, task.category, rows.ids, rows.languages) & ~aside
+            counts = _measure(tokenizer, rows, encoded, seen)
+            held_out_bytes += int(counts[aside, 1].sum())
+            for lang, row in zip(rows.languages, counts, strict=True):
+                measured[lang] += row
         closing.close()  # on disk before the shard is put in place
 
         for part, name in names.items():
             shard.file(f"{name}.index").write_bytes(files[part].index())
             shard.rows("token_shards", [files[part].row(task, name)])
         # Sums, not ratios: the ledger adds up shards and divides last. A document's EOS is no part of its text.
-        shard.rows(
-            "tokenizer_fertility",
-            [
-                {
-                    "tokenizer": task.tokenizer.label,
-                    "source": task.file.source,
-                    "lang": lang,
-                    "category": task.category,
-                    "chars": int(chars),
-                    "bytes": int(size),
-                    "tokens": int(tokens),
-                    "tokens_per_char": None,
-                    "bytes_per_token": None,
-                }
-                for lang, (chars, size, tokens) in sorted(measured.items())
-            ],
-        )
+        key = {"tokenizer": task.tokenizer.label, "source": task.file.source, "category": task.category}
+        sums = [
+            key | {"lang": lang} | dict(zip((*MEASURES, *UNSEEN), row.tolist(), strict=True))
+            for lang, row in sorted(measured.items())
+        ]
+        shard.rows("tokenizer_fertility", sums)
         shard.facts.update(
             docs=sum(file.documents for file in files.values()),
             train_tokens=files["documents"].tokens,
@@ -145,3 +146,14 @@ def encode_file(task: EncodeTask) -> None:
             validation_docs=files["validation"].documents,
             validation_bytes=held_out_bytes,
         )
+
+
+def _measure(tokenizer: Tokenizer, rows: Rows, encoded: list[np.ndarray], seen: np.ndarray) -> np.ndarray:
+    """int64, documents x (MEASURES + UNSEEN)."""
+    counts = np.zeros((len(encoded), len(MEASURES) + len(UNSEEN)), np.int64)
+    for row, (text, tokens) in enumerate(zip(rows.texts, encoded, strict=True)):
+        in_bytes = int(np.count_nonzero(tokenizer.is_byte[tokens]))
+        unknown = int(np.count_nonzero(tokens == tokenizer.unknown_id))
+        counts[row, : len(MEASURES)] = (len(text), len(text.encode()), len(tokens), in_bytes, unknown)
+    counts[~seen, len(MEASURES) :] = counts[~seen, : len(UNSEEN)]
+    return counts

@@ -1,10 +1,11 @@
 """A trained tokenizer: text to token ids and back, without loss.
 
 Takes a tokenizer artifact or any SentencePiece model file, the released Xmodel ones included. A very
-long text is encoded in parts that end at a line's end: SentencePiece sums float32 scores over a whole
-text, and over a book the rounding would choose the pieces.
+long text is encoded in parts that end where no piece goes on: SentencePiece sums float32 scores over a
+whole text, and over a book the rounding would choose the pieces.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,15 +18,17 @@ from xmodel_core.artifacts import Artifact
 from xmodel_core.errors import XmodelError
 
 LONGEST_PART_CHARACTERS = 1 << 16
+# Between a line and the newlines before it, or a word and the space before it, no piece goes on. The last in a window.
+CUT = re.compile(r".*(?:\n(?=[^\n])|[^ \n](?= ))", re.DOTALL)
 
 
 def _parts(text: str) -> Iterator[str]:
-    """The text in parts of bounded length, cut after newlines where there are any."""
+    """The text in parts of bounded length, cut after newlines or before spaces where there are any."""
     start = 0
     while len(text) - start > LONGEST_PART_CHARACTERS:
         end = start + LONGEST_PART_CHARACTERS
-        cut = text.rfind("\n", start, end) + 1
-        cut = cut if cut > start else end
+        found = CUT.match(text, start, end)
+        cut = found.end() if found else end
         yield text[start:cut]
         start = cut
     yield text[start:]
@@ -69,6 +72,21 @@ class Tokenizer:
         """The id that ends every document of a shard."""
         return self._model.eos_id()
 
+    @property
+    def model(self) -> bytes:
+        """The bytes of a .model file."""
+        return self._model.serialized_model_proto()
+
+    @cached_property
+    def is_byte(self) -> np.ndarray:
+        """bool per id: whether it stands for one byte of a character without a piece."""
+        return np.array([self._model.is_byte(i) for i in range(self.vocab_size)])
+
+    @property
+    def unknown_id(self) -> int:
+        """The id of text that even bytes do not cover."""
+        return self._model.unk_id()
+
     @cached_property
     def special_ids(self) -> dict[str, int]:
         """Piece → id of all pieces that stand for no text."""
@@ -78,6 +96,13 @@ class Tokenizer:
     def piece(self, token: int) -> str:
         """The piece of a token as the model writes it, with ▁ for a space and <0x0A> for a byte."""
         return self._model.id_to_piece(int(token))
+
+    def pieces(self) -> Iterator[str]:
+        """The text of every piece that has any, in the order of ids."""
+        without_text = {*self.special_ids.values(), *np.flatnonzero(self.is_byte).tolist()}
+        for i in range(self.vocab_size):
+            if i not in without_text:
+                yield self._model.id_to_piece(i).replace("▁", " ")
 
     @overload
     def encode(self, text: str) -> list[int]: ...
