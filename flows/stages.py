@@ -151,6 +151,31 @@ def train_tokenizer(session: Session, corpus: Artifact, sources: list[Source]) -
     return door.train_tokenizer(session.recipe.name, corpus, sources, session.recipe.tokenizer, session.store)
 
 
+@stage(name="report tokenizer")
+def report_tokenizer(
+    session: Session, corpus: Artifact, sources: list[Source], tokenizer: Artifact, against: list[Path]
+) -> Artifact:
+    """A tokenizer beside others on the corpus's documents."""
+    from xmodel_core.tokenizer import stage as door
+
+    report = door.report_tokenizer(session.recipe.name, corpus, sources, tokenizer, against, session.store)
+    refresh(session.store.root)
+    return report
+
+
+@stage(name="sweep tokenizers")
+def sweep_tokenizers(
+    session: Session, corpus: Artifact, sources: list[Source], vocab_sizes: list[int], zh_shares: list[float]
+) -> Artifact:
+    """Tokenizers of several sizes and balances, and their trade-off."""
+    from xmodel_core.tokenizer import stage as door
+
+    recipe = session.recipe
+    swept = door.sweep_tokenizers(recipe.name, corpus, sources, recipe.tokenizer, vocab_sizes, zh_shares, session.store)
+    refresh(session.store.root)
+    return swept
+
+
 @stage(name="encode", task_run_name="encode {source.name}")
 def encode(session: Session, source: Source, corpus: Artifact, tokenizer: Artifact) -> Artifact:
     """A source's kept documents as token shards."""

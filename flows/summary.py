@@ -17,6 +17,7 @@ TITLES = {
     "@funnel": "documents and characters, stage by stage",
     "@drops": "what was dropped, and why",
     "@fertility": "tokenizer: fewer tokens per character is better",
+    "@tokenizers": "tokenizers: fewer tokens per character is better; unseen: the recipe's did not learn from it",
     "@mixture": "mixture: planned and consumed tokens",
     "@loss": "training",
     "@scores": "scores, with standard errors; chance of four choices is 0.25",
@@ -75,6 +76,18 @@ def print_balance(root: Place, corpus: str, mixture_shares: Mapping[str, float])
         if row[columns.index("corpus")] == corpus
     ]
     print_table([*BALANCE, "mixture_share"], shown, "what is kept, and what the mixture asks for")
+
+
+def print_tokenizers(root: Place, found: Mapping[str, Any]) -> None:
+    """Tokenizers beside each other: by language and category, by source, on code, their longest pieces."""
+    print_queries(root, ["@tokenizers"], report=found["report"])
+    per_source = ("source", "lang", "category", "text", "tokenizer", "chars", "tokens_per_char", "bytes_per_token")
+    rows = sorted(found["rows"], key=lambda row: [row[name] for name in per_source[:5]])
+    print_table(per_source, [[row[name] for name in per_source] for row in rows], "by source")
+    code = [[row[name] for name in ("tokenizer", "code", "tokens", "exact")] for row in found["code"]]
+    print_table(("tokenizer", "code", "tokens", "exact"), code, "code: tokens, and whether it comes back as it was")
+    pieces = [[name, " ".join(repr(piece) for piece in each)] for name, each in found["longest_pieces"].items()]
+    print_table(("tokenizer", "pieces"), pieces, "longest pieces")
 
 
 def print_decisions(rows: dict[str, list[dict[str, Any]]]) -> None:

@@ -192,7 +192,7 @@ def _count(
     """Adds a file's documents to `counted`: share → characters and documents, by bucket."""
     for batch in read_batches(file, ("id", "lang", "text")):
         ids = batch["id"].to_pylist()
-        lengths = np.minimum(pc.utf8_length(batch["text"]).to_numpy(), LONGEST_EXCERPT_CHARACTERS)
+        lengths = np.minimum(pc.call_function("utf8_length", [batch["text"]]).to_numpy(), LONGEST_EXCERPT_CHARACTERS)
         shares = [share_of(lang, category, counted) for lang in batch["lang"].to_pylist()]
         buckets, free = _buckets(file.source, ids, seed), ~held_out(file.source, ids, held_out_below)
         for share in {share for share in shares if share}:

@@ -39,6 +39,8 @@ class Tokenizer:
 
     def __init__(self, model: bytes) -> None:
         self._model = sentencepiece.SentencePieceProcessor(model_proto=model)
+        self.is_byte = np.array([self._model.is_byte(i) for i in range(self.vocab_size)])
+        """bool per id: whether it stands for one byte of a character without a piece."""
         # With a space put before each text (the released models do), parts would not add up to the whole.
         self._divisible = self._model.encode("\n", out_type=str) == ["\n"]
 
@@ -76,11 +78,6 @@ class Tokenizer:
     def model(self) -> bytes:
         """The bytes of a .model file."""
         return self._model.serialized_model_proto()
-
-    @cached_property
-    def is_byte(self) -> np.ndarray:
-        """bool per id: whether it stands for one byte of a character without a piece."""
-        return np.array([self._model.is_byte(i) for i in range(self.vocab_size)])
 
     @property
     def unknown_id(self) -> int:

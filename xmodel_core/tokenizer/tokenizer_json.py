@@ -13,8 +13,8 @@ from sentencepiece import sentencepiece_model_pb2 as proto
 
 NEVER = -100_000.0
 """Far below what the spelling of any special piece costs, and small enough to add up exactly."""
-# What a piece that a user defined is worth to SentencePiece 0.2.3, whatever its own score, for each byte after its first:
-# measured on models made for it, by the score of its neighbour at which its encoder changes its mind.
+# What a piece that a user defined is worth to SentencePiece 0.2.3, whatever its own score, for each byte after its
+# first: measured on models made for it, by the score of a neighbouring piece at which its encoder changes its mind.
 USER_DEFINED_SCORE_PER_BYTE = 0.1
 
 CHAT_TEMPLATE = (
@@ -22,6 +22,11 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 """ChatML, the form of Xmodel-2's instruction data; for tokenizers with its two tokens."""
+
+
+def parsed(model: bytes) -> Any:
+    """A SentencePiece model's fields: pieces, trainer_spec, normalizer_spec."""
+    return proto.ModelProto.FromString(model)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _unigram(pieces: list[Any]) -> dict[str, Any]:
@@ -74,7 +79,7 @@ def _normalizer(spec: Any) -> dict[str, Any]:
 
 def tokenizer_json(model: bytes) -> str:
     """The text of tokenizer.json. The model must not normalise characters (ours and the released ones do not)."""
-    whole = proto.ModelProto.FromString(model)
+    whole = parsed(model)
     pieces = list(whole.pieces)
     assert not whole.normalizer_spec.precompiled_charsmap, "a model that normalises characters"
     is_bpe = whole.trainer_spec.model_type == whole.trainer_spec.BPE
@@ -117,7 +122,7 @@ def tokenizer_json(model: bytes) -> str:
 
 def tokenizer_config_json(model: bytes) -> str:
     """The text of tokenizer_config.json: what transformers' AutoTokenizer asks beside tokenizer.json."""
-    whole = proto.ModelProto.FromString(model)
+    whole = parsed(model)
     names = [piece.piece for piece in whole.pieces if piece.type != piece.NORMAL]
     spec = whole.trainer_spec
     config: dict[str, Any] = {

@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 import sentencepiece
-from sentencepiece import sentencepiece_model_pb2 as proto
 
 from xmodel_core.errors import XmodelError
 from xmodel_core.tokenizer.config import LEAST_COVERAGE, TokenizerConfig
+from xmodel_core.tokenizer.tokenizer_json import parsed
 
 # Sums of float32 depend on how sentences are dealt out to threads, so their number is a constant, never the machine's.
 THREADS = 16
@@ -79,7 +79,7 @@ def _train(lines: Iterable[str], config: TokenizerConfig, vocab_size: int) -> by
 def _with_exact_scores(model: bytes) -> bytes:
     """The model with scores in sixteenths. The white space that it was given is made like pieces that it learned, with
     the best score of all: SentencePiece would score it by a rule of its own, in tenths."""
-    whole = proto.ModelProto.FromString(model)
+    whole = parsed(model)
     learned = [piece for piece in whole.pieces if piece.type == piece.NORMAL]
     for piece in learned:
         piece.score = round(piece.score * SCORE_STEPS) / SCORE_STEPS
