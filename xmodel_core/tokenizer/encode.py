@@ -66,21 +66,21 @@ class _TokenFile:
         self._ends: list[np.ndarray] = []
         self.documents = self.tokens = self.bytes = 0
 
-    def append(self, documents: list[np.ndarray], mine: np.ndarray, eos: int) -> None:
-        """Appends those of `documents` that are `mine`; the index gets an entry for each of them all."""
-        lengths = np.array([len(tokens) + 1 for tokens in documents], np.int64) * mine
-        ends = np.cumsum(lengths)
-        data = np.empty(int(lengths.sum()), self._dtype)
-        for row in np.flatnonzero(mine):
-            end = ends[row] - 1
-            data[end - len(documents[row]) : end] = documents[row]
-            data[end] = eos
-        self._ends.append(self.tokens + ends)
-        self.stream.write(data.data)
-        self._digest.update(data.data)
+    def append(self, data: np.ndarray, ends: np.ndarray, mine: np.ndarray) -> None:
+        """Appends those documents that are `mine`; the index gets an entry for each of them all.
+        `data`: all documents' tokens, EOS after each; `ends`: where each ends in it."""
+        starts = np.concatenate([[0], ends[:-1]])
+        # Documents that lie together are written together: mostly that is all of them, or few.
+        change = np.flatnonzero(np.diff(mine, prepend=False, append=False))
+        for first, after in change.reshape(-1, 2).tolist():
+            run = data[starts[first] : ends[after - 1]]
+            self.stream.write(run.data)
+            self._digest.update(run.data)
+        reached = self.tokens + np.cumsum((ends - starts) * mine)
+        self._ends.append(reached)
         self.documents += int(mine.sum())
-        self.tokens += len(data)
-        self.bytes += data.nbytes
+        self.tokens = int(reached[-1]) if len(reached) else self.tokens
+        self.bytes = self.tokens * self._dtype.itemsize
 
     def index(self) -> bytes:
         """The end of every document, uint64 little-endian."""
@@ -118,15 +118,16 @@ def encode_file(task: EncodeTask) -> None:
         for file in files.values():
             closing.enter_context(file.stream)
         for rows in read_documents(task.file):
-            encoded = tokenizer.encode_arrays(rows.texts)
+            data, ends = _with_ends(tokenizer.encode_arrays(rows.utf8), tokenizer.eos_id, dtype)
             aside = held_out(task.file.source, rows.ids, task.held_out_below)
-            files["documents"].append(encoded, ~aside, tokenizer.eos_id)
-            files["validation"].append(encoded, aside, tokenizer.eos_id)
+            files["documents"].append(data, ends, ~aside)
+            files["validation"].append(data, ends, aside)
             seen = task.draw.takes(task.file.source, task.category, rows.ids, rows.languages) & ~aside
-            counts = _measure(tokenizer, rows, encoded, seen)
+            counts = _measure(tokenizer, rows, data, ends, seen)
             held_out_bytes += int(counts[aside, 1].sum())
-            for lang, row in zip(rows.languages, counts, strict=True):
-                measured[lang] += row
+            languages = np.array(rows.languages)
+            for lang in sorted(set(rows.languages)):
+                measured[lang] += counts[languages == lang].sum(0)
         closing.close()  # on disk before the shard is put in place
 
         for part, name in names.items():
@@ -148,12 +149,27 @@ def encode_file(task: EncodeTask) -> None:
         )
 
 
-def _measure(tokenizer: Tokenizer, rows: Rows, encoded: list[np.ndarray], seen: np.ndarray) -> np.ndarray:
-    """int64, documents x (MEASURES + UNSEEN)."""
-    counts = np.zeros((len(encoded), len(MEASURES) + len(UNSEEN)), np.int64)
-    for row, (text, tokens) in enumerate(zip(rows.texts, encoded, strict=True)):
-        in_bytes = int(np.count_nonzero(tokenizer.is_byte[tokens]))
-        unknown = int(np.count_nonzero(tokens == tokenizer.unknown_id))
-        counts[row, : len(MEASURES)] = (len(text), len(text.encode()), len(tokens), in_bytes, unknown)
-    counts[~seen, len(MEASURES) :] = counts[~seen, : len(UNSEEN)]
-    return counts
+def _with_ends(encoded: list[np.ndarray], eos_id: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """All documents' tokens as they stand on disk, EOS after each, in one copy; and where each ends (int64)."""
+    eos = np.array([eos_id], np.int32)
+    ends = np.cumsum([len(tokens) + 1 for tokens in encoded], dtype=np.int64)
+    data = np.empty(int(ends[-1]) if encoded else 0, np.dtype(dtype).newbyteorder("<"))
+    if encoded:
+        np.concatenate([part for tokens in encoded for part in (tokens, eos)], out=data, casting="unsafe")
+    return data, ends
+
+
+def _measure(tokenizer: Tokenizer, rows: Rows, data: np.ndarray, ends: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """int64, documents x (MEASURES + UNSEEN). A document's EOS is none of its tokens."""
+    lengths = np.diff(ends, prepend=0)
+
+    def of_each(which: np.ndarray) -> np.ndarray:
+        """How many of each document's tokens are among these (bool per token); mostly there are none at all."""
+        before = np.searchsorted(np.flatnonzero(which), [ends - lengths, ends])
+        return before[1] - before[0]
+
+    first, last = tokenizer.byte_ids
+    in_bytes = of_each((data >= first) & (data <= last))
+    known = [rows.characters, rows.sizes, lengths - 1, in_bytes, of_each(data == tokenizer.unknown_id)]
+    counts = np.stack(known, 1)
+    return np.concatenate([counts, counts[:, : len(UNSEEN)] * ~seen[:, None]], 1)

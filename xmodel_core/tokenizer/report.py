@@ -151,15 +151,15 @@ def compare(
             if not any(left > 0 for left in room.values()):
                 break
             kinds = _kinds(source, rows, categories.get(source, ""), draws, bound)
-            chosen = []
+            all_of_them, chosen = rows.texts, []
             for row, kind in enumerate(kinds):
                 if room.get(kind, 0) > 0:
                     chosen.append(row)
-                    room[kind] -= len(rows.texts[row])
-            documents = [rows.texts[row] for row in chosen]
+                    room[kind] -= len(all_of_them[row])
+            documents = [all_of_them[row] for row in chosen]
             for name, tokenizer in names.items():
-                for row, tokens in zip(chosen, tokenizer.encode_arrays(documents), strict=True):
-                    text = rows.texts[row]
+                encoded = tokenizer.encode_arrays(documents)
+                for row, text, tokens in zip(chosen, documents, encoded, strict=True):
                     sums[name, source, rows.languages[row], kinds[row]] += (
                         1,
                         len(text),

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xmodel_core.artifacts import Artifact
 from xmodel_core.errors import XmodelError
 from xmodel_core.progress import Bar, track
 from xmodel_core.tokenizer.config import TokenizerConfig
-from xmodel_core.tokenizer.documents import DocumentFile, hashes, held_out, held_out_below, read_batches
+from xmodel_core.tokenizer.documents import DocumentFile, hashes, held_out, held_out_below, read_documents
 
 # A book must not be the whole sample of its language.
 LONGEST_EXCERPT_CHARACTERS = 100_000
@@ -190,16 +189,15 @@ def _count(
     file: DocumentFile, seed: int, category: str, held_out_below: int, counted: Mapping[str, np.ndarray], bar: Bar
 ) -> None:
     """Adds a file's documents to `counted`: share → characters and documents, by bucket."""
-    for batch in read_batches(file, ("id", "lang", "text")):
-        ids = batch["id"].to_pylist()
-        lengths = np.minimum(pc.call_function("utf8_length", [batch["text"]]).to_numpy(), LONGEST_EXCERPT_CHARACTERS)
-        shares = [share_of(lang, category, counted) for lang in batch["lang"].to_pylist()]
-        buckets, free = _buckets(file.source, ids, seed), ~held_out(file.source, ids, held_out_below)
+    for rows in read_documents(file):
+        lengths = np.minimum(rows.characters, LONGEST_EXCERPT_CHARACTERS)
+        shares = [share_of(lang, category, counted) for lang in rows.languages]
+        buckets, free = _buckets(file.source, rows.ids, seed), ~held_out(file.source, rows.ids, held_out_below)
         for share in {share for share in shares if share}:
             mine = free & np.array([one == share for one in shares])
             np.add.at(counted[share][0], buckets[mine], lengths[mine])
             np.add.at(counted[share][1], buckets[mine], 1)
-        bar.advance(len(ids))
+        bar.advance(len(rows.ids))
 
 
 def _ranges(characters: np.ndarray) -> tuple[int, ...]:

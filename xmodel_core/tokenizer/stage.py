@@ -136,7 +136,7 @@ def encode_source(
     return build.commit(
         facts={
             **counts,
-            "dtype": token_dtype(Tokenizer.load(tokenizer).vocab_size),
+            "dtype": token_dtype(tokenizer.manifest()["facts"]["vocab_size"]),
             "documents_digest": digest,
             "tokenizer": tokenizer.fingerprint,
         }

@@ -79,6 +79,13 @@ class Tokenizer:
         """The bytes of a .model file."""
         return self._model.serialized_model_proto()
 
+    @cached_property
+    def byte_ids(self) -> tuple[int, int]:
+        """The first and the last id of byte pieces, which stand together; (0, -1) where there are none."""
+        ids = np.flatnonzero(self.is_byte)
+        assert len(ids) == 0 or ids[-1] - ids[0] + 1 == len(ids), "byte pieces stand together in every model"
+        return (int(ids[0]), int(ids[-1])) if len(ids) else (0, -1)
+
     @property
     def unknown_id(self) -> int:
         """The id of text that even bytes do not cover."""
@@ -111,13 +118,23 @@ class Tokenizer:
             return self.encode_arrays([text])[0].tolist()
         return [tokens.tolist() for tokens in self.encode_arrays(text)]
 
-    def encode_arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """int32 token ids of each text, in one batch on one thread: workers are the parallelism."""
-        if not texts:
-            return []
-        parts = [list(_parts(text)) if self._divisible else [text] for text in texts]
-        encoded = iter(self._model.encode_as_numpy([part for own in parts for part in own], num_threads=1))
-        together = ([next(encoded) for _ in own] for own in parts)
+    def encode_arrays(self, texts: Sequence[str] | Sequence[bytes]) -> list[np.ndarray]:
+        """int32 token ids of each text (bytes: in UTF-8), in one batch on one thread: workers are the parallelism."""
+        parts: list[str | bytes] = []
+        counts: list[int] = []
+        for text in texts:
+            # So many bytes hold no more characters.
+            if len(text) <= LONGEST_PART_CHARACTERS or not self._divisible:
+                own = [text]
+            else:
+                own = list(_parts(text if isinstance(text, str) else text.decode()))
+            parts += own
+            counts.append(len(own))
+        encoded = self._model.encode_as_numpy(parts, num_threads=1)
+        if len(parts) == len(counts):
+            return encoded
+        pieces = iter(encoded)
+        together = ([next(pieces) for _ in range(count)] for count in counts)
         return [arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for arrays in together]
 
     def decode(self, tokens: Iterable[int]) -> str:
