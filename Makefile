@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Where it is set, every process compiles Prefect, torch and pandas anew: five to twenty seconds each.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: setup run test test-slow check bench-corpus bench-quality bench-memory bench-extraction clean
+.PHONY: setup run test test-slow check bench-corpus bench-quality bench-memory bench-extraction bench-tokenizer clean
 
 setup: .venv/stamp
 
@@ -44,6 +44,10 @@ bench-memory: setup
 # Main text of real pages, beside trafilatura, resiliparse, readability-lxml and jusText.
 bench-extraction: setup
 	@$(BIN)/python tests/benchmarks/bench_extraction.py
+
+# Encoding to finished shards beside SentencePiece's own batches and Hugging Face's tokenizers.
+bench-tokenizer: setup
+	@$(BIN)/python tests/benchmarks/bench_tokenizer.py --write
 
 check: setup
 	@$(BIN)/ruff format --check .

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import sentencepiece
@@ -120,7 +120,7 @@ class Tokenizer:
 
     def encode_arrays(self, texts: Sequence[str] | Sequence[bytes]) -> list[np.ndarray]:
         """int32 token ids of each text (bytes: in UTF-8), in one batch on one thread: workers are the parallelism."""
-        parts: list[str | bytes] = []
+        parts: list[Any] = []
         counts: list[int] = []
         for text in texts:
             # So many bytes hold no more characters.
