@@ -68,6 +68,7 @@ def draw_trade_off(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     axes.set_title(
         "Text that none of them learned from; beside each point the Chinese share of the sample", fontsize=10
     )
+    axes.margins(0.08)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=150, metadata={"Software": None})
