@@ -45,8 +45,10 @@ bench-memory: setup
 bench-extraction: setup
 	@$(BIN)/python tests/benchmarks/bench_extraction.py
 
-# The token stream's rate beside numpy's copy out of a memory map, and its share of a training step.
+# Encoding to finished shards beside SentencePiece's own batches and Hugging Face's tokenizers; then the token stream's
+# rate beside numpy's copy out of a memory map, and its share of a training step.
 bench-tokenizer: setup
+	@$(BIN)/python tests/benchmarks/bench_tokenizer.py --write
 	@$(BIN)/python tests/benchmarks/bench_loader.py --write
 
 check: setup

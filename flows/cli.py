@@ -153,6 +153,67 @@ def tokenizer_train(recipe: str, overrides: Sequence[str], workspace: str | None
     print_queries(workspace_folder(workspace), ["@fertility"], tokenizer=label)
 
 
+@main.command("tokenizer-report")
+@recipe_options
+@click.option("--against", multiple=True, metavar="PATH", help="Another tokenizer: a .model or a tokenizer.json.")
+@json_option
+@_flow_verb
+def tokenizer_report(
+    recipe: str, overrides: Sequence[str], workspace: str | None, against: Sequence[str], as_json: bool
+) -> None:
+    """The recipe's tokenizer beside others, on text it did and did not learn from."""
+    from flows.session import workspace_folder
+    from flows.summary import print_tokenizers
+    from flows.tokenizer_report import tokenizer_report as compare
+
+    found = compare(recipe, list(overrides), workspace, list(against))
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False, indent=1))
+    else:
+        print_tokenizers(workspace_folder(workspace), found)
+
+
+@main.command("tokenizer-sweep")
+@recipe_options
+@click.option(
+    "--vocab-size",
+    "vocab_sizes",
+    multiple=True,
+    type=click.IntRange(min=301),
+    metavar="PIECES",
+    help="A size to train; give several. Default: half, once and twice the recipe's.",
+)
+@click.option(
+    "--zh-share",
+    "zh_shares",
+    multiple=True,
+    type=click.FloatRange(0, 1, True, True),
+    metavar="SHARE",
+    help="Chinese part of the sample's Chinese and English; give several. Default: 0.3, 0.5, 0.7.",
+)
+@json_option
+@_flow_verb
+def tokenizer_sweep(
+    recipe: str,
+    overrides: Sequence[str],
+    workspace: str | None,
+    vocab_sizes: Sequence[int],
+    zh_shares: Sequence[float],
+    as_json: bool,
+) -> None:
+    """Tokenizers of several sizes and balances; their trade-off as a table and a picture."""
+    from flows.summary import print_table
+    from flows.tokenizer_sweep import tokenizer_sweep as sweep
+
+    found = sweep(recipe, list(overrides), workspace, list(vocab_sizes), list(zh_shares))
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False, indent=1))
+        return
+    rows = found["trade_off"]
+    print_table(list(rows[0]), [list(row.values()) for row in rows], "tokens per character of text not learned from")
+    click.echo(f"{found['path']}/trade_off.png")
+
+
 @main.command()
 @recipe_options
 @_flow_verb

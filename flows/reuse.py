@@ -144,7 +144,8 @@ class Reuse:
             from xmodel_core.tokenizer.stage import shards_identity, tokenizer_identity
 
             digests = documents_digests(corpus)
-            self.tokenizer = self._look_up("tokenizer", tokenizer_identity(recipe.name, digests, recipe.tokenizer))
+            what = tokenizer_identity(recipe.name, digests, recipe.tokenizer, list(self._sources))
+            self.tokenizer = self._look_up("tokenizer", what)
             later = "known after the tokenizer"
         for source in self._sources:
             if self.tokenizer is None:

@@ -144,11 +144,36 @@ def preview_decisions(
 
 
 @stage(name="train tokenizer")
-def train_tokenizer(session: Session, corpus: Artifact) -> Artifact:
+def train_tokenizer(session: Session, corpus: Artifact, sources: list[Source]) -> Artifact:
     """A tokenizer from a sample of the kept documents."""
     from xmodel_core.tokenizer import stage as door
 
-    return door.train_tokenizer(session.recipe.name, corpus, session.recipe.tokenizer, session.store)
+    return door.train_tokenizer(session.recipe.name, corpus, sources, session.recipe.tokenizer, session.store)
+
+
+@stage(name="report tokenizer")
+def report_tokenizer(
+    session: Session, corpus: Artifact, sources: list[Source], tokenizer: Artifact, against: list[Path]
+) -> Artifact:
+    """A tokenizer beside others on the corpus's documents."""
+    from xmodel_core.tokenizer import stage as door
+
+    report = door.report_tokenizer(session.recipe.name, corpus, sources, tokenizer, against, session.store)
+    refresh(session.store.root)
+    return report
+
+
+@stage(name="sweep tokenizers")
+def sweep_tokenizers(
+    session: Session, corpus: Artifact, sources: list[Source], vocab_sizes: list[int], zh_shares: list[float]
+) -> Artifact:
+    """Tokenizers of several sizes and balances, and their trade-off."""
+    from xmodel_core.tokenizer import stage as door
+
+    recipe = session.recipe
+    swept = door.sweep_tokenizers(recipe.name, corpus, sources, recipe.tokenizer, vocab_sizes, zh_shares, session.store)
+    refresh(session.store.root)
+    return swept
 
 
 @stage(name="encode", task_run_name="encode {source.name}")

@@ -77,6 +77,45 @@ def print_balance(root: Place, corpus: str, mixture_shares: Mapping[str, float])
     print_table([*BALANCE, "mixture_share"], shown, "what is kept, and what the mixture asks for")
 
 
+def print_tokenizers(root: Place, found: Mapping[str, Any]) -> None:
+    """Tokenizers beside each other: tokens per character by language and category, then by source; what they do with
+    bytes and round trips; code; their longest pieces."""
+    columns, rows = run_query(root, "@tokenizers")
+    mine = [dict(zip(columns, row, strict=True)) for row in rows if row[columns.index("report")] == found["report"]]
+    names = list(dict.fromkeys(row["tokenizer"] for row in found["rows"]))
+    for title, given, keys in (
+        (
+            f"tokens per character: fewer is better; unseen: {names[0]} did not learn from it",
+            mine,
+            ("lang", "category", "text"),
+        ),
+        ("tokens per character, by source", found["rows"], ("lang", "source", "text")),
+    ):
+        lines: dict[tuple[str, ...], dict[str, Any]] = {}
+        for row in given:
+            line = lines.setdefault(tuple(row[key] for key in keys), {"chars": row["chars"]})
+            line[row["tokenizer"]] = row["tokens_per_char"]
+        cells = [[*key, line["chars"], *(line.get(name) for name in names)] for key, line in lines.items()]
+        print_table([*keys, "chars", *names], cells, title)
+    wholes = [row for row in mine if row["category"] == "all"]
+    told = (
+        "tokenizer",
+        "pieces",
+        "lang",
+        "text",
+        "bytes_per_token",
+        "byte_share",
+        "unknown_tokens",
+        "docs",
+        "docs_changed",
+    )
+    print_table(told, [[row[name] for name in told] for row in wholes], "bytes, unknown text, round trips")
+    code = [[row[name] for name in ("tokenizer", "code", "tokens", "exact")] for row in found["code"]]
+    print_table(("tokenizer", "code", "tokens", "exact"), code, "code: tokens, and whether it comes back as it was")
+    pieces = [[name, " ".join(repr(piece) for piece in each)] for name, each in found["longest_pieces"].items()]
+    print_table(("tokenizer", "pieces"), pieces, "longest pieces")
+
+
 def print_decisions(rows: dict[str, list[dict[str, Any]]]) -> None:
     """What thresholds would do: documents in and out per stage and language, and the drops by reason."""
     for title, table, keys, counts in (

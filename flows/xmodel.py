@@ -75,7 +75,7 @@ def to_corpus(session: Session) -> Corpus:
 
 def to_tokens(session: Session, corpus: Corpus) -> Tokens:
     """documents ▸ tokenizer ▸ token shards"""
-    tokenizer = stages.train_tokenizer(session, corpus.corpus)
+    tokenizer = stages.train_tokenizer(session, corpus.corpus, [files.source for files in corpus.sources])
     shards = {
         files.source.name: stages.encode(session, files.source, corpus.corpus, tokenizer) for files in corpus.sources
     }

@@ -112,3 +112,12 @@ def test_reading_recipes_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_tokenizer_may_extend_one_of_the_reports() -> None:
+    recipe, _ = load_recipe("xmodel2-nano", ["tokenizer.extends=xmodel-lm-32k", "tokenizer.reserved_tokens=3"])
+    assert (recipe.tokenizer.vocab_size, recipe.tokenizer.reserved_tokens) == (32_000, 3)
+    assert recipe.tokenizer.sample_characters == 20_000_000, "what the recipe states stands"
+    assert load_recipe("xmodel2-nano")[0].tokenizer.vocab_size == 65_280
+    with pytest.raises(XmodelError, match=r"(?s)no tokenizer named xmodel2-65.*did you mean xmodel2-65k"):
+        load_recipe("quickstart", ["tokenizer.extends=xmodel2-65"])

@@ -2,7 +2,8 @@
 
 Takes a recipe's name or path and `--set` overrides; gives a `Recipe`. A recipe may extend another
 and state only what differs. The same recipe and overrides reach the flows from the shell, from
-`prefect deployment run` and from the UI, so a run started anywhere is one run.
+`prefect deployment run` and from the UI, so a run started anywhere is one run. Its tokenizer slice may
+extend one of the reports' tokenizers in the same way.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from xmodel_core.tokenizer.config import TokenizerConfig
 from xmodel_core.training.config import TrainingConfig
 
 RECIPES = Path(__file__).resolve().parents[1] / "flows" / "recipes"
+TOKENIZERS = RECIPES / "tokenizers"
 
 
 class Recipe(Strict):
@@ -123,6 +125,25 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     return _merged(_read(recipe_path(base, path.parent), (*seen, path)), data)
 
 
+def _with_tokenizer(data: dict[str, Any], where: object) -> dict[str, Any]:
+    """The recipe with the tokenizer that its slice extends filled in; what the slice states itself stands."""
+    stated = data.get("tokenizer")
+    if not isinstance(stated, dict) or "extends" not in stated:
+        return data
+    name, names = stated["extends"], sorted(path.stem for path in TOKENIZERS.glob("*.yaml"))
+    if name not in names:
+        near = nearest(str(name), names)
+        raise XmodelError(
+            f"there is no tokenizer named {name}",
+            expected=f"one of {', '.join(names)}",
+            where=f"{where}, tokenizer.extends",
+            remedy=f"did you mean {near}?" if near else "check the name",
+        )
+    own = {key: value for key, value in stated.items() if key != "extends"}
+    # Not merged key by key: shares that a recipe states are its shares, not additions.
+    return {**data, "tokenizer": {**read_yaml(TOKENIZERS / f"{name}.yaml"), **own}}
+
+
 def _override(data: dict[str, Any], assignment: str) -> dict[str, Any]:
     key, equals, text = assignment.partition("=")
     if not equals or not key:
@@ -147,4 +168,5 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> tuple[Recipe, Path]
     for assignment in overrides:
         data = _override(data, assignment)
     said = "".join(f" --set {assignment}" for assignment in overrides)
-    return validate(Recipe, data, f"{path}{said}"), path
+    where = f"{path}{said}"
+    return validate(Recipe, _with_tokenizer(data, where), where), path

@@ -213,7 +213,9 @@ def measure(folder: Path, benchmarks_folder: Path, shape: str, times: int, worke
         corpus = measured(
             lambda: built.append(build_corpus("bench", parts, pairs[0], config, store, cluster, benchmarks))
         )
-        tokenizer = tokenizer_stage.train_tokenizer("bench", built[0], TOKENIZER, store)
+        tokenizer = tokenizer_stage.train_tokenizer(
+            "bench", built[0], [files.source for files in sources], TOKENIZER, store
+        )
         encode = tokenizer_stage.encode_source
         encoded = measured(lambda: [encode(s.source, built[0], tokenizer, TOKENIZER, store, cluster) for s in sources])
     refresh(store.root)

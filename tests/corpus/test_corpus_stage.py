@@ -180,6 +180,22 @@ def test_documents_carry_what_their_record_said(tmp_path: Path, store: Store, te
     }
 
 
+def test_the_character_that_tokenizers_keep_for_spaces_is_replaced_and_counted(
+    tmp_path: Path, store: Store, text, jsonl, source, corpus
+) -> None:
+    (tmp_path / "raw").mkdir()
+    blank = text("en", 30, 1) + " Name: ▁▁▁▁."
+    (tmp_path / "raw" / "a.jsonl").write_bytes(jsonl([{"id": "1", "text": blank}, {"id": "2", "text": text("en", 30)}]))
+    made = corpus([source(tmp_path / "raw")], store)
+    assert {row["id"]: row["text"] for row in made.rows("documents")} == {
+        "1": blank.replace("▁", "_"),
+        "2": text("en", 30),
+    }
+    (edit,) = [row for row in made.ledger("edits") if row["kind"] == "reserved_character"]
+    assert (edit["lang"], edit["docs"], edit["edits"], edit["chars"]) == ("en", 1, 4, 4)
+    check_books(made)
+
+
 kinds_of_records = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 3)), max_size=8)
 
 

@@ -184,7 +184,17 @@ def test_every_query_runs_and_says_what_it_is(books, tmp_path: Path) -> None:
     books.write(tmp_path)
     refresh(tmp_path)
     queries = named_queries()
-    assert set(queries) == {"funnel", "drops", "mixture", "fertility", "loss", "scores", "balance", "books"}
+    assert set(queries) == {
+        "funnel",
+        "drops",
+        "mixture",
+        "fertility",
+        "tokenizers",
+        "loss",
+        "scores",
+        "balance",
+        "books",
+    }
     for name, meaning in queries.items():
         assert meaning and not meaning.startswith(("select", "with"))
         assert run_query(tmp_path, f"@{name}")[0]

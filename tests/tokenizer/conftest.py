@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -64,13 +65,23 @@ def documents() -> WriteDocuments:
     return write_documents
 
 
-@pytest.fixture(scope="session")
-def tokenizer() -> Tokenizer:
+def trained(**settings: Any) -> Tokenizer:
     """A tokenizer of 500 pieces that saw a little of everything."""
     texts = [text for lang in WRITERS for _, text, _ in write_documents(lang, 60)]
-    return Tokenizer(
-        train(lambda: (line for text in texts for line in text.split("\n")), TokenizerConfig(vocab_size=500))
-    )
+    config = TokenizerConfig(vocab_size=500, **settings)
+    return Tokenizer(train(lambda: (line for text in texts for line in text.split("\n")), config))
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    """A unigram tokenizer."""
+    return trained()
+
+
+@pytest.fixture(scope="session", params=["unigram", "bpe"])
+def either(request: pytest.FixtureRequest) -> Tokenizer:
+    """A tokenizer of each kind, with reserved tokens."""
+    return trained(model_type=request.param, reserved_tokens=2)
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def spans(folder: Path, shard: str, tokens: np.ndarray) -> list[list[int]]:
 
 def test_every_document_is_encoded_once_in_its_row(corpus: Artifact, tmp_path: Path, documents: Any) -> None:
     store = Store(tmp_path / "built")
-    trained = train_tokenizer("small", corpus, CONFIG, store)
+    trained = train_tokenizer("small", corpus, [], CONFIG, store)
     tokenizer = Tokenizer.load(trained)
     shards = encode_source(source("mixed"), corpus, trained, CONFIG, store, ALONE)
     bound = held_out_below(document_files(corpus)["mixed"], CONFIG.validation_documents)
@@ -76,7 +76,7 @@ def test_every_document_is_encoded_once_in_its_row(corpus: Artifact, tmp_path: P
 
 def test_rows_of_the_ledger_add_up(corpus: Artifact, tmp_path: Path, documents: Any) -> None:
     store = Store(tmp_path / "built")
-    trained = train_tokenizer("small", corpus, CONFIG, store)
+    trained = train_tokenizer("small", corpus, [], CONFIG, store)
     shards = encode_source(source("mixed", "multi"), corpus, trained, CONFIG, store, ALONE)
     rows = [row for receipt in shards.receipts().values() for row in receipt.rows["token_shards"]]
     assert {row["shard"] for row in rows} == {path.stem for path in shards.path.glob("*.tokens")}
@@ -99,7 +99,7 @@ def test_rows_of_the_ledger_add_up(corpus: Artifact, tmp_path: Path, documents: 
 
 def test_same_bytes_whatever_the_workers_and_kills(corpus: Artifact, tmp_path: Path, monkeypatch: Any) -> None:
     first = Store(tmp_path / "one")
-    trained = train_tokenizer("small", corpus, CONFIG, first)
+    trained = train_tokenizer("small", corpus, [], CONFIG, first)
     whole = encode_source(source("mixed"), corpus, trained, CONFIG, first, ALONE)
     with open_cluster(ClusterConfig(workers=2)) as two:
         parallel = encode_source(source("mixed"), corpus, trained, CONFIG, Store(tmp_path / "two"), two)
@@ -119,7 +119,7 @@ def test_a_source_depends_on_its_own_documents(make_corpus: Any, documents: Any,
     store = Store(tmp_path / "built")
     own = documents("en", 50) + documents("code", 50)
     small = make_corpus({"a": [own]}, place="small")
-    trained = train_tokenizer("small", small, CONFIG.model_copy(update={"vocab_size": 350}), store)
+    trained = train_tokenizer("small", small, [], CONFIG.model_copy(update={"vocab_size": 350}), store)
     before = encode_source(source("a"), small, trained, CONFIG, store, ALONE)
     grown = make_corpus({"a": [own], "b": [documents("zh", 9)]}, place="grown")
     assert encode_source(source("a"), grown, trained, CONFIG, store, ALONE) == before
@@ -140,7 +140,7 @@ class TestReading:
     @pytest.fixture
     def shards(self, corpus: Artifact, tmp_path: Path) -> Artifact:
         store = Store(tmp_path / "built")
-        trained = train_tokenizer("small", corpus, CONFIG, store)
+        trained = train_tokenizer("small", corpus, [], CONFIG, store)
         return encode_source(source("mixed"), corpus, trained, CONFIG, store, ALONE)
 
     def test_slices_cross_shards_and_wrap(self, shards: Artifact) -> None:

@@ -1,5 +1,9 @@
 """Text to ids and back: nothing is lost, nothing is mistaken for a special token, long texts add up."""
 
+import gzip
+import json
+import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,7 @@ from hypothesis import strategies as st
 
 from xmodel_core.errors import XmodelError
 from xmodel_core.tokenizer import tokenizer as tokenizer_module
+from xmodel_core.tokenizer.report import CODE
 from xmodel_core.tokenizer.tokenizer import Tokenizer
 
 # SentencePiece writes a space as U+2581, so that one character comes back as a space.
@@ -18,8 +23,32 @@ INDENTED = st.lists(st.sampled_from(PARTS)).map("".join)
 
 
 @given(text=ANYTHING | INDENTED)
-def test_every_text_comes_back(tokenizer: Tokenizer, text: str) -> None:
-    assert tokenizer.decode(tokenizer.encode(text)) == text
+def test_every_text_comes_back(either: Tokenizer, text: str) -> None:
+    assert either.decode(either.encode(text)) == text
+
+
+def random_text(rng: random.Random) -> str:
+    """Up to 30 characters: of any plane, of one narrow range, or of what code and prose are made of."""
+    kind, size = rng.randrange(4), rng.randrange(31)
+    low, high = ((0, 0x110000), (0, 0x250), (0x2E80, 0xA000), (0, 0))[kind]
+    if kind == 3:
+        return "".join(rng.choices(PARTS, k=size))
+    drawn = (chr(rng.randrange(low, high)) for _ in range(size))
+    return "".join(character for character in drawn if not "\ud800" <= character <= "\udfff" and character != "▁")
+
+
+@pytest.mark.parametrize("count", [5_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_random_texts_come_back(either: Tokenizer, count: int) -> None:
+    rng = random.Random(4)
+    for _ in range(count // 5_000):
+        texts = [random_text(rng) for _ in range(5_000)]
+        for text, tokens in zip(texts, either.encode_arrays(texts), strict=True):
+            assert either.decode(tokens) == text
+
+
+@pytest.mark.parametrize("text", CODE.values(), ids=CODE)
+def test_code_comes_back(either: Tokenizer, text: str) -> None:
+    assert either.decode(either.encode(text)) == text
 
 
 def test_the_space_sign_of_sentencepiece_becomes_a_space(tokenizer: Tokenizer) -> None:
@@ -32,12 +61,27 @@ def test_white_space_is_pieces(tokenizer: Tokenizer) -> None:
     assert any(set(piece) == {"▁"} and len(piece) > 1 for piece in pieces), "runs of spaces are pieces"
 
 
-@pytest.mark.parametrize("special", ["<|im_start|>", "<|im_end|>", "<s>", "</s>", "<unk>"])
-def test_text_that_spells_a_special_token_is_text(tokenizer: Tokenizer, special: str) -> None:
+@pytest.mark.parametrize("special", ["<|im_start|>", "<|im_end|>", "<s>", "</s>", "<unk>", "<|reserved_1|>"])
+def test_text_that_spells_a_special_token_is_text(either: Tokenizer, special: str) -> None:
+    tokenizer = either
     tokens = tokenizer.encode(f"say {special} twice: {special}{special}")
     assert not set(tokens) & set(tokenizer.special_ids.values())
     assert tokenizer.decode(tokens).count(special) == 3
+    assert not tokenizer.is_byte[tokens].any(), "its characters have pieces in any case"
     assert tokenizer.decode([tokenizer.special_ids[special]]) in ("", " ⁇ ")
+
+
+def test_reserved_tokens_follow_the_special_ones(either: Tokenizer) -> None:
+    ids = {
+        "<unk>": 0,
+        "<s>": 1,
+        "</s>": 2,
+        "<|im_start|>": 3,
+        "<|im_end|>": 4,
+        "<|reserved_0|>": 5,
+        "<|reserved_1|>": 6,
+    }
+    assert either.special_ids == ids
 
 
 def test_digits_stand_alone(tokenizer: Tokenizer) -> None:
@@ -60,6 +104,12 @@ def test_a_long_text_is_its_parts(tokenizer: Tokenizer, documents: Any, monkeypa
     whole = tokenizer.encode(text)
     monkeypatch.setattr(tokenizer_module, "LONGEST_PART_CHARACTERS", 100)
     assert tokenizer.encode(text) == whole
+    runs = "x\n\n\n\ny  z    " * 30  # cut neither inside newlines nor inside spaces
+    monkeypatch.setattr(tokenizer_module, "LONGEST_PART_CHARACTERS", 1 << 16)
+    whole = tokenizer.encode(runs)
+    for length in range(40, 60):
+        monkeypatch.setattr(tokenizer_module, "LONGEST_PART_CHARACTERS", length)
+        assert tokenizer.encode(runs) == whole, length
     one_line = "好" * 350
     assert tokenizer.decode(tokenizer.encode(one_line)) == one_line
 
@@ -79,3 +129,41 @@ def test_the_released_tokenizers_load(shared_data: Path, name: str, pieces: int)
     assert released.vocab_size == pieces
     assert (released.bos_id, released.eos_id) == (1, 2)
     assert released.decode(released.encode("今天天气很好, isn't it?")) == "今天天气很好, isn't it?"
+
+
+def test_where_a_text_stands_does_not_change_its_pieces(tokenizer: Tokenizer, documents: Any) -> None:
+    """Scores of sixteenths add up exactly in float32; ties fall the same way anywhere."""
+    texts = [text for lang in ("zh", "en", "code") for _, text, _ in documents(lang, 30, seed=7)]
+    alone = [tokenizer.encode(f"{text}\nx") for text in texts]
+    together = tokenizer.encode("".join(f"{text}\nx\n" for text in texts))
+    newline = tokenizer.encode("\n")
+    assert together == [token for tokens in alone for token in (*tokens, *newline)]
+
+
+def real_documents(shared_data: Path) -> Iterator[list[str]]:
+    """Every text of the corpora and of the instruction data, a file at a time."""
+    for path in sorted(shared_data.glob("*/*/part-*.jsonl.gz")):
+        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
+            records = [json.loads(line) for line in lines]
+        fields = (value for record in records for value in record.values())
+        yield [text for value in fields for text in texts_in(value)]
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """The strings of a JSON value; the one character that cannot come back is left out."""
+    if isinstance(value, str):
+        yield value.replace("▁", "_")
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(inner)
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+def test_every_real_document_comes_back(shared_data: Path, either: Tokenizer) -> None:
+    documents = 0
+    for texts in real_documents(shared_data):
+        for text, tokens in zip(texts, either.encode_arrays(texts), strict=True):
+            assert either.decode(tokens) == text
+        documents += len(texts)
+    assert documents > 100_000

@@ -62,6 +62,11 @@ class DocumentsTask:
         return f"documents-{self.file.name}"
 
 
+# SentencePiece writes a space as U+2581, LOWER ONE EIGHTH BLOCK, so no tokenizer of that kind can tell the two apart.
+# It stands in for a rule or a blank to fill in, as a low line does, and one character for one keeps every count.
+RESERVED_CHARACTER, WRITTEN_INSTEAD = "\u2581", "_"
+
+
 class _Masking:
     """Masks texts and keeps count per language: of texts and their sizes, and of edits by kind."""
 
@@ -72,6 +77,10 @@ class _Masking:
 
     def __call__(self, text: str, lang: str) -> str:
         masked, edits = mask(text, self._kinds)
+        if reserved := masked.count(RESERVED_CHARACTER):
+            masked = masked.replace(RESERVED_CHARACTER, WRITTEN_INSTEAD)
+            counts = self._edits.setdefault((lang, "reserved_character"), Counter())
+            counts.update(docs=1, edits=reserved, chars=reserved)
         self._flow.setdefault(lang, Counter()).update(
             docs=1,
             chars_in=len(text),

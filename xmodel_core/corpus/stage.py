@@ -38,7 +38,7 @@ from xmodel_core.specs.strict import nearest
 SCAN_VERSION = 3
 RESCAN_VERSION = 2
 PAIRS_VERSION = 1
-CORPUS_VERSION = 3
+CORPUS_VERSION = 4
 BENCHMARKS_VERSION = 2
 MODELS_VERSION = 1
 INDEX = "index.npz"

@@ -66,6 +66,8 @@ _FLOW = dict.fromkeys(
     ("docs_in", "docs_out", "docs_dropped", "chars_in", "chars_out", "chars_dropped", "chars_removed_in_kept"), COUNT
 )
 
+_UNSEEN = ("unseen_chars", "unseen_bytes", "unseen_tokens")
+
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
@@ -161,16 +163,41 @@ TABLES: dict[str, Table] = {
         ),
         Table(
             "tokenizer_fertility",
-            "one row per tokenizer, source and language; fewer tokens per character is better",
+            "one row per tokenizer, source and language; fewer tokens per character is better; unseen: text that the "
+            "tokenizer did not learn from",
             ("tokenizer", "source", "lang"),
             {
                 **dict.fromkeys(("tokenizer", "source", "lang", "category"), TEXT),
                 **dict.fromkeys(("chars", "bytes", "tokens"), COUNT),
                 "tokens_per_char": NUMBER,
                 "bytes_per_token": NUMBER,
+                **dict.fromkeys(("byte_tokens", "unknown_tokens"), COUNT),
+                **dict.fromkeys(_UNSEEN, COUNT),
+                "unseen_tokens_per_char": NUMBER,
+                "unseen_bytes_per_token": NUMBER,
             },
-            sums=("chars", "bytes", "tokens"),
-            ratios={"tokens_per_char": ("tokens", "chars"), "bytes_per_token": ("bytes", "tokens")},
+            sums=("chars", "bytes", "tokens", "byte_tokens", "unknown_tokens", *_UNSEEN),
+            ratios={
+                "tokens_per_char": ("tokens", "chars"),
+                "bytes_per_token": ("bytes", "tokens"),
+                "unseen_tokens_per_char": ("unseen_tokens", "unseen_chars"),
+                "unseen_bytes_per_token": ("unseen_bytes", "unseen_tokens"),
+            },
+        ),
+        Table(
+            "tokenizer_comparison",
+            "one row per report, tokenizer, source, language and kind of text (learned_from, unseen_document, "
+            "unseen_source, by the report's own tokenizer)",
+            ("report", "tokenizer", "source", "lang", "text"),
+            {
+                **dict.fromkeys(("report", "tokenizer"), TEXT),
+                "pieces": COUNT,
+                **dict.fromkeys(("source", "lang", "category", "text"), TEXT),
+                **dict.fromkeys(("docs", "chars", "bytes", "tokens"), COUNT),
+                "tokens_per_char": NUMBER,
+                "bytes_per_token": NUMBER,
+                **dict.fromkeys(("byte_tokens", "unknown_tokens", "docs_changed"), COUNT),
+            },
         ),
         Table(
             "token_shards",

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
@@ -19,7 +21,6 @@ from xmodel_core.errors import XmodelError
 LARGEST_HELD_OUT_SHARE = 1 / 20
 # Any constant but the samples' seeds: what is held out must not depend on what the sample draws.
 HOLDOUT_SEED = 0x686F6C646F7574
-ROWS_AT_A_TIME = 256
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,29 @@ class Rows:
     """Some consecutive documents; `languages` are the detected ones."""
 
     ids: list[str]
-    texts: list[str]
     languages: list[str]
+    column: pa.Array
+    """Their texts, as they were read."""
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts as Python's strings."""
+        return self.column.to_pylist()
+
+    @property
+    def utf8(self) -> list[bytes]:
+        """The texts in UTF-8: what SentencePiece reads, with no string made on the way."""
+        return self.column.cast(pa.binary()).to_pylist()
+
+    @property
+    def characters(self) -> np.ndarray:
+        """int64: characters of each text."""
+        return pc.call_function("utf8_length", [self.column]).to_numpy().astype(np.int64)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """int64: bytes of each text."""
+        return pc.call_function("binary_length", [self.column]).to_numpy().astype(np.int64)
 
 
 def documents_digests(corpus: Artifact) -> dict[str, str]:
@@ -67,11 +89,18 @@ def document_files(corpus: Artifact) -> dict[str, list[DocumentFile]]:
     return {source: sorted(found, key=lambda file: file.number) for source, found in files.items()}
 
 
-def read_documents(file: DocumentFile) -> Iterator[Rows]:
-    """The documents of a file, a few at a time, in row order."""
+def read_groups(file: DocumentFile, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Some columns of a file's documents, a group of rows at a time (the corpus room bounds their characters), in row
+    order. Read one by one, and by this thread: a reader of the whole file would hold more of a larger file."""
     with pq.ParquetFile(file.stored.path) as parquet:
-        for batch in parquet.iter_batches(ROWS_AT_A_TIME, columns=["id", "text", "lang"]):
-            yield Rows(*(batch.column(name).to_pylist() for name in ("id", "text", "lang")))
+        for group in range(parquet.num_row_groups):
+            yield parquet.read_row_group(group, columns=list(columns), use_threads=False)
+
+
+def read_documents(file: DocumentFile) -> Iterator[Rows]:
+    """The documents of a file, a group of rows at a time, in row order."""
+    for table in read_groups(file, ("id", "lang", "text")):
+        yield Rows(table["id"].to_pylist(), table["lang"].to_pylist(), table["text"].combine_chunks())
 
 
 def hashes(source: str, ids: Sequence[str], seed: int) -> np.ndarray:
@@ -90,10 +119,10 @@ def held_out_below(files: Sequence[DocumentFile], documents: int) -> int:
         return 0
     lowest = np.empty(0, np.uint64)
     for file in files:
-        ids = pq.read_table(file.stored.path, columns=["id"]).column("id").to_pylist()
-        merged = np.concatenate([lowest, hashes(file.source, ids, HOLDOUT_SEED)])
-        merged.sort()
-        lowest = merged[: count + 1]
+        for table in read_groups(file, ("id",)):
+            merged = np.concatenate([lowest, hashes(file.source, table["id"].to_pylist(), HOLDOUT_SEED)])
+            merged.sort()
+            lowest = merged[: count + 1]
     return int(lowest[count])
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from xmodel_core.artifacts import Artifact, Folder, write_shard
-from xmodel_core.tokenizer.documents import DocumentFile, held_out, read_documents
+from xmodel_core.tokenizer.documents import DocumentFile, Rows, held_out, read_documents
+from xmodel_core.tokenizer.sample import Draw
 from xmodel_core.tokenizer.tokenizer import Tokenizer
 
 LARGEST_UINT16_VOCABULARY = 1 << 16
@@ -41,6 +42,8 @@ class EncodeTask:
     lang: str
     """The source's declared language."""
     category: str
+    draw: Draw
+    """What the tokenizer learned from: the rest is text that it never saw."""
 
     @property
     def shard(self) -> str:
@@ -63,17 +66,21 @@ class _TokenFile:
         self._ends: list[np.ndarray] = []
         self.documents = self.tokens = self.bytes = 0
 
-    def append(self, documents: list[np.ndarray], mine: np.ndarray, eos: np.ndarray) -> None:
-        """Appends those of `documents` that are `mine`; the index gets an entry for each of them all."""
-        parts = [part for row in np.flatnonzero(mine) for part in (documents[row], eos)]
-        lengths = np.array([len(tokens) + 1 for tokens in documents], np.int64) * mine
-        self._ends.append(self.tokens + np.cumsum(lengths))
-        data = np.concatenate(parts).astype(self._dtype).tobytes() if parts else b""
-        self.stream.write(data)
-        self._digest.update(data)
+    def append(self, data: np.ndarray, ends: np.ndarray, mine: np.ndarray) -> None:
+        """Appends those documents that are `mine`; the index gets an entry for each of them all.
+        `data`: all documents' tokens, EOS after each; `ends`: where each ends in it."""
+        starts = np.concatenate([[0], ends[:-1]])
+        # Documents that lie together are written together: mostly that is all of them, or few.
+        change = np.flatnonzero(np.diff(mine, prepend=False, append=False))
+        for first, after in change.reshape(-1, 2).tolist():
+            run = data[starts[first] : ends[after - 1]]
+            self.stream.write(run.data)
+            self._digest.update(run.data)
+        reached = self.tokens + np.cumsum((ends - starts) * mine)
+        self._ends.append(reached)
         self.documents += int(mine.sum())
-        self.tokens += int(lengths.sum())
-        self.bytes += len(data)
+        self.tokens = int(reached[-1]) if len(reached) else self.tokens
+        self.bytes = self.tokens * self._dtype.itemsize
 
     def index(self) -> bytes:
         """The end of every document, uint64 little-endian."""
@@ -93,12 +100,16 @@ class _TokenFile:
         }
 
 
+# What is summed per language, of every document; the first three of it also over documents that were not learned from.
+MEASURES = ("chars", "bytes", "tokens", "byte_tokens", "unknown_tokens")
+UNSEEN = ("unseen_chars", "unseen_bytes", "unseen_tokens")
+
+
 def encode_file(task: EncodeTask) -> None:
     """Writes one shard: its two .tokens files, their indexes, its ledger rows and its counts."""
     tokenizer = _tokenizer(task.tokenizer)
     dtype = token_dtype(tokenizer.vocab_size)
-    eos = np.array([tokenizer.eos_id], np.int32)
-    measured: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(3, np.int64))
+    measured: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(MEASURES) + len(UNSEEN), np.int64))
     held_out_bytes = 0
 
     with write_shard(task.folder, task.shard) as shard, ExitStack() as closing:
@@ -107,37 +118,28 @@ def encode_file(task: EncodeTask) -> None:
         for file in files.values():
             closing.enter_context(file.stream)
         for rows in read_documents(task.file):
-            encoded = tokenizer.encode_arrays(rows.texts)
+            data, ends = _with_ends(tokenizer.encode_arrays(rows.utf8), tokenizer.eos_id, dtype)
             aside = held_out(task.file.source, rows.ids, task.held_out_below)
-            files["documents"].append(encoded, ~aside, eos)
-            files["validation"].append(encoded, aside, eos)
-            sizes = np.array([len(text.encode()) for text in rows.texts], np.int64)
-            held_out_bytes += int(sizes[aside].sum())
-            for lang, text, size, tokens in zip(rows.languages, rows.texts, sizes, encoded, strict=True):
-                measured[lang] += (len(text), size, len(tokens))
+            files["documents"].append(data, ends, ~aside)
+            files["validation"].append(data, ends, aside)
+            seen = task.draw.takes(task.file.source, task.category, rows.ids, rows.languages) & ~aside
+            counts = _measure(tokenizer, rows, data, ends, seen)
+            held_out_bytes += int(counts[aside, 1].sum())
+            languages = np.array(rows.languages)
+            for lang in sorted(set(rows.languages)):
+                measured[lang] += counts[languages == lang].sum(0)
         closing.close()  # on disk before the shard is put in place
 
         for part, name in names.items():
             shard.file(f"{name}.index").write_bytes(files[part].index())
             shard.rows("token_shards", [files[part].row(task, name)])
         # Sums, not ratios: the ledger adds up shards and divides last. A document's EOS is no part of its text.
-        shard.rows(
-            "tokenizer_fertility",
-            [
-                {
-                    "tokenizer": task.tokenizer.label,
-                    "source": task.file.source,
-                    "lang": lang,
-                    "category": task.category,
-                    "chars": int(chars),
-                    "bytes": int(size),
-                    "tokens": int(tokens),
-                    "tokens_per_char": None,
-                    "bytes_per_token": None,
-                }
-                for lang, (chars, size, tokens) in sorted(measured.items())
-            ],
-        )
+        key = {"tokenizer": task.tokenizer.label, "source": task.file.source, "category": task.category}
+        sums = [
+            key | {"lang": lang} | dict(zip((*MEASURES, *UNSEEN), row.tolist(), strict=True))
+            for lang, row in sorted(measured.items())
+        ]
+        shard.rows("tokenizer_fertility", sums)
         shard.facts.update(
             docs=sum(file.documents for file in files.values()),
             train_tokens=files["documents"].tokens,
@@ -145,3 +147,29 @@ def encode_file(task: EncodeTask) -> None:
             validation_docs=files["validation"].documents,
             validation_bytes=held_out_bytes,
         )
+
+
+def _with_ends(encoded: list[np.ndarray], eos_id: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """All documents' tokens as they stand on disk, EOS after each, in one copy; and where each ends (int64)."""
+    eos = np.array([eos_id], np.int32)
+    ends = np.cumsum([len(tokens) + 1 for tokens in encoded], dtype=np.int64)
+    data = np.empty(int(ends[-1]) if encoded else 0, np.dtype(dtype).newbyteorder("<"))
+    if encoded:
+        np.concatenate([part for tokens in encoded for part in (tokens, eos)], out=data, casting="unsafe")
+    return data, ends
+
+
+def _measure(tokenizer: Tokenizer, rows: Rows, data: np.ndarray, ends: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """int64, documents x (MEASURES + UNSEEN). A document's EOS is none of its tokens."""
+    lengths = np.diff(ends, prepend=0)
+
+    def of_each(which: np.ndarray) -> np.ndarray:
+        """How many of each document's tokens are among these (bool per token); mostly there are none at all."""
+        before = np.searchsorted(np.flatnonzero(which), [ends - lengths, ends])
+        return before[1] - before[0]
+
+    first, last = tokenizer.byte_ids
+    in_bytes = of_each((data >= first) & (data <= last))
+    known = [rows.characters, rows.sizes, lengths - 1, in_bytes, of_each(data == tokenizer.unknown_id)]
+    counts = np.stack(known, 1)
+    return np.concatenate([counts, counts[:, : len(UNSEEN)] * ~seen[:, None]], 1)

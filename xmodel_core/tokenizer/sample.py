@@ -1,15 +1,20 @@
-"""The text that a tokenizer learns from: documents in the order of their hashes, until each language's share is full.
+"""The text that a tokenizer learns from: documents in the order of their hashes, until each share is full.
 
-Takes the kept documents without those held out; gives lines of text and an account of them. Which
-documents, and in which order, depends on their keys and the seed alone, not on files: SentencePiece
-breaks ties by order of appearance, so another order would be another tokenizer.
+Takes the kept documents without those held out; gives lines of text, streamed, and an account of them. Which
+documents, and in which order, depends on their keys and the seed alone, not on files: SentencePiece breaks ties by
+order of appearance, so another order would be another tokenizer. Held here at a time are the documents of one range
+of hashes, at most `HELD_CHARACTERS` and a document more, and 16 MB of counts per share; what SentencePiece itself
+holds grows with the sample (all its sentences, and for unigram a suffix array of some twenty bytes a character).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
+from xmodel_core.artifacts import Artifact
 from xmodel_core.errors import XmodelError
 from xmodel_core.progress import Bar, track
 from xmodel_core.tokenizer.config import TokenizerConfig
@@ -21,97 +26,183 @@ LONGEST_EXCERPT_CHARACTERS = 100_000
 LONGEST_LINE_CHARACTERS = 2_048
 # Documents are counted by the upper bits of their hashes, so that choosing them takes the same memory at any size.
 BUCKET_BITS = 20
+# Each further range is one more look at every document's key, and at the texts of those drawn.
+HELD_CHARACTERS = 32_000_000
+
+Files = Mapping[str, Sequence[DocumentFile]]
 
 
-@dataclass
+def _buckets(source: str, ids: Sequence[str], seed: int) -> np.ndarray:
+    return (hashes(source, ids, seed) >> np.uint64(64 - BUCKET_BITS)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which documents a sample took: a rule, small enough to keep in a manifest."""
+
+    seed: int
+    last_buckets: dict[str, int]
+    """Share (zh, en/web …) → the last bucket of hashes that is drawn of it."""
+    held_out_sources: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, tokenizer: Artifact) -> "Draw":
+        """The draw of a finished tokenizer."""
+        manifest = tokenizer.manifest()
+        last = {share: said["last_bucket"] for share, said in manifest["facts"]["sample"].items()}
+        return cls(manifest["config"]["seed"], last, tuple(manifest["config"]["held_out_sources"]))
+
+    def takes(self, source: str, category: str, ids: Sequence[str], languages: Sequence[str]) -> np.ndarray:
+        """bool per document of a source: whether it was drawn, unless it is held out for validation."""
+        if source in self.held_out_sources:
+            return np.zeros(len(ids), bool)
+        last = [self.last_buckets.get(share_of(lang, category, self.last_buckets) or "", -1) for lang in languages]
+        return _buckets(source, ids, self.seed) <= np.array(last, np.int64)
+
+
+def share_of(lang: str, category: str, shares: Mapping[str, Any]) -> str | None:
+    """The share that a document counts to: that of its language and category, else that of its language."""
+    narrow = f"{lang}/{category}"
+    return narrow if narrow in shares else lang if lang in shares else None
+
+
+@dataclass(frozen=True)
 class Sample:
-    """The chosen documents' texts in hash order, and what is in them per language."""
+    """The chosen documents, to be read in the order of their hashes as often as needed."""
 
-    texts: list[str]
-    languages: dict[str, dict[str, float]] = field(default_factory=dict)
+    files: Files
+    categories: Mapping[str, str]
+    bounds: Mapping[str, int]
+    """Source → the bound of its held-out documents (see documents.py)."""
+    draw: Draw
+    ranges: tuple[int, ...]
+    """The last bucket of each range of hashes whose documents are held at a time."""
+    shares: dict[str, dict[str, float]]
+    """Share → its part of the sample, the characters wanted and got, documents."""
 
     @property
     def characters(self) -> int:
         """Characters of all texts."""
-        return sum(len(text) for text in self.texts)
+        return sum(int(said["characters"]) for said in self.shares.values())
+
+    def texts(self) -> Iterator[str]:
+        """The documents' texts, in the order of their hashes; excerpts of the very long."""
+        first = 0
+        for last in self.ranges:
+            for *_, text in sorted(self._between(first, last)):
+                yield text
+            first = last + 1
 
     def lines(self) -> Iterator[str]:
         """Lines without their ends (a newline is a piece of its own), the very long ones in slices."""
-        for text in self.texts:
+        for text in self.texts():
             for line in text.split("\n"):
                 for start in range(0, len(line), LONGEST_LINE_CHARACTERS):
                     yield line[start : start + LONGEST_LINE_CHARACTERS]
 
+    def _between(self, first: int, last: int) -> Iterator[tuple[int, str, str]]:
+        """Hash, id and text of the drawn documents of these buckets. Texts are read only where one of them lies."""
+        for source in sorted(self.files):
+            for file in self.files[source]:
+                with pq.ParquetFile(file.stored.path) as parquet:
+                    for group in range(parquet.num_row_groups):
+                        keys = parquet.read_row_group(group, columns=["id", "lang"])
+                        ids, languages = keys["id"].to_pylist(), keys["lang"].to_pylist()
+                        buckets = _buckets(source, ids, self.draw.seed)
+                        mine = (first <= buckets) & (buckets <= last) & ~held_out(source, ids, self.bounds[source])
+                        mine &= self.draw.takes(source, self.categories.get(source, ""), ids, languages)
+                        if not mine.any():
+                            continue
+                        rows = np.flatnonzero(mine)
+                        texts = parquet.read_row_group(group, columns=["text"])["text"].take(rows)
+                        chosen = [ids[row] for row in rows]
+                        order = hashes(source, chosen, self.draw.seed).tolist()
+                        cut = (text[:LONGEST_EXCERPT_CHARACTERS] for text in texts.to_pylist())
+                        yield from zip(order, chosen, cut, strict=True)
 
-def _bucket(priorities: np.ndarray) -> np.ndarray:
-    return (priorities >> np.uint64(64 - BUCKET_BITS)).astype(np.int64)
+
+def _parts(counted: Mapping[str, np.ndarray], shares: Mapping[str, float]) -> dict[str, float]:
+    """The part of the sample that each share with text gets: a language's stays in it while it has any."""
+    present = [share for share in sorted(shares) if shares[share] > 0 and counted[share].any()]
+    of_language: dict[str, float] = {}
+    for share in shares:
+        of_language[share.partition("/")[0]] = of_language.get(share.partition("/")[0], 0) + shares[share]
+    there = {share.partition("/")[0] for share in present}
+    whole = sum(of_language[lang] for lang in sorted(there))
+    parts = {}
+    for share in present:
+        lang = share.partition("/")[0]
+        beside = sum(shares[other] for other in present if other.partition("/")[0] == lang)
+        parts[share] = shares[share] / beside * of_language[lang] / whole
+    return parts
 
 
-def _choose(
-    counted: Mapping[str, np.ndarray], shares: Mapping[str, float], characters: int
-) -> tuple[dict[str, int], dict[str, dict[str, float]]]:
-    """Per language the last bucket that is drawn, and what was wanted; shares are renormalised over what is present."""
-    present = {lang: shares[lang] for lang in counted if shares[lang] > 0 and counted[lang].any()}
-    if not present:
+def _no_text(shares: Mapping[str, float]) -> XmodelError:
+    return XmodelError(
+        "there is no text to train a tokenizer on",
+        expected=f"kept documents in {', '.join(sorted(shares))}, as tokenizer.sample_shares asks",
+        found="none that is not held out",
+        remedy="`xmodel ledger @funnel` shows which stage drops the documents; or change tokenizer.sample_shares",
+    )
+
+
+def draw_sample(files: Files, config: TokenizerConfig, categories: Mapping[str, str]) -> Sample:
+    """Reads the documents once, to count their characters by hash, and draws what the shares leave room for.
+
+    `categories`: source → its category. XmodelError: no text, or a held-out source that is none.
+    """
+    if unknown := sorted(set(config.held_out_sources) - set(files)):
         raise XmodelError(
-            "there is no text to train a tokenizer on",
-            expected=f"kept documents in {', '.join(sorted(shares))}, as tokenizer.sample_shares asks",
-            found="none that is not held out for validation",
-            remedy="`xmodel ledger @funnel` shows which stage drops the documents; or change tokenizer.sample_shares",
+            f"there is no source {unknown[0]} to hold out",
+            expected=f"some of {', '.join(sorted(files))}",
+            where="tokenizer.held_out_sources",
+            remedy="check the name",
         )
-    last_buckets, account = {}, {}
-    for lang in sorted(present):
-        share = present[lang] / sum(present.values())
-        reached = np.cumsum(counted[lang])
-        last_buckets[lang] = min(int(np.searchsorted(reached, share * characters)), len(reached) - 1)
-        account[lang] = {"share": share, "wanted_characters": round(share * characters)}
-    return last_buckets, account
-
-
-@dataclass(frozen=True)
-class _Free:
-    """Documents that may be drawn, with the hashes that order them."""
-
-    priority: int
-    bucket: int
-    lang: str
-    id: str
-    text: str
-
-
-def _free_documents(
-    files: Mapping[str, Sequence[DocumentFile]], bounds: Mapping[str, int], seed: int, bar: Bar
-) -> Iterator[_Free]:
-    for source in sorted(files):
-        for file in files[source]:
-            for rows in read_documents(file):
-                free = ~held_out(source, rows.ids, bounds[source])
-                priorities = hashes(source, rows.ids, seed)
-                buckets = _bucket(priorities)
-                for row in np.flatnonzero(free):
-                    text = rows.texts[row][:LONGEST_EXCERPT_CHARACTERS]
-                    yield _Free(int(priorities[row]), int(buckets[row]), rows.languages[row], rows.ids[row], text)
-                bar.advance(len(rows.ids))
-
-
-def draw_sample(files: Mapping[str, Sequence[DocumentFile]], config: TokenizerConfig) -> Sample:
-    """Reads the documents twice: to count them by hash, then to take those that the shares leave room for."""
     bounds = {source: held_out_below(found, config.validation_documents) for source, found in files.items()}
-    shares = {str(lang): share for lang, share in config.sample_shares.items()}
-    counted = {lang: np.zeros(1 << BUCKET_BITS, np.int64) for lang in shares}
-    documents = sum(file.documents for found in files.values() for file in found)
-    with track("choose the tokenizer's sample", 2 * documents, "documents") as bar:
-        for document in _free_documents(files, bounds, config.seed, bar):
-            if document.lang in counted:
-                counted[document.lang][document.bucket] += len(document.text)
-        last_buckets, account = _choose(counted, shares, config.sample_characters)
-        drawn = [
-            document
-            for document in _free_documents(files, bounds, config.seed, bar)
-            if document.bucket <= last_buckets.get(document.lang, -1)
-        ]
-    drawn.sort(key=lambda document: (document.priority, document.id))
-    for lang, said in account.items():
-        lengths = [len(document.text) for document in drawn if document.lang == lang]
-        said.update(documents=len(lengths), characters=sum(lengths))
-    return Sample([document.text for document in drawn], account)
+    counted = {share: np.zeros((2, 1 << BUCKET_BITS), np.int64) for share in config.sample_shares}
+    free_files = [file for source, found in files.items() if source not in config.held_out_sources for file in found]
+    with track("choose the tokenizer's sample", sum(file.documents for file in free_files), "documents") as bar:
+        for file in free_files:
+            _count(file, config.seed, categories.get(file.source, ""), bounds[file.source], counted, bar)
+    parts = _parts({share: counts[0] for share, counts in counted.items()}, config.sample_shares)
+    if not parts:
+        raise _no_text(config.sample_shares)
+    said: dict[str, dict[str, float]] = {}
+    held = np.zeros(1 << BUCKET_BITS, np.int64)
+    for share, part in parts.items():
+        characters, documents = counted[share]
+        reached = np.cumsum(characters)
+        last = min(int(np.searchsorted(reached, part * config.sample_characters)), len(reached) - 1)
+        held[: last + 1] += characters[: last + 1]
+        said[share] = {
+            "share": part,
+            "wanted_characters": round(part * config.sample_characters),
+            "documents": int(documents[: last + 1].sum()),
+            "characters": int(reached[last]),
+            "last_bucket": last,
+        }
+    draw = Draw(config.seed, {share: int(told["last_bucket"]) for share, told in said.items()}, config.held_out_sources)
+    return Sample(files, categories, bounds, draw, _ranges(held), said)
+
+
+def _count(
+    file: DocumentFile, seed: int, category: str, held_out_below: int, counted: Mapping[str, np.ndarray], bar: Bar
+) -> None:
+    """Adds a file's documents to `counted`: share → characters and documents, by bucket."""
+    for rows in read_documents(file):
+        lengths = np.minimum(rows.characters, LONGEST_EXCERPT_CHARACTERS)
+        shares = [share_of(lang, category, counted) for lang in rows.languages]
+        buckets, free = _buckets(file.source, rows.ids, seed), ~held_out(file.source, rows.ids, held_out_below)
+        for share in {share for share in shares if share}:
+            mine = free & np.array([one == share for one in shares])
+            np.add.at(counted[share][0], buckets[mine], lengths[mine])
+            np.add.at(counted[share][1], buckets[mine], 1)
+        bar.advance(len(rows.ids))
+
+
+def _ranges(characters: np.ndarray) -> tuple[int, ...]:
+    """The last bucket of each range that holds about `HELD_CHARACTERS`."""
+    reached = np.cumsum(characters)
+    steps = range(HELD_CHARACTERS, int(reached[-1]), HELD_CHARACTERS)
+    ends = {int(np.searchsorted(reached, step)) for step in steps}
+    return (*sorted(ends - {len(reached) - 1}), len(reached) - 1)

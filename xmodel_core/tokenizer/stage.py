@@ -1,10 +1,11 @@
-"""The room's two doors: corpus → tokenizer, and (source, corpus, tokenizer) → token shards.
+"""The room's doors: corpus → tokenizer; (source, corpus, tokenizer) → token shards; reports and sweeps of tokenizers.
 
-Neither depends on the corpus's own fingerprint, only on digests of its documents files: a threshold
+None depends on the corpus's own fingerprint, only on digests of its documents files: a threshold
 that changes no kept document rebuilds nothing here. A source's shards know nothing of the others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from xmodel_core.artifacts import Artifact, Identity, Store, fingerprint, write_shard
 from xmodel_core.cluster import Cluster
@@ -14,33 +15,49 @@ from xmodel_core.specs import Source
 from xmodel_core.tokenizer.config import TokenizerConfig
 from xmodel_core.tokenizer.documents import document_files, documents_digests, held_out_below
 from xmodel_core.tokenizer.encode import EncodeTask, encode_file, token_dtype
-from xmodel_core.tokenizer.sample import draw_sample
+from xmodel_core.tokenizer.report import code_rows, compare, longest_pieces, open_tokenizer, rates
+from xmodel_core.tokenizer.sample import Draw, draw_sample
+from xmodel_core.tokenizer.sweep import LANGUAGES, draw_trade_off, with_balance, write_table
 from xmodel_core.tokenizer.tokenizer import Tokenizer
+from xmodel_core.tokenizer.tokenizer_json import tokenizer_config_json, tokenizer_json
 from xmodel_core.tokenizer.train import train
 
-TOKENIZER_VERSION = 1
-SHARDS_VERSION = 1
+TOKENIZER_VERSION = 2
+SHARDS_VERSION = 2
+REPORT_VERSION = 1
 
 
-def tokenizer_identity(name: str, digests: Mapping[str, str], config: TokenizerConfig) -> Identity:
-    """`digests`: source → digest of its kept documents, as the corpus manifest's facts give them."""
+def tokenizer_identity(
+    name: str, digests: Mapping[str, str], config: TokenizerConfig, sources: Sequence[Source]
+) -> Identity:
+    """`digests`: source → digest of its kept documents, as the corpus manifest's facts give them. Categories count
+    only where the sample's shares speak of them."""
+    inputs = {"documents": fingerprint(dict(digests))}
+    if any("/" in share for share in config.sample_shares):
+        inputs["categories"] = fingerprint(_categories(sources))
     return Identity(
         kind="tokenizer",
         name=name,
         version=TOKENIZER_VERSION,
         config=config.model_dump(mode="json"),
-        inputs={"documents": fingerprint(dict(digests))},
+        inputs=inputs,
     )
 
 
-def train_tokenizer(name: str, corpus: Artifact, config: TokenizerConfig, store: Store) -> Artifact:
+def _categories(sources: Sequence[Source]) -> dict[str, str]:
+    return {source.name: source.category for source in sources}
+
+
+def train_tokenizer(
+    name: str, corpus: Artifact, sources: Sequence[Source], config: TokenizerConfig, store: Store
+) -> Artifact:
     """A tokenizer learned from a sample of the kept documents; XmodelError where the text does not allow it."""
-    identity = tokenizer_identity(name, documents_digests(corpus), config)
+    identity = tokenizer_identity(name, documents_digests(corpus), config, sources)
     if done := store.find(identity):
         return done
     build = store.build(identity)
     if not (receipt := build.finished("tokenizer")):
-        sample = draw_sample(document_files(corpus), config)
+        sample = draw_sample(document_files(corpus), config, _categories(sources))
         # What SentencePiece does inside cannot be watched; the bar counts the text that went into it.
         with track("train tokenizer", sample.characters, "characters") as bar:
             model = train(sample.lines, config)
@@ -48,13 +65,15 @@ def train_tokenizer(name: str, corpus: Artifact, config: TokenizerConfig, store:
         tokenizer = Tokenizer(model)
         with write_shard(build.folder, "tokenizer") as shard:
             shard.file("tokenizer.model").write_bytes(model)
+            shard.file("tokenizer.json").write_text(tokenizer_json(model), encoding="utf-8")
+            shard.file("tokenizer_config.json").write_text(tokenizer_config_json(model), encoding="utf-8")
             shard.facts.update(
                 vocab_size=tokenizer.vocab_size,
                 bos_id=tokenizer.bos_id,
                 eos_id=tokenizer.eos_id,
                 special_ids=tokenizer.special_ids,
-                sample=sample.languages,
-                absent_languages=sorted(set(config.sample_shares) - set(sample.languages)),
+                sample=sample.shares,
+                absent_shares=sorted(set(config.sample_shares) - set(sample.shares)),
             )
         receipt = build.finished("tokenizer")
         assert receipt is not None
@@ -91,6 +110,7 @@ def encode_source(
     build = store.build(identity)
     files = document_files(corpus)[source.name]
     bound = held_out_below(files, config.validation_documents)
+    draw = Draw.of(tokenizer)
     tasks = [
         EncodeTask(
             file=file,
@@ -100,6 +120,7 @@ def encode_source(
             label=identity.label,
             lang=source.lang,
             category=source.category,
+            draw=draw,
         )
         for file in files
     ]
@@ -115,8 +136,104 @@ def encode_source(
     return build.commit(
         facts={
             **counts,
-            "dtype": token_dtype(Tokenizer.load(tokenizer).vocab_size),
+            "dtype": token_dtype(tokenizer.manifest()["facts"]["vocab_size"]),
             "documents_digest": digest,
             "tokenizer": tokenizer.fingerprint,
         }
     )
+
+
+def report_tokenizer(
+    name: str, corpus: Artifact, sources: Sequence[Source], tokenizer: Artifact, against: Sequence[Path], store: Store
+) -> Artifact:
+    """A tokenizer beside others (.model or tokenizer.json) on the documents of its corpus: rows of
+    tokenizer_comparison, and as facts its longest pieces and what becomes of code."""
+    others = dict(open_tokenizer(path) for path in against)
+    config = tokenizer.manifest()["config"]
+    identity = Identity(
+        kind="tokenizer_reports",
+        name=name,
+        version=REPORT_VERSION,
+        config={"against": sorted(others)},
+        inputs={
+            "documents": fingerprint(documents_digests(corpus)),
+            "categories": fingerprint(_categories(sources)),
+            "tokenizer": tokenizer.fingerprint,
+        },
+    )
+    if done := store.find(identity):
+        return done
+    names = {tokenizer.label: Tokenizer.load(tokenizer), **others}
+    build = store.build(identity)
+    rows = compare(
+        document_files(corpus),
+        _categories(sources),
+        config["validation_documents"],
+        [Draw.of(tokenizer)],
+        names,
+    )
+    return build.commit(
+        rows={"tokenizer_comparison": [{"report": identity.label, **row} for row in rows]},
+        facts={
+            "code": code_rows(names),
+            "longest_pieces": {name: longest_pieces(each) for name, each in names.items()},
+        },
+    )
+
+
+def sweep_tokenizers(
+    name: str,
+    corpus: Artifact,
+    sources: Sequence[Source],
+    config: TokenizerConfig,
+    vocab_sizes: Sequence[int],
+    zh_shares: Sequence[float],
+    store: Store,
+) -> Artifact:
+    """A tokenizer of every size and Chinese share, measured on text that none learned from: trade_off.png, .tsv."""
+    if not all(0 < share < 1 for share in zh_shares):
+        raise XmodelError("a share of Chinese is out of range", expected="above 0 and below 1", found=list(zh_shares))
+    identity = Identity(
+        kind="tokenizer_sweeps",
+        name=name,
+        version=REPORT_VERSION,
+        config={**config.model_dump(mode="json"), "vocab_sizes": sorted(vocab_sizes), "zh_shares": sorted(zh_shares)},
+        inputs={
+            "documents": fingerprint(documents_digests(corpus)),
+            "categories": fingerprint(_categories(sources)),
+            "tokenizer": fingerprint(TOKENIZER_VERSION),
+        },
+    )
+    if done := store.find(identity):
+        return done
+    build = store.build(identity)
+    trained = {}
+    for size in sorted(vocab_sizes):
+        for share in sorted(zh_shares):
+            artifact = train_tokenizer(name, corpus, sources, with_balance(config, size, share), store)
+            trained[artifact.label] = (artifact, share)
+    rows = compare(
+        document_files(corpus),
+        _categories(sources),
+        config.validation_documents,
+        [Draw.of(artifact) for artifact, _ in trained.values()],
+        {label: Tokenizer.load(artifact) for label, (artifact, _) in trained.items()},
+        texts=("unseen_document", "unseen_source"),
+    )
+    found = rates(rows, "tokenizer", "lang")
+    table = [
+        {"tokenizer": label, "pieces": artifact.manifest()["facts"]["vocab_size"], "zh_share": share}
+        | {lang: found.get((label, lang)) for lang in LANGUAGES}
+        for label, (artifact, share) in trained.items()
+    ]
+    if not all(row[lang] for row in table for lang in ("zh", "en")):
+        raise XmodelError(
+            "there is no unseen text to compare the tokenizers on",
+            expected="documents in Chinese and in English that the sample leaves out",
+            remedy="hold sources out: --set 'tokenizer.held_out_sources=[…]', or raise tokenizer.validation_documents",
+        )
+    with write_shard(build.folder, "trade_off") as shard:
+        write_table(table, shard.file("trade_off.tsv"))
+        draw_trade_off(table, shard.file("trade_off.png"))
+        shard.rows("tokenizer_comparison", [{"report": identity.label, **row} for row in rows])
+    return build.commit(facts={"trade_off": table})

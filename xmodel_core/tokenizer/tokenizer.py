@@ -1,14 +1,15 @@
 """A trained tokenizer: text to token ids and back, without loss.
 
 Takes a tokenizer artifact or any SentencePiece model file, the released Xmodel ones included. A very
-long text is encoded in parts that end at a line's end: SentencePiece sums float32 scores over a whole
-text, and over a book the rounding would choose the pieces.
+long text is encoded in parts that end where no piece goes on: SentencePiece sums float32 scores over a
+whole text, and over a book the rounding would choose the pieces.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import sentencepiece
@@ -17,15 +18,17 @@ from xmodel_core.artifacts import Artifact
 from xmodel_core.errors import XmodelError
 
 LONGEST_PART_CHARACTERS = 1 << 16
+# Between a line and the newlines before it, or a word and the space before it, no piece goes on. The last in a window.
+CUT = re.compile(r".*(?:\n(?=[^\n])|[^ \n](?= ))", re.DOTALL)
 
 
 def _parts(text: str) -> Iterator[str]:
-    """The text in parts of bounded length, cut after newlines where there are any."""
+    """The text in parts of bounded length, cut after newlines or before spaces where there are any."""
     start = 0
     while len(text) - start > LONGEST_PART_CHARACTERS:
         end = start + LONGEST_PART_CHARACTERS
-        cut = text.rfind("\n", start, end) + 1
-        cut = cut if cut > start else end
+        found = CUT.match(text, start, end)
+        cut = found.end() if found else end
         yield text[start:cut]
         start = cut
     yield text[start:]
@@ -36,6 +39,8 @@ class Tokenizer:
 
     def __init__(self, model: bytes) -> None:
         self._model = sentencepiece.SentencePieceProcessor(model_proto=model)
+        self.is_byte = np.array([self._model.is_byte(i) for i in range(self.vocab_size)])
+        """bool per id: whether it stands for one byte of a character without a piece."""
         # With a space put before each text (the released models do), parts would not add up to the whole.
         self._divisible = self._model.encode("\n", out_type=str) == ["\n"]
 
@@ -69,6 +74,23 @@ class Tokenizer:
         """The id that ends every document of a shard."""
         return self._model.eos_id()
 
+    @property
+    def model(self) -> bytes:
+        """The bytes of a .model file."""
+        return self._model.serialized_model_proto()
+
+    @cached_property
+    def byte_ids(self) -> tuple[int, int]:
+        """The first and the last id of byte pieces, which stand together; (0, -1) where there are none."""
+        ids = np.flatnonzero(self.is_byte)
+        assert len(ids) == 0 or ids[-1] - ids[0] + 1 == len(ids), "byte pieces stand together in every model"
+        return (int(ids[0]), int(ids[-1])) if len(ids) else (0, -1)
+
+    @property
+    def unknown_id(self) -> int:
+        """The id of text that even bytes do not cover."""
+        return self._model.unk_id()
+
     @cached_property
     def special_ids(self) -> dict[str, int]:
         """Piece → id of all pieces that stand for no text."""
@@ -78,6 +100,13 @@ class Tokenizer:
     def piece(self, token: int) -> str:
         """The piece of a token as the model writes it, with ▁ for a space and <0x0A> for a byte."""
         return self._model.id_to_piece(int(token))
+
+    def pieces(self) -> Iterator[str]:
+        """The text of every piece that has any, in the order of ids."""
+        without_text = {*self.special_ids.values(), *np.flatnonzero(self.is_byte).tolist()}
+        for i in range(self.vocab_size):
+            if i not in without_text:
+                yield self._model.id_to_piece(i).replace("▁", " ")
 
     @overload
     def encode(self, text: str) -> list[int]: ...
@@ -89,13 +118,23 @@ class Tokenizer:
             return self.encode_arrays([text])[0].tolist()
         return [tokens.tolist() for tokens in self.encode_arrays(text)]
 
-    def encode_arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """int32 token ids of each text, in one batch on one thread: workers are the parallelism."""
-        if not texts:
-            return []
-        parts = [list(_parts(text)) if self._divisible else [text] for text in texts]
-        encoded = iter(self._model.encode_as_numpy([part for own in parts for part in own], num_threads=1))
-        together = ([next(encoded) for _ in own] for own in parts)
+    def encode_arrays(self, texts: Sequence[str] | Sequence[bytes]) -> list[np.ndarray]:
+        """int32 token ids of each text (bytes: in UTF-8), in one batch on one thread: workers are the parallelism."""
+        parts: list[Any] = []
+        counts: list[int] = []
+        for text in texts:
+            # So many bytes hold no more characters.
+            if len(text) <= LONGEST_PART_CHARACTERS or not self._divisible:
+                own = [text]
+            else:
+                own = list(_parts(text if isinstance(text, str) else text.decode()))
+            parts += own
+            counts.append(len(own))
+        encoded = self._model.encode_as_numpy(parts, num_threads=1)
+        if len(parts) == len(counts):
+            return encoded
+        pieces = iter(encoded)
+        together = ([next(pieces) for _ in range(count)] for count in counts)
         return [arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for arrays in together]
 
     def decode(self, tokens: Iterable[int]) -> str:

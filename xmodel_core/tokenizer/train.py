@@ -2,6 +2,8 @@
 
 Lines are fed one by one and a newline is a piece of its own, so a document encodes as its lines do.
 No dummy space before a text, for the same reason: a line's first word looks the same at every line.
+A unigram's scores are then rounded to sixteenths, so that float32 sums of them are exact: which pieces a word is
+cut into depends neither on where in a text it stands nor on who adds up (tokenizer.json is read with float64).
 """
 
 import io
@@ -14,6 +16,7 @@ import sentencepiece
 
 from xmodel_core.errors import XmodelError
 from xmodel_core.tokenizer.config import LEAST_COVERAGE, TokenizerConfig
+from xmodel_core.tokenizer.tokenizer_json import parsed
 
 # Sums of float32 depend on how sentences are dealt out to threads, so their number is a constant, never the machine's.
 THREADS = 16
@@ -25,7 +28,10 @@ WHITE_SPACE_PIECES = ("\n", "\n\n", "\t", "\t\t", "\t\t\t", "\t\t\t\t")
 # survivor gave the same tokens per character on unseen text as SentencePiece's million, in a third of the time.
 SEEDS_PER_PIECE = 30
 FEWEST_SEEDS, MOST_SEEDS = 50_000, 1_000_000
+# Sums of sixteenths are exact in float32 up to a million: four times what the densest part of a text adds up to.
+SCORE_STEPS = 16
 BYTES = 256
+BYTE_PIECE_CHARACTERS = "<0x123456789ABCDEF>"
 # Above this the suffix array needs 64-bit positions; it is decided by the recipe, not by the text found.
 LARGE_SAMPLE_CHARACTERS = 500_000_000
 
@@ -52,8 +58,10 @@ def _train(lines: Iterable[str], config: TokenizerConfig, vocab_size: int) -> by
         remove_extra_whitespaces=False,
         allow_whitespace_only_pieces=True,
         add_dummy_prefix=False,
-        # Control pieces, not user-defined ones: text that spells them must not turn into them.
-        control_symbols=list(config.special_tokens),
+        # Control pieces, not user-defined ones: text that spells them must not turn into them. Their characters are
+        # pieces in any case, so that such text is never spelled in bytes.
+        control_symbols=list(config.control_tokens),
+        required_chars="".join(sorted({*"".join(config.control_tokens), *"<s/unk>", *BYTE_PIECE_CHARACTERS} - {" "})),
         user_defined_symbols=list(WHITE_SPACE_PIECES),
         unk_id=0,
         bos_id=1,
@@ -65,7 +73,21 @@ def _train(lines: Iterable[str], config: TokenizerConfig, vocab_size: int) -> by
         num_threads=THREADS,
         minloglevel=2,
     )
-    return model.getvalue()
+    return _with_exact_scores(model.getvalue()) if config.model_type == "unigram" else model.getvalue()
+
+
+def _with_exact_scores(model: bytes) -> bytes:
+    """The model with scores in sixteenths. The white space that it was given is made like pieces that it learned, with
+    the best score of all: SentencePiece would score it by a rule of its own, in tenths."""
+    whole = parsed(model)
+    learned = [piece for piece in whole.pieces if piece.type == piece.NORMAL]
+    for piece in learned:
+        piece.score = round(piece.score * SCORE_STEPS) / SCORE_STEPS
+    best = max(piece.score for piece in learned)
+    for piece in whole.pieces:
+        if piece.type == piece.USER_DEFINED:
+            piece.type, piece.score = piece.NORMAL, best
+    return whole.SerializeToString(deterministic=True)
 
 
 def _largest_vocabulary(lines: Lines, config: TokenizerConfig, hint: int) -> int:

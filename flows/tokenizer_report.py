@@ -1,0 +1,36 @@
+"""Flow `tokenizer-report`: the recipe's tokenizer beside others, on documents that it did and did not learn from."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows import stages
+from flows.session import open_session
+from flows.xmodel import to_corpus
+from xmodel_core.artifacts import Artifact
+from xmodel_core.ledger.query import run_query
+
+
+@flow(name="tokenizer-report", log_prints=False)
+def tokenizer_report(
+    recipe: str = "quickstart",
+    overrides: list[str] | None = None,
+    workspace: str | None = None,
+    against: list[str] | None = None,
+) -> dict[str, Any]:
+    """`against`: paths of .model or tokenizer.json files. Returns what `facts` says."""
+    with open_session(recipe, overrides or [], workspace) as session:
+        corpus = to_corpus(session)
+        sources = [files.source for files in corpus.sources]
+        tokenizer = stages.train_tokenizer(session, corpus.corpus, sources)
+        others = [Path(path).expanduser().resolve() for path in against or []]
+        return facts(stages.report_tokenizer(session, corpus.corpus, sources, tokenizer, others), session.store.root)
+
+
+def facts(report: Artifact, root: Any) -> dict[str, Any]:
+    """The report's label and place, its rows as the ledger holds them, its longest pieces and its code."""
+    query = "select * from tokenizer_comparison where report = $report"
+    columns, rows = run_query(root, query, {"report": report.label})
+    found = [dict(zip(columns, row, strict=True)) for row in rows]
+    return {"report": report.label, "path": str(report.folder), "rows": found, **report.manifest()["facts"]}

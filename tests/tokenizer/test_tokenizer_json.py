@@ -1,0 +1,145 @@
+"""tokenizer.json gives the ids of tokenizer.model: on any text, on real text, with its special tokens as text."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tokenizers
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xmodel_core.artifacts import Artifact, Store
+from xmodel_core.tokenizer.config import TokenizerConfig
+from xmodel_core.tokenizer.stage import train_tokenizer
+from xmodel_core.tokenizer.tokenizer import Tokenizer
+from xmodel_core.tokenizer.tokenizer_json import parsed, tokenizer_json
+
+PARTS = [
+    "\n",
+    "\t",
+    " ",
+    "    ",
+    "\r\n",
+    "def",
+    "值",
+    "x",
+    "。",
+    "7",
+    "<s>",
+    "</s>",
+    "<|im_end|>",
+    "<0x0A>",
+    "<unk>",
+    "<",
+]
+TEXT = st.text(st.characters(exclude_categories=["Cs"])) | st.lists(st.sampled_from(PARTS)).map("".join)
+
+
+def exported(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
+    """As Hugging Face's library reads it, special tokens in a text being text."""
+    reader = tokenizers.Tokenizer.from_str(tokenizer_json(tokenizer.model))
+    reader.encode_special_tokens = True
+    return reader
+
+
+@pytest.fixture(scope="module")
+def both(either: Tokenizer) -> tuple[Tokenizer, tokenizers.Tokenizer]:
+    return either, exported(either)
+
+
+@given(text=TEXT)
+def test_same_ids_and_back(both: tuple[Tokenizer, tokenizers.Tokenizer], text: str) -> None:
+    ours, theirs = both
+    ids = ours.encode(text)
+    assert theirs.encode(text, add_special_tokens=False).ids == ids
+    assert theirs.decode(ids) == ours.decode(ids)
+
+
+def test_special_tokens_mean_themselves_unless_told_otherwise(either: Tokenizer) -> None:
+    theirs = exported(either)
+    theirs.encode_special_tokens = False
+    ids = theirs.encode("a<|im_end|>", add_special_tokens=False).ids
+    assert ids == [*either.encode("a"), either.special_ids["<|im_end|>"]]
+
+
+@pytest.fixture
+def artifact(make_corpus: Any, documents: Any, tmp_path: Path) -> Artifact:
+    corpus = make_corpus({"a": [documents("zh", 60) + documents("en", 60) + documents("code", 20)]})
+    return train_tokenizer("small", corpus, [], TokenizerConfig(vocab_size=450), Store(tmp_path / "built"))
+
+
+def test_transformers_loads_the_artifact_with_its_chat_template(artifact: Artifact) -> None:
+    transformers = pytest.importorskip("transformers")
+    ours, theirs = Tokenizer.load(artifact), transformers.AutoTokenizer.from_pretrained(artifact.path)
+    text = "def f():\n\treturn  1\r\n农民修理 the boat"
+    assert theirs.encode(text, add_special_tokens=False) == ours.encode(text)
+    assert theirs.decode(ours.encode(text)) == text
+    assert (theirs.bos_token_id, theirs.eos_token_id, len(theirs)) == (1, 2, ours.vocab_size)
+    talk = [{"role": "user", "content": "你好"}]
+    said = theirs.apply_chat_template(talk, add_generation_prompt=True, tokenize=False)
+    assert said == "<|im_start|>user\n你好<|im_end|>\n<|im_start|>assistant\n"
+    ids = theirs.encode(said, add_special_tokens=False)
+    assert [token for token in ids if token in ours.special_ids.values()] == [3, 4, 3]
+
+
+def path_score(model: Any, ids: list[int], text: str) -> float:
+    """What SentencePiece maximises: the pieces' scores, as tokenizer.json states them; bytes of unknown ones are
+    the same on every path."""
+    scores = {i: score for i, (_, score) in enumerate(model)}
+    return sum(max(scores[i], -99.0) for i in ids)
+
+
+def equal_or_tied(ours: Tokenizer, theirs: tokenizers.Tokenizer, texts: list[str]) -> int:
+    """Asserts equal ids, or pieces of equal score; returns how many tied."""
+    vocab = json.loads(theirs.to_str())["model"]["vocab"]
+    tied = 0
+    encoded = theirs.encode_batch_fast(texts, add_special_tokens=False)
+    for text, mine, other in zip(texts, ours.encode_arrays(texts), encoded, strict=True):
+        if mine.tolist() != other.ids:
+            tied += 1
+            assert isinstance(vocab, list), text[:80]
+            scores = [path_score(vocab, ids, text) for ids in (mine.tolist(), other.ids)]
+            # float32 against float64 over a whole text
+            assert np.isclose(*scores, rtol=1e-5), (text[:80], scores)
+    return tied
+
+
+def texts_of(path: Path) -> list[str]:
+    with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
+        records = [json.loads(line) for line in lines]
+    return [value for record in records for value in record.values() if isinstance(value, str)]
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+def test_same_ids_on_all_real_text(shared_data: Path, either: Tokenizer) -> None:
+    """Ours never tie: their scores add up exactly."""
+    theirs, documents = exported(either), 0
+    for path in sorted(shared_data.glob("*/*/part-*.jsonl.gz")):
+        texts = texts_of(path)
+        assert equal_or_tied(either, theirs, texts) == 0, path
+        documents += len(texts)
+    assert documents > 100_000
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("name", ["xmodel_32000", "xmodel_65280"])
+@pytest.mark.parametrize("source", ["zh_oi_wiki", "en_c4_demo"])
+def test_the_released_tokenizers_export_with_their_ids(shared_data: Path, name: str, source: str) -> None:
+    released = Tokenizer.load(shared_data / "tokenizers" / f"{name}.model")
+    assert parsed(released.model).trainer_spec.vocab_size == released.vocab_size
+    texts = texts_of(next(iter(sorted((shared_data / "corpora" / source).glob("part-*")))))[:300]
+    assert equal_or_tied(released, exported(released), texts) < len(texts) / 20
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+@pytest.mark.parametrize("name", ["xmodel_32000", "xmodel_65280"])
+def test_the_released_tokenizers_on_all_real_text(shared_data: Path, name: str) -> None:
+    released = Tokenizer.load(shared_data / "tokenizers" / f"{name}.model")
+    theirs = exported(released)
+    for path in sorted(shared_data.glob("*/*/part-*.jsonl.gz")):
+        equal_or_tied(released, theirs, texts_of(path))
