@@ -429,8 +429,8 @@ def perturbed(text: str, round_: int, chinese: bool, rng: random.Random) -> str:
 
 
 def write_sources(data: Path, target: Path, size: float) -> float:
-    """Every fourth document of the real sources (about 20 MB; fewer for less) as gzipped JSON lines, over again in
-    other words until there are so many MB; gives the MB."""
+    """Every fourth document of the real sources (about 20 MB; fewer for less) as gzipped JSON lines, a file for each
+    source as they are stored, over again in other words until there are so many MB; gives the MB."""
     written, rng, step = 0.0, random.Random(0), max(4, round(80 / size))
     names = [path.name for path in sorted((data / "corpora").iterdir()) if path.name[:3] in ("en_", "zh_")]
     for round_ in itertools.count():
@@ -438,8 +438,7 @@ def write_sources(data: Path, target: Path, size: float) -> float:
             return written / 1e6
         for name in names:
             (target / name).mkdir(parents=True, exist_ok=True)
-            part = target / name / f"part-{round_:03d}.jsonl.gz"
-            with gzip.open(part, "wt", encoding="utf-8", compresslevel=5) as out:
+            with gzip.open(target / name / "part-000.jsonl.gz", "at", encoding="utf-8", compresslevel=5) as out:
                 for number, line in enumerate(stored_lines(data / "corpora" / name)):
                     if number % step == 0:
                         text = perturbed(json.loads(line)["text"], round_, name.startswith("zh"), rng)

@@ -196,14 +196,14 @@ def plain_features(layout: Plain, chinese: Array) -> dict[str, Array]:
 
 
 def plain_signatures(layout: Plain) -> Array:
-    multipliers = np.random.Generator(np.random.PCG64(20241120)).integers(1, 2**63, ENTRIES, dtype=np.uint64) * 2 + 1
+    multipliers = np.random.Generator(np.random.PCG64(20241120)).integers(1, 2**31, ENTRIES, dtype=np.uint32) * 2 + 1
     hashes, text = layout.words[3], layout.words[2]
     slices, result = SliceHashes(hashes), np.full((layout.texts, ENTRIES), 0xFFFFFFFF, np.uint32)
     for owner in np.unique(text):
         first, after = np.searchsorted(text, [owner, owner + 1])
         begins = np.arange(first, max(after - SHINGLE_WORDS, first) + 1)
         shingles = slices.of(begins, np.minimum(begins + SHINGLE_WORDS, after))
-        result[owner] = (shingles[:, None] * multipliers).min(0) >> np.uint64(32)
+        result[owner] = ((shingles >> np.uint64(32)).astype(np.uint32)[:, None] * multipliers).min(0)
     return result
 
 

@@ -5,6 +5,7 @@ folded code point. Chinese is a first language here: Han characters are split in
 both scripts, simplified only, traditional only, and rare, so one count serves script and gibberish.
 """
 
+import re
 import unicodedata
 from functools import cache
 from typing import NamedTuple
@@ -26,6 +27,12 @@ _BRACKETS = "()"
 _CODE = "{}[]=<>_&|*+\\/#@$^`;%"
 _SEPARATORS = "»›•·▪■◆►▶☰→|｜"
 CODE_POINTS = 0x110000
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def well_formed(text: str) -> str:
+    """The text as it is, but a lone surrogate (a JSON escape that is no character) becomes U+FFFD."""
+    return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
 
 
 class Tables(NamedTuple):

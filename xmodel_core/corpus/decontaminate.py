@@ -22,6 +22,7 @@ import numpy as np
 
 from xmodel_core.corpus import characters as c
 from xmodel_core.corpus import kernels
+from xmodel_core.corpus.characters import well_formed
 from xmodel_core.corpus.layout import Array, Layout, SliceHashes, lay_out
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs.benchmarks import Suite, read_items
@@ -123,10 +124,9 @@ class BenchmarkIndex:
             places, known = _places(self.passages, hashes)
             known &= ends >= 0
             places = places[known]
-            counts = self.passage_offsets[places + 1] - self.passage_offsets[places]
-            within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-            texts.append(np.repeat(found[known].astype(np.int64), counts))
-            items.append(self.passage_items[np.repeat(self.passage_offsets[places], counts) + within])
+            which, item = _spread(self.passage_offsets[places + 1] - self.passage_offsets[places])
+            texts.append(found[known].astype(np.int64)[which])
+            items.append(self.passage_items[self.passage_offsets[places[which]] + item])
         pairs = np.unique((np.concatenate(texts) << 32) | np.concatenate(items).astype(np.int64))
         offsets = np.searchsorted(pairs >> 32, np.arange(layout.texts + 1)).astype(np.int32)
         return Hits(offsets, (pairs & 0xFFFFFFFF).astype(np.uint32))
@@ -163,6 +163,12 @@ def _places(known: Array, hashes: Array) -> tuple[Array, Array]:
         return np.zeros(len(hashes), np.int64), np.zeros(len(hashes), bool)
     places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
     return places, known[places] == hashes
+
+
+def _spread(counts: Array) -> tuple[Array, Array]:
+    """(i, j) for every i in order and every j below counts[i]."""
+    which = np.repeat(np.arange(len(counts)), counts)
+    return which, np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def splits_asked(suites: Iterable[Suite]) -> dict[str, set[str]]:
@@ -232,17 +238,17 @@ def build_index(folder: Path, evaluated_splits: Mapping[str, set[str]] = {}) -> 
 
 def _read_items(path: Path) -> list[list[str]]:
     """The fields of each item that hold text, as text."""
-    # Strings in one field belong together: a dialogue is a list of turns.
-    return [["\n".join(_strings(value)) for value in item.values()] for _, item in read_items(path)]
+    return [[_text(value) or "" for value in item.values()] for _, item in read_items(path)]
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _text(value: Any) -> str | None:
+    """The strings in a field, a line each, since they belong together: a dialogue is a list of turns."""
     if isinstance(value, str):
-        # Half of a surrogate pair, escaped in JSON, is no character.
-        yield value.encode("utf-8", "replace").decode()
-    elif isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _strings(part)
+        return well_formed(value)
+    if isinstance(value, dict):
+        value = list(value.values())
+    parts = [text for part in value if (text := _text(part)) is not None] if isinstance(value, list) else []
+    return "\n".join(parts) if parts else None
 
 
 def _passages(items: list[list[str]], first_item: int) -> tuple[Array, Array, Array, Array]:
@@ -254,7 +260,9 @@ def _passages(items: list[list[str]], first_item: int) -> tuple[Array, Array, Ar
     texts = sorted(owners_of)
     entries = [_passages_of_fields(batch, first) for batch, first in _batches(texts)]
     field, starts, passages, lengths = (np.concatenate(arrays) for arrays in zip(*entries, strict=True))
-    owners = [np.array(sorted(owners_of[text])) for text in texts]
+    owners = [sorted(owners_of[text]) for text in texts]
+    counts = np.array([len(numbers) for numbers in owners], np.int64)
+    offsets, flat = np.cumsum(counts) - counts, np.array([number for numbers in owners for number in numbers], np.int64)
 
     # Each passage once a field; then those that too many fields share, or short fields that too many items have, go.
     order = np.lexsort((field, passages))
@@ -262,14 +270,13 @@ def _passages(items: list[list[str]], first_item: int) -> tuple[Array, Array, Ar
     again[1:] = (np.diff(passages[order]) == 0) & (np.diff(field[order]) == 0)
     once = order[~again]
     _, kind, fields_with = np.unique(passages[once], return_inverse=True, return_counts=True)
-    items_with = np.array([len(numbers) for numbers in owners])[field[once]]
+    items_with = counts[field[once]]
     short = lengths[once] < PASSAGE_UNITS
     own = once[(fields_with[kind] <= TEMPLATE_FIELDS) & ~(short & (items_with > TEMPLATE_FIELDS))]
 
-    numbers = [owners[index] for index in field[own]]
-    counts = np.array([len(each) for each in numbers], np.int64)
-    flat = np.concatenate([np.zeros(0, np.int64), *numbers])
-    return np.repeat(starts[own], counts), np.repeat(passages[own], counts), flat, np.repeat(lengths[own], counts)
+    which, owner = _spread(counts[field[own]])
+    entry = own[which]
+    return starts[entry], passages[entry], flat[offsets[field[entry]] + owner], lengths[entry]
 
 
 def _batches(texts: list[str]) -> Iterator[tuple[list[str], int]]:

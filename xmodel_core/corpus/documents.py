@@ -18,11 +18,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
 from xmodel_core.artifacts import Artifact, Folder, ShardWriter, file_digest, write_shard
 from xmodel_core.corpus.decide import REASONS, Decisions
+from xmodel_core.corpus.layout import Array
 from xmodel_core.corpus.mask import Kind, mask
 from xmodel_core.corpus.rules import COLUMNS
 from xmodel_core.corpus.scanned import ScannedFile
@@ -42,6 +44,7 @@ DOCUMENTS = pa.schema(
         ("raw_row", pa.int64()),
     ]
 )
+_REPEATED = ["source", "lang", "declared_lang", "script", "raw_file"]  # columns with few different values
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,11 @@ class DocumentsTask:
 RESERVED_CHARACTER, WRITTEN_INSTEAD = "\u2581", "_"
 
 
+def _sizes(texts: pa.ChunkedArray) -> Array:
+    """int64 [n, 2]: characters and bytes of each text."""
+    return np.stack([pc.call_function(name, [texts]).to_numpy() for name in ("utf8_length", "binary_length")], 1)
+
+
 class _Masking:
     """Masks texts and keeps count per language: of texts and their sizes, and of edits by kind."""
 
@@ -75,19 +83,25 @@ class _Masking:
         self._flow: dict[str, Counter[str]] = {}
         self._edits: dict[tuple[str, str], Counter[str]] = {}
 
-    def __call__(self, text: str, lang: str) -> str:
+    def __call__(self, texts: pa.ChunkedArray, langs: list[str]) -> pa.ChunkedArray:
+        """The texts, masked."""
+        pairs = zip(texts.to_pylist(), langs, strict=True)
+        masked = pa.chunked_array([[self._one(text, lang) for text, lang in pairs]], pa.string())
+        sizes = np.concatenate((_sizes(texts), _sizes(masked)), 1)
+        for lang in set(langs):
+            mine = sizes[np.array(langs) == lang]
+            chars_in, bytes_in, chars_out, bytes_out = mine.sum(0).tolist()
+            self._flow.setdefault(lang, Counter()).update(
+                docs=len(mine), chars_in=chars_in, chars_out=chars_out, bytes_in=bytes_in, bytes_out=bytes_out
+            )
+        return masked
+
+    def _one(self, text: str, lang: str) -> str:
         masked, edits = mask(text, self._kinds)
         if reserved := masked.count(RESERVED_CHARACTER):
             masked = masked.replace(RESERVED_CHARACTER, WRITTEN_INSTEAD)
             counts = self._edits.setdefault((lang, "reserved_character"), Counter())
             counts.update(docs=1, edits=reserved, chars=reserved)
-        self._flow.setdefault(lang, Counter()).update(
-            docs=1,
-            chars_in=len(text),
-            chars_out=len(masked),
-            bytes_in=len(text.encode()),
-            bytes_out=len(masked.encode()),
-        )
         for kind in {edit.kind for edit in edits}:
             mine = [edit for edit in edits if edit.kind == kind]
             chars = sum(edit.end - edit.start for edit in mine)
@@ -127,14 +141,18 @@ def _copied(earlier: Artifact, path: str, target: Path) -> dict[str, Any] | None
 def _written(task: DocumentsTask, target: Path) -> dict[str, Any]:
     decisions = pq.ParquetFile(task.folder.file(f"decisions/{task.file.name}.parquet")).read(use_threads=False)
     masking = _Masking(task.kinds)
-    with pq.ParquetWriter(target, DOCUMENTS, compression="zstd", compression_level=3) as writer:
+    with pq.ParquetWriter(
+        target,
+        DOCUMENTS,
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=_REPEATED,  # pyright: ignore[reportArgumentType] (its stub knows a flag)
+    ) as writer:
         for begin, texts in task.file.groups(["text", "url", "meta"]):
             verdicts = decisions.slice(begin, len(texts))
             keep = verdicts["kept"].combine_chunks()
             both = verdicts.filter(keep)
-            kept = texts["text"].filter(keep).to_pylist()
-            masked = [masking(text, lang) for text, lang in zip(kept, both["lang"].to_pylist(), strict=True)]
-            both = both.append_column("text", pa.array(masked, pa.string()))
+            both = both.append_column("text", masking(texts["text"].filter(keep), both["lang"].to_pylist()))
             for name in ("url", "meta"):
                 both = both.append_column(name, texts[name].filter(keep))
             declared = pa.array([task.file.source.lang] * len(both), pa.string())

@@ -679,14 +679,13 @@ def inked_runs(
 
 
 @Compiled
-def _minhash(hashes: Array, offsets: Array, size: int, multipliers: Array, least: Array, result: Array) -> None:
+def _minhash(hashes: Array, offsets: Array, size: int, multipliers: Array, result: Array) -> None:
     entries = len(multipliers)
     power = _ONE  # of a shingle's last word
     for _ in range(size - 1):
         power *= _BASE
     for text in range(len(offsets) - 1):
-        for entry in range(entries):
-            least[entry] = ~_ZERO
+        least = result[text]
         first, after = offsets[text], offsets[text + 1]
         shingle, factor = _ZERO, _ONE
         for word in range(first, min(first + size - 1, after)):
@@ -696,19 +695,18 @@ def _minhash(hashes: Array, offsets: Array, size: int, multipliers: Array, least
         for last in range(first + size - 1, max(after, first + size) if after > first else first):
             if last < after:
                 shingle += hashes[last] * power
-            value = mix(shingle)
+            # Half of the hash: a processor multiplies eight numbers of 32 bits at once, of 64 bits one or two.
+            value = np.uint32(mix(shingle) >> _32)
             for entry in range(entries):
-                least[entry] = min(least[entry], value * multipliers[entry])
+                least[entry] = min(least[entry], np.uint32(value * multipliers[entry]))
             shingle = (shingle - hashes[last - size + 1]) * _INVERSE
-        for entry in range(entries):
-            result[text, entry] = least[entry] >> _32
 
 
 def minhash(words: Slices, size: int, multipliers: Array) -> Array:
-    """uint32 [n, multipliers]: for each multiplier the least product with the hash of a run of `size` words, its
-    high half (multiply-shift); all bits set for a text without words."""
-    result = np.empty((len(words.offsets) - 1, len(multipliers)), np.uint32)
-    _minhash(words.hashes, words.offsets, size, multipliers, np.empty_like(multipliers), result)
+    """uint32 [n, multipliers]: for each multiplier (uint32, odd) the least product with the hash of a run of `size`
+    words, modulo 2^32; all bits set for a text without words."""
+    result = np.full((len(words.offsets) - 1, len(multipliers)), 0xFFFFFFFF, np.uint32)
+    _minhash(words.hashes, words.offsets, size, multipliers, result)
     return result
 
 

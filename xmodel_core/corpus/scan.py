@@ -7,6 +7,7 @@ and both go through `scanned`. Equal text but for white space has an equal hash.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -19,6 +20,7 @@ from datatrove.io import DataFolder
 from datatrove.pipeline.base import PipelineStep
 
 from xmodel_core.artifacts import StoredFile, remote
+from xmodel_core.corpus import characters as c
 from xmodel_core.corpus.config import ScanConfig
 from xmodel_core.corpus.decontaminate import BenchmarkIndex, Hits
 from xmodel_core.corpus.features import FEATURES, features
@@ -38,10 +40,15 @@ GROUP_CHARACTERS = 1_000_000  # of a group of rows in the scan's files
 GROUP_ROWS = 20_000
 
 
-def text_hash(text: str) -> bytes:
-    """16 bytes, equal for texts that differ in white space only. Case, width and punctuation count: what
+def text_hashes(layout: Layout) -> list[bytes]:
+    """16 bytes per text, equal for texts that differ in blanks only. Case, width and punctuation count: what
     differs in those is left to the near stage, which folds them."""
-    return xxhash.xxh3_128_digest(" ".join(text.split()).encode())
+    inked = layout.classes > c.SPACE
+    read = inked.copy()
+    read[1:] |= inked[:-1]  # of the blanks in a row the first, as a space; each text ends with a newline of ours
+    codes = np.where(inked, layout.codes, np.uint32(ord(" ")))[read]
+    bounds = np.concatenate(([0], np.cumsum(read)))[layout.starts]
+    return [xxhash.xxh3_128_digest(codes[begin:end].tobytes()) for begin, end in pairwise(bounds.tolist())]
 
 
 def measured(
@@ -77,7 +84,7 @@ def scanned(
     return {
         "lang": languages,
         "script": scripts,
-        "text_hash": [text_hash(text) for text in texts],
+        "text_hash": text_hashes(layout),
         "line_hashes": _only(line_hashes(layout), (lang == "zh") | (lang == "en")),
         **measured(texts, layout, lang, config, index, models),
     }

@@ -35,7 +35,7 @@ from xmodel_core.errors import XmodelError
 from xmodel_core.specs import RawFile, Source, SourceFiles
 from xmodel_core.specs.strict import nearest
 
-SCAN_VERSION = 3
+SCAN_VERSION = 4
 RESCAN_VERSION = 2
 PAIRS_VERSION = 1
 CORPUS_VERSION = 4

@@ -5,7 +5,6 @@ cannot be read is a document without text whose metadata say why (`unreadable`);
 """
 
 import json
-import re
 from collections import Counter
 from typing import Any
 
@@ -13,10 +12,9 @@ from datatrove.data import Document
 from datatrove.io import DataFolder
 from datatrove.pipeline.readers.base import BaseDiskReader
 
+from xmodel_core.corpus.characters import well_formed
 from xmodel_core.corpus.config import ScanConfig
 from xmodel_core.corpus.instructions import NotOfTheForm, as_text
-
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Reader(BaseDiskReader):
@@ -46,7 +44,8 @@ class Reader(BaseDiskReader):
 
     def document(self, file: str, row: int, record: dict[str, Any]) -> Document:
         """The document that a record holds, or the record set aside."""
-        self.fields.update(map(str, record))
+        for name in record:
+            self.fields[name] += 1
         if self.form != "text":
             try:
                 record = as_text(record, self.form, self.text_field)
@@ -76,8 +75,3 @@ class Reader(BaseDiskReader):
                 "meta": json.dumps(kept, sort_keys=True, default=str) if kept else None,
             },
         )
-
-
-def well_formed(text: str) -> str:
-    """The text as it is, but a lone surrogate (a JSON escape that is no character) becomes U+FFFD."""
-    return _LONE_SURROGATE.sub("\ufffd", text)
