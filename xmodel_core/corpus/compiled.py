@@ -75,7 +75,7 @@ def _flatten(argument: Any, types: list[Any], words: list[int]) -> None:
     if isinstance(argument, np.ndarray):
         if not argument.flags.c_contiguous:
             raise TypeError("compiled code takes contiguous arrays")
-        types.append((str(argument.dtype), argument.ndim, argument.flags.writeable))
+        types.append((argument.dtype.str, argument.ndim, argument.flags.writeable))
         address = argument.__array_interface__["data"][0]
         words += (0, 0, argument.size, argument.itemsize, address, *argument.shape, *argument.strides)
     elif isinstance(argument, tuple):
