@@ -4,8 +4,10 @@ import gzip
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +158,13 @@ def plain_features(layout: Plain, chinese: Array) -> dict[str, Array]:
         covered = np.cumsum(cover)[:-1] > 0
         return ratio(sums(text[covered], lengths[covered]), characters)
 
+    def order(said: Array) -> float:
+        pairs = [Counter(said.tolist()), Counter(pairwise(said.tolist()))]
+        equal, again = (sum(count * (count - 1) // 2 for count in counted.values()) for counted in pairs)
+        n = len(said)
+        chance = (n - 1) * (n - 2) / 2 * (2 * equal / (n * (n - 1))) ** 2 if n > 1 else 0
+        return (again - chance) / np.sqrt(chance + 1)
+
     return {
         "words": words,
         "lines": lines,
@@ -190,6 +199,9 @@ def plain_features(layout: Plain, chinese: Array) -> dict[str, Array]:
         "duplicate_line_character_share": ratio(sums(line_text[again], line_lengths[again]), line_characters),
         "distinct_word_share": ratio(sums(text[grouped(text, hashes)[0] == np.arange(len(text))]), words),
         "urls": sums(of_text[urls]),
+        "word_order": np.array(
+            [order(hashes[text == index][:2000]) if chinese[index] else 0.0 for index in range(layout.texts)]
+        ),
         **{f"top_{n}gram_share": top(n) for n in f.TOP_NGRAMS},
         **{f"duplicate_{n}gram_share": duplicate(n) for n in f.DUPLICATE_NGRAMS},
     }

@@ -130,11 +130,11 @@ def judging(models: dict[str, Path], chinese: float | None = 300, english: float
 
 
 def write_pages(folder: Path, text: Text, jsonl: Callable[..., bytes], source: Callable[..., Source]) -> list[Source]:
-    """Prose and the same words in no order, a source of each language."""
+    """Prose and the same words in no order, too short to be judged without a model; a source of each language."""
     sources = []
     for lang in ("zh", "en"):
-        prose = {f"prose {n}": text(lang, 24, n) for n in range(6)}
-        soup = {f"soup {n}": shuffled(text(lang, 24, 50 + n), n) for n in range(6)}
+        prose = {f"prose {n}": text(lang, 8, n) for n in range(6)}
+        soup = {f"soup {n}": shuffled(text(lang, 8, 50 + n), n) for n in range(6)}
         (folder / lang).mkdir(parents=True)
         records = [{"id": key, "text": value} for key, value in (prose | soup).items()]
         (folder / lang / "a.jsonl").write_bytes(jsonl(records))

@@ -2,6 +2,7 @@
 
 import base64
 import random
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -236,6 +237,14 @@ CHINESE: dict[str, Callable[[Text], Example]] = {
             )
         ),
         text("zh", 12).replace("，", " ").replace("。", " "),
+    ),
+    "random_order": lambda text: (
+        "".join(random.Random(5).sample(page := text("zh", 30).replace("\n", ""), len(page))),
+        text("zh", 30).replace("\n", ""),
+    ),
+    "random_order: verse": lambda text: (
+        "".join(random.Random(6).sample(page := text("zh", 30).replace("\n", ""), len(page))),
+        re.sub("(.{14})", r"\1。\n", "".join(random.Random(6).sample(page := text("zh", 30), len(page)))),
     ),
     "no_function_characters": lambda text: (
         "、".join(

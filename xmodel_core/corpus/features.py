@@ -82,6 +82,7 @@ FEATURES: dict[str, str] = {
     "duplicate_line_character_share": "the same in characters",
     "distinct_word_share": "different words, of the words",
     "urls": "occurrences of ://",
+    "word_order": "Chinese: neighbours said again, beyond what chance would have, in its standard deviations",
     **{f"top_{n}gram_share": f"characters in the commonest repeated run of {n} words" for n in TOP_NGRAMS},
     **{f"duplicate_{n}gram_share": f"characters in runs of {n} words seen before" for n in DUPLICATE_NGRAMS},
 }
@@ -89,6 +90,7 @@ TELLING_LINE = {"zh": 4, "en": 10}  # characters: a repeated `}` or ``` says not
 SHORT_LINE = {"zh": 12, "en": 30}  # characters: what a menu entry or a headline has
 NOTICE_LINE = {"zh": 60, "en": 150}  # characters: a longer line is a paragraph, which may speak of cookies
 LONG_WORD = 30  # characters
+ORDERED_WORDS = 2000  # Chinese characters and words at a text's beginning whose order is looked at
 
 
 @cache
@@ -115,6 +117,19 @@ def _ratio(part: Array, whole: Array) -> Array:
     return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
 
 
+def _word_order(tally: Array) -> Array:
+    """How much oftener neighbours are said again than the same words in random order would have it.
+
+    Language says its words again, and a Chinese word is two characters side by side. Of n words in random order, two
+    are equal with the share p of equal pairs among all pairs, two pairs of neighbours with p²; how many of these meet
+    by chance is about a Poisson variable, so its square root is the deviation (one more, where none is expected).
+    """
+    n = tally["ordered_words"].astype(float)
+    p = _ratio(2 * tally["equal_words"], n * (n - 1))
+    expected = (n - 1) * (n - 2) / 2 * p**2
+    return (tally["equal_neighbours"] - expected) / np.sqrt(expected + 1)
+
+
 def features(layout: Layout, chinese: Array) -> dict[str, Array]:
     """float32 [n] for each of FEATURES. `chinese` marks Chinese texts."""
     counts = layout.counts
@@ -131,6 +146,7 @@ def features(layout: Layout, chinese: Array) -> dict[str, Array]:
         telling_line=TELLING_LINE["en"],
         telling_line_chinese=TELLING_LINE["zh"],
         long_word=LONG_WORD,
+        ordered=np.where(chinese, ORDERED_WORDS, 0),
     )
     tally, covered = kernels.tally(
         layout.codes,
@@ -179,6 +195,7 @@ def features(layout: Layout, chinese: Array) -> dict[str, Array]:
         "duplicate_line_character_share": _ratio(tally["duplicate_characters"], line_characters),
         "distinct_word_share": _ratio(tally["distinct_words"], words),
         "urls": tally["urls"],
+        "word_order": _word_order(tally),
         **{
             f"top_{n}gram_share": np.minimum(_ratio(part, word_characters), 1)
             for n, part in zip(TOP_NGRAMS, tops, strict=True)

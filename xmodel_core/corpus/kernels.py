@@ -42,7 +42,8 @@ _OF_LINES = (
     *("line_characters", "finished_lines", "ellipsis_lines", "bullet_lines", "short_characters", "notice_characters"),
     *("duplicate_lines", "duplicate_characters"),
 )
-TALLY = np.dtype([(name, np.int64) for name in (*_OF_WORDS, *_OF_LINES, "dividers", "marks", "urls")])
+_OF_ORDER = ("ordered_words", "equal_words", "equal_neighbours")
+TALLY = np.dtype([(name, np.int64) for name in (*_OF_WORDS, *_OF_ORDER, *_OF_LINES, "dividers", "marks", "urls")])
 """What `tally` counts of each text."""
 
 
@@ -93,6 +94,8 @@ class Limits(NamedTuple):
     """The same for a line that begins with a Chinese character."""
     long_word: int
     """A word of more is long."""
+    ordered: Array
+    """int64 [n]: so many words at a text's beginning are looked at for their order."""
 
 
 def vocabulary(
@@ -274,6 +277,16 @@ def _group(keys: Array, begin: int, size: int, places: Array, owner: Array, coun
         count[first] += 1
         different += first == position
     return different
+
+
+@helper
+def _equal(keys: Array, begin: int, size: int, places: Array, owner: Array, count: Array) -> int:
+    """How many pairs of equal keys there are among `size` from `begin` on."""
+    _group(keys, begin, size, places, owner, count)
+    pairs = 0
+    for position in range(size):
+        pairs += count[position] * (count[position] - 1) >> 1
+    return pairs
 
 
 @helper
@@ -472,6 +485,15 @@ def _tally(
         )
         row.short_characters, row.notice_characters = short, noticed_characters
         row.duplicate_lines, row.duplicate_characters = again, again_characters
+
+        # Neighbours.
+        ordered = min(limits.ordered[text], after_words - first_word)
+        if ordered > 1:
+            for word in range(ordered - 1):
+                keys[word] = words.hashes[first_word + word] + words.hashes[first_word + word + 1] * _BASE
+            row.ordered_words = ordered
+            row.equal_words = _equal(words.hashes, first_word, ordered, places, owner, count)
+            row.equal_neighbours = _equal(keys, 0, ordered - 1, places, owner, count)
 
         row.distinct_words = _repetition(
             words,

@@ -45,6 +45,13 @@ def no_function_characters(columns: Columns, rules: ChineseRules) -> np.ndarray:
     return (columns["words"] >= rules.function_characters_from) & few
 
 
+def random_order(columns: Columns, rules: ChineseRules) -> np.ndarray:
+    """Characters that stand beside each other by chance: no word is ever said again. Verse, which says none again
+    either, is in short lines."""
+    long = (columns["words"] >= rules.order_from) & (columns["mean_line_length"] > rules.verse_line_characters)
+    return long & (columns["word_order"] < rules.min_word_order)
+
+
 RULES = (
     too_short,
     too_long,
@@ -53,6 +60,7 @@ RULES = (
     *FORM,
     gibberish,
     no_function_characters,
+    random_order,
     perplexity,
 )
 """In the order in which they name a reason."""
