@@ -57,9 +57,9 @@ def signatures(layout: Layout, size: int) -> Array:
 
 
 def _mixed(parts: Array) -> Array:
-    """uint64 [n]: one hash of each row of uint32 or uint64 [n, k]; never NO_KEY."""
-    hashes = np.full(len(parts), parts.shape[1], np.uint64)
-    for column in parts.T:
+    """uint64 [...]: one hash of each row of uint32 or uint64 [..., k]; never NO_KEY."""
+    hashes = np.full(parts.shape[:-1], parts.shape[-1], np.uint64)
+    for column in np.moveaxis(parts, -1, 0):
         hashes = kernels.mix(hashes * np.uint64(0x9E3779B97F4A7C15) + column.astype(np.uint64))
     return np.maximum(hashes, np.uint64(1))
 
@@ -87,7 +87,7 @@ def _block_choices() -> list[tuple[int, ...]]:
 
 def band_keys(entries: Array, bands: int) -> Array:
     """uint64 [n, bands]: a key for each band of MinHash entries uint32 [n, bands * rows]; NO_KEY without words."""
-    keys = np.stack([_mixed(band) for band in np.split(entries, bands, axis=1)], 1)
+    keys = _mixed(entries.reshape(len(entries), bands, -1))
     return np.where((entries == _EMPTY).all(1)[:, None], NO_KEY, keys)
 
 
