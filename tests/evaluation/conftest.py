@@ -27,8 +27,8 @@ def lines() -> list[str]:
 
 @pytest.fixture(scope="session")
 def model_bytes() -> bytes:
-    """A tokenizer.model of 320 pieces."""
-    return train(lambda: iter(lines()), TokenizerConfig(vocab_size=320))
+    """A tokenizer.model of 336 pieces."""
+    return train(lambda: iter(lines()), TokenizerConfig(vocab_size=336))
 
 
 @pytest.fixture(scope="session")
