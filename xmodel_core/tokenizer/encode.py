@@ -118,7 +118,7 @@ def encode_file(task: EncodeTask) -> None:
         for file in files.values():
             closing.enter_context(file.stream)
         for rows in read_documents(task.file):
-            data, ends = _with_ends(tokenizer.encode_arrays(rows.utf8), tokenizer.eos_id, dtype)
+            data, ends = _as_on_disk(tokenizer.encode_arrays(rows.utf8, eos=True), dtype)
             aside = held_out(task.file.source, rows.ids, task.held_out_below)
             files["documents"].append(data, ends, ~aside)
             files["validation"].append(data, ends, aside)
@@ -149,27 +149,29 @@ def encode_file(task: EncodeTask) -> None:
         )
 
 
-def _with_ends(encoded: list[np.ndarray], eos_id: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """All documents' tokens as they stand on disk, EOS after each, in one copy; and where each ends (int64)."""
-    eos = np.array([eos_id], np.int32)
-    ends = np.cumsum([len(tokens) + 1 for tokens in encoded], dtype=np.int64)
+def _as_on_disk(encoded: list[np.ndarray], dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """All documents' tokens as they stand on disk, in one copy; and where each ends (int64)."""
+    ends = np.cumsum([len(tokens) for tokens in encoded], dtype=np.int64)
     data = np.empty(int(ends[-1]) if encoded else 0, np.dtype(dtype).newbyteorder("<"))
     if encoded:
-        np.concatenate([part for tokens in encoded for part in (tokens, eos)], out=data, casting="unsafe")
+        np.concatenate(encoded, out=data, casting="unsafe")
     return data, ends
 
 
 def _measure(tokenizer: Tokenizer, rows: Rows, data: np.ndarray, ends: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """int64, documents x (MEASURES + UNSEEN). A document's EOS is none of its tokens."""
     lengths = np.diff(ends, prepend=0)
+    first, last = tokenizer.byte_ids
+    # Both have low ids in every model: one look at all tokens leaves the few that may be one.
+    low = np.flatnonzero(data <= max(last, tokenizer.unknown_id))
+    ids = data[low]
 
     def of_each(which: np.ndarray) -> np.ndarray:
-        """How many of each document's tokens are among these (bool per token); mostly there are none at all."""
-        before = np.searchsorted(np.flatnonzero(which), [ends - lengths, ends])
+        """How many of each document's tokens are among these (bool per low token); mostly there are none at all."""
+        before = np.searchsorted(low[which], [ends - lengths, ends])
         return before[1] - before[0]
 
-    first, last = tokenizer.byte_ids
-    in_bytes = of_each((data >= first) & (data <= last))
-    known = [rows.characters, rows.sizes, lengths - 1, in_bytes, of_each(data == tokenizer.unknown_id)]
+    in_bytes, unknown = of_each((ids >= first) & (ids <= last)), of_each(ids == tokenizer.unknown_id)
+    known = [rows.characters, rows.sizes, lengths - 1, in_bytes, unknown]
     counts = np.stack(known, 1)
     return np.concatenate([counts, counts[:, : len(UNSEEN)] * ~seen[:, None]], 1)

@@ -56,8 +56,9 @@ class Draw:
         """bool per document of a source: whether it was drawn, unless it is held out for validation."""
         if source in self.held_out_sources:
             return np.zeros(len(ids), bool)
-        last = [self.last_buckets.get(share_of(lang, category, self.last_buckets) or "", -1) for lang in languages]
-        return _buckets(source, ids, self.seed) <= np.array(last, np.int64)
+        shares = {lang: share_of(lang, category, self.last_buckets) for lang in set(languages)}
+        last = {lang: self.last_buckets[share] if share else -1 for lang, share in shares.items()}
+        return _buckets(source, ids, self.seed) <= np.array([last[lang] for lang in languages], np.int64)
 
 
 def share_of(lang: str, category: str, shares: Mapping[str, Any]) -> str | None:

@@ -34,6 +34,13 @@ def _parts(text: str) -> Iterator[str]:
     yield text[start:]
 
 
+def _joined(parts: list[np.ndarray], eos: bool) -> np.ndarray:
+    """The tokens of a text from those of its parts; `eos`: each part has one, the text has its last."""
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([*(part[:-1] if eos else part for part in parts[:-1]), parts[-1]])
+
+
 class Tokenizer:
     """Immutable and cheap to share; opened by `Tokenizer.load`."""
 
@@ -118,24 +125,25 @@ class Tokenizer:
             return self.encode_arrays([text])[0].tolist()
         return [tokens.tolist() for tokens in self.encode_arrays(text)]
 
-    def encode_arrays(self, texts: Sequence[str] | Sequence[bytes]) -> list[np.ndarray]:
-        """int32 token ids of each text (bytes: in UTF-8), in one batch on one thread: workers are the parallelism."""
+    def encode_arrays(self, texts: Sequence[str] | Sequence[bytes], eos: bool = False) -> list[np.ndarray]:
+        """int32 token ids of each text (bytes: in UTF-8), in one batch on one thread: workers are the parallelism.
+        `eos`: with the end of a document after each."""
         parts: list[Any] = []
         counts: list[int] = []
         for text in texts:
             # So many bytes hold no more characters.
             if len(text) <= LONGEST_PART_CHARACTERS or not self._divisible:
-                own = [text]
+                parts.append(text)
+                counts.append(1)
             else:
-                own = list(_parts(text if isinstance(text, str) else text.decode()))
-            parts += own
-            counts.append(len(own))
-        encoded = self._model.encode_as_numpy(parts, num_threads=1)
+                own = [*_parts(text if isinstance(text, str) else text.decode())]
+                parts += own
+                counts.append(len(own))
+        encoded = self._model.encode_as_numpy(parts, num_threads=1, add_eos=eos)
         if len(parts) == len(counts):
             return encoded
-        pieces = iter(encoded)
-        together = ([next(pieces) for _ in range(count)] for count in counts)
-        return [arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for arrays in together]
+        arrays = iter(encoded)
+        return [_joined([next(arrays) for _ in range(count)], eos) for count in counts]
 
     def decode(self, tokens: Iterable[int]) -> str:
         """The text of token ids; special pieces give no text, bytes that are no UTF-8 give U+FFFD."""
