@@ -2,9 +2,12 @@
 
 import gzip
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from xmodel_core.ledger.query import run_query
@@ -35,11 +38,13 @@ def jsonl(records: list[dict]) -> bytes:
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
 
 
-def recipe(folder: Path, source: str = "uri: raw", **more: str) -> Path:
+def recipe(folder: Path, source: str = "uri: raw", others: Mapping[str, str] | None = None, **more: str) -> Path:
     """A recipe over `folder/raw` that goes as far as its corpus in a second or two."""
-    (folder / "sources.yaml").write_text(
-        f"sources:\n  - {{name: ferry, lang: en, category: web, license: CC0-1.0, {source}}}\n"
-    )
+    lines = [
+        f"  - {{name: {name}, lang: en, category: web, license: CC0-1.0, {where}}}\n"
+        for name, where in {"ferry": source, **(others or {})}.items()
+    ]
+    (folder / "sources.yaml").write_text("".join(["sources:\n", *lines]))
     (folder / "mixture.yaml").write_text("phases: [{name: all, sources: {ferry: 1}}]\n")
     path = folder / "recipe.yaml"
     extra = "".join(f"{key}: {value}\n" for key, value in more.items())
@@ -48,11 +53,6 @@ def recipe(folder: Path, source: str = "uri: raw", **more: str) -> Path:
         f"evaluation: {{suites: []}}\ncluster: {{workers: 1}}\n{extra}"
     )
     return path
-
-
-def drops(workspace: Path) -> dict[str, int]:
-    _, rows = run_query(workspace, "select reason, sum(docs) from document_drops group by reason")
-    return dict(rows)
 
 
 def told(done, *words: str) -> str:
@@ -118,66 +118,73 @@ def test_an_unknown_recipe_or_option(tmp_path: Path, xmodel) -> None:
     assert xmodel("run", "--no-such-option").returncode == 2
 
 
-def test_damaged_records_are_set_aside_counted_and_named(tmp_path: Path, xmodel) -> None:
-    raw = tmp_path / "raw"
-    raw.mkdir()
+DAMAGED = [
+    b'{"id": "utf8", "text": "\xff\xfe broken"}\n',
+    b"not json at all\n",
+    b"[1, 2]\n",
+    b'{"id": "null", "text": null}\n',
+    b'{"id": "empty", "text": "   "}\n',
+    b'{"id": "none"}\n',
+]
+
+
+@pytest.fixture(scope="module")
+def odd_corpus(tmp_path_factory: pytest.TempPathFactory, xmodel) -> Path:
+    """The workspace of one run over sources that each have something wrong with them."""
+    folder = tmp_path_factory.mktemp("odd")
+    for source in ("damaged", "cut", "repeated", "giant"):
+        (folder / "raw" / source).mkdir(parents=True)
+    raw = folder / "raw"
+
     good = documents(60)
     lines = jsonl(good[:30]).splitlines(keepends=True)
-    bad = [
-        b'{"id": "utf8", "text": "\xff\xfe broken"}\n',
-        b"not json at all\n",
-        b"[1, 2]\n",
-        b'{"id": "null", "text": null}\n',
-        b'{"id": "empty", "text": "   "}\n',
-        b'{"id": "none"}\n',
-    ]
-    (raw / "a.jsonl").write_bytes(b"".join(lines[:10] + bad + lines[10:]))
+    (raw / "damaged" / "a.jsonl").write_bytes(b"".join(lines[:10] + DAMAGED + lines[10:]))
     whole = gzip.compress(jsonl(good[30:]), mtime=0)
-    (raw / "b.jsonl.gz").write_bytes(whole[: len(whole) * 2 // 3])
-    done = xmodel("xdata-build", recipe(tmp_path), workspace=tmp_path / "w")
+    (raw / "damaged" / "b.jsonl.gz").write_bytes(whole[: len(whole) * 2 // 3])
+
+    pq.write_table(pa.Table.from_pylist(documents(30, start=1_000)), raw / "cut" / "a.parquet")
+    (raw / "cut" / "b.parquet").write_bytes((raw / "cut" / "a.parquet").read_bytes()[:-100])
+
+    for name, start in (("a", 2_000), ("b", 3_000)):
+        records = [{**document, "id": "same"} for document in documents(20, start=start)]
+        (raw / "repeated" / f"{name}.jsonl").write_bytes(jsonl(records))
+
+    giant = {"id": "giant", "text": " ".join(document["text"] for document in documents(70_000, start=10_000))}
+    assert len(giant["text"]) > 40_000_000
+    (raw / "giant" / "a.jsonl").write_bytes(jsonl([*documents(20, start=100_000), giant]))
+
+    others = {"cut": "uri: raw/cut, format: parquet", "repeated": "uri: raw/repeated", "giant": "uri: raw/giant"}
+    done = xmodel("xdata-build", recipe(folder, "uri: raw/damaged", others), workspace=folder / "w")
     assert done.returncode == 0, done.stderr
-    assert drops(tmp_path / "w")["unreadable"] >= len(bad) + 1  # the broken tail counts too
-    assert run_query(tmp_path / "w", "select * from books")[1] == []
-    _, kept = run_query(tmp_path / "w", "select sum(docs_out) from document_flow where stage = 'near'")
-    assert 30 < kept[0][0] < 60
+    assert run_query(folder / "w", "select * from books")[1] == []
+    return folder / "w"
 
 
-def test_a_truncated_parquet_file_is_set_aside_and_the_rest_goes_on(tmp_path: Path, xmodel) -> None:
-    raw = tmp_path / "raw"
-    raw.mkdir()
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    pq.write_table(pa.Table.from_pylist(documents(30)), raw / "a.parquet")
-    (raw / "b.parquet").write_bytes((raw / "a.parquet").read_bytes()[:-100])
-    done = xmodel("xdata-build", recipe(tmp_path, "uri: raw, format: parquet"), workspace=tmp_path / "w")
-    assert done.returncode == 0, done.stderr
-    assert drops(tmp_path / "w")["unreadable"] == 1
-    assert run_query(tmp_path / "w", "select * from books")[1] == []
+def unreadable(workspace: Path, source: str) -> int:
+    query = "select sum(docs) from document_drops where source = $source and reason = 'unreadable'"
+    return run_query(workspace, query, {"source": source})[1][0][0]
 
 
-def test_repeated_ids_are_told_apart(tmp_path: Path, xmodel) -> None:
-    raw = tmp_path / "raw"
-    raw.mkdir()
-    (raw / "a.jsonl").write_bytes(jsonl([{**d, "id": "same"} for d in documents(20)]))
-    (raw / "b.jsonl").write_bytes(jsonl([{**d, "id": "same"} for d in documents(20, start=20)]))
-    assert xmodel("xdata-build", recipe(tmp_path), workspace=tmp_path / "w").returncode == 0
-    ways = json.loads(xmodel("trace", "ferry:same#b.jsonl:3", "--json", workspace=tmp_path / "w").stdout)
+def test_damaged_records_are_set_aside_counted_and_named(odd_corpus: Path) -> None:
+    assert unreadable(odd_corpus, "ferry") >= len(DAMAGED) + 1  # the broken tail counts too
+    query = "select sum(docs_out) from document_flow where stage = 'near' and source = 'ferry'"
+    assert 30 < run_query(odd_corpus, query)[1][0][0] < 60
+
+
+def test_a_truncated_parquet_file_is_set_aside_and_the_rest_goes_on(odd_corpus: Path) -> None:
+    assert unreadable(odd_corpus, "cut") == 1
+
+
+def test_repeated_ids_are_told_apart(odd_corpus: Path, xmodel) -> None:
+    ways = json.loads(xmodel("trace", "repeated:same#b.jsonl:3", "--json", workspace=odd_corpus).stdout)
     assert len(ways) == 1
-    ways = json.loads(xmodel("trace", "same", "--json", workspace=tmp_path / "w").stdout)
+    ways = json.loads(xmodel("trace", "same", "--json", workspace=odd_corpus).stdout)
     assert len(ways) == 1, "the first keeps the id"
 
 
-def test_a_document_of_fifty_megabytes_neither_hangs_nor_breaks(tmp_path: Path, xmodel) -> None:
-    raw = tmp_path / "raw"
-    raw.mkdir()
-    giant = {"id": "giant", "text": " ".join(d["text"] for d in documents(70_000))}
-    assert len(giant["text"]) > 40_000_000
-    (raw / "a.jsonl").write_bytes(jsonl([*documents(20, start=100_000), giant]))
-    done = xmodel("xdata-build", recipe(tmp_path), workspace=tmp_path / "w")
-    assert done.returncode == 0, done.stderr
-    _, rows = run_query(tmp_path / "w", "select sum(docs_in) from document_flow where stage = 'read'")
-    assert rows == [(21,)]
+def test_a_document_of_fifty_megabytes_neither_hangs_nor_breaks(odd_corpus: Path) -> None:
+    query = "select sum(docs_in) from document_flow where stage = 'read' and source = 'giant'"
+    assert run_query(odd_corpus, query)[1] == [(21,)]
 
 
 def test_a_vocabulary_larger_than_the_text_allows_says_what_would_fit(tmp_path: Path, xmodel) -> None:

@@ -1,13 +1,16 @@
-"""A small corpus artifact, as the corpus room leaves one: documents files, their receipts and digests."""
+"""A small corpus artifact, as the corpus room leaves one: documents files, receipts, digests. And all the real text."""
 
+import gzip
+import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fastwarc.warc import ArchiveIterator, WarcRecordType
 
 from xmodel_core.artifacts import Artifact, Identity, Store, fingerprint, write_shard
 from xmodel_core.tokenizer.config import TokenizerConfig
@@ -108,3 +111,29 @@ def make_corpus(tmp_path: Path) -> MakeCorpus:
         return build.commit(facts={"sources": facts})
 
     return make
+
+
+def strings(value: Any) -> Iterator[str]:
+    """The strings of a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from strings(inner)
+
+
+def texts_of(path: Path) -> list[str]:
+    """Every string of a file of records, or every page of a WARC file as UTF-8 gives it."""
+    if path.name.endswith(".warc.gz"):
+        with path.open("rb") as stream:
+            records = ArchiveIterator(stream, record_types=WarcRecordType.response)
+            return [record.reader.read().decode("utf-8", "replace") for record in records]
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
+        return [text for line in lines for text in strings(json.loads(line))]
+
+
+@pytest.fixture
+def real_texts(shared_data: Path) -> Iterator[list[str]]:
+    """All text of the real data, a file at a time: corpora, instructions, benchmarks, pages as they were crawled."""
+    paths = [*shared_data.rglob("*.jsonl"), *shared_data.rglob("*.jsonl.gz"), *shared_data.glob("web/warc/*.warc.gz")]
+    return (texts_of(path) for path in sorted(paths))

@@ -1,7 +1,5 @@
 """Text to ids and back: nothing is lost, nothing is mistaken for a special token, long texts add up."""
 
-import gzip
-import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +102,8 @@ def test_a_long_text_is_its_parts(tokenizer: Tokenizer, documents: Any, monkeypa
     whole = tokenizer.encode(text)
     monkeypatch.setattr(tokenizer_module, "LONGEST_PART_CHARACTERS", 100)
     assert tokenizer.encode(text) == whole
+    (ended, short) = tokenizer.encode_arrays([text, "x"], eos=True)
+    assert ended.tolist() == [*whole, tokenizer.eos_id] and short[-1] == tokenizer.eos_id
     runs = "x\n\n\n\ny  z    " * 30  # cut neither inside newlines nor inside spaces
     monkeypatch.setattr(tokenizer_module, "LONGEST_PART_CHARACTERS", 1 << 16)
     whole = tokenizer.encode(runs)
@@ -140,30 +140,14 @@ def test_where_a_text_stands_does_not_change_its_pieces(tokenizer: Tokenizer, do
     assert together == [token for tokens in alone for token in (*tokens, *newline)]
 
 
-def real_documents(shared_data: Path) -> Iterator[list[str]]:
-    """Every text of the corpora and of the instruction data, a file at a time."""
-    for path in sorted(shared_data.glob("*/*/part-*.jsonl.gz")):
-        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
-            records = [json.loads(line) for line in lines]
-        fields = (value for record in records for value in record.values())
-        yield [text for value in fields for text in texts_in(value)]
-
-
-def texts_in(value: Any) -> Iterator[str]:
-    """The strings of a JSON value; the one character that cannot come back is left out."""
-    if isinstance(value, str):
-        yield value.replace("▁", "_")
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from texts_in(inner)
-
-
 @pytest.mark.slow
 @pytest.mark.shared_data
-def test_every_real_document_comes_back(shared_data: Path, either: Tokenizer) -> None:
-    documents = 0
-    for texts in real_documents(shared_data):
+def test_every_real_document_comes_back(real_texts: Iterator[list[str]], either: Tokenizer) -> None:
+    documents = characters = 0
+    for read in real_texts:
+        texts = [text.replace("▁", "_") for text in read]
         for text, tokens in zip(texts, either.encode_arrays(texts), strict=True):
             assert either.decode(tokens) == text
         documents += len(texts)
-    assert documents > 100_000
+        characters += sum(map(len, texts))
+    assert documents > 300_000 and characters > 80_000_000, (documents, characters)

@@ -2,6 +2,9 @@
 
 import gzip
 import json
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from xmodel_core.artifacts import Artifact, Store
 from xmodel_core.tokenizer.config import TokenizerConfig
 from xmodel_core.tokenizer.stage import train_tokenizer
 from xmodel_core.tokenizer.tokenizer import Tokenizer
-from xmodel_core.tokenizer.tokenizer_json import parsed, tokenizer_json
+from xmodel_core.tokenizer.tokenizer_json import tokenizer_json
 
 PARTS = [
     "\n",
@@ -85,61 +88,65 @@ def test_transformers_loads_the_artifact_with_its_chat_template(artifact: Artifa
     assert [token for token in ids if token in ours.special_ids.values()] == [3, 4, 3]
 
 
-def path_score(model: Any, ids: list[int], text: str) -> float:
-    """What SentencePiece maximises: the pieces' scores, as tokenizer.json states them; bytes of unknown ones are
-    the same on every path."""
-    scores = {i: score for i, (_, score) in enumerate(model)}
-    return sum(max(scores[i], -99.0) for i in ids)
+def scores_of(reader: tokenizers.Tokenizer) -> np.ndarray | None:
+    """Score by id, those that no path takes as that of an unknown character; None for a BPE, where nothing can tie."""
+    vocab = json.loads(reader.to_str())["model"]["vocab"]
+    return np.maximum([score for _, score in vocab], -99.0) if isinstance(vocab, list) else None
 
 
-def equal_or_tied(ours: Tokenizer, theirs: tokenizers.Tokenizer, texts: list[str]) -> int:
-    """Asserts equal ids, or pieces of equal score; returns how many tied."""
-    vocab = json.loads(theirs.to_str())["model"]["vocab"]
-    tied = 0
+def tied(ours: Tokenizer, theirs: tokenizers.Tokenizer, scores: np.ndarray | None, texts: list[str]) -> int:
+    """Asserts equal ids, or other pieces whose scores add up to the same but for the rounding of SentencePiece's
+    float32 sum over the text, once for each of them. Returns how many texts tied."""
+    found = 0
     encoded = theirs.encode_batch_fast(texts, add_special_tokens=False)
     for text, mine, other in zip(texts, ours.encode_arrays(texts), encoded, strict=True):
         if mine.tolist() != other.ids:
-            tied += 1
-            assert isinstance(vocab, list), text[:80]
-            scores = [path_score(vocab, ids, text) for ids in (mine.tolist(), other.ids)]
-            # float32 against float64 over a whole text
-            assert np.isclose(*scores, rtol=1e-5), (text[:80], scores)
-    return tied
-
-
-def texts_of(path: Path) -> list[str]:
-    with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
-        records = [json.loads(line) for line in lines]
-    return [value for record in records for value in record.values() if isinstance(value, str)]
+            found += 1
+            assert scores is not None, text[:80]
+            one, two = Counter(mine.tolist()), Counter(other.ids)
+            apart = [*(one - two).elements()], [*(two - one).elements()]
+            rounding = np.spacing(np.float32(-scores[mine].sum()))
+            difference = abs(scores[apart[0]].sum() - scores[apart[1]].sum())
+            assert difference <= rounding * max(map(len, apart)), (text[:80], difference, rounding)
+    return found
 
 
 @pytest.mark.slow
 @pytest.mark.shared_data
-def test_same_ids_on_all_real_text(shared_data: Path, either: Tokenizer) -> None:
+def test_same_ids_on_all_real_text(real_texts: Iterator[list[str]], either: Tokenizer) -> None:
     """Ours never tie: their scores add up exactly."""
     theirs, documents = exported(either), 0
-    for path in sorted(shared_data.glob("*/*/part-*.jsonl.gz")):
-        texts = texts_of(path)
-        assert equal_or_tied(either, theirs, texts) == 0, path
+    scores = scores_of(theirs)
+    for texts in real_texts:
+        assert tied(either, theirs, scores, texts) == 0, texts[0][:80]
         documents += len(texts)
-    assert documents > 100_000
+    assert documents > 300_000
 
 
 @pytest.mark.shared_data
 @pytest.mark.parametrize("name", ["xmodel_32000", "xmodel_65280"])
-@pytest.mark.parametrize("source", ["zh_oi_wiki", "en_c4_demo"])
-def test_the_released_tokenizers_export_with_their_ids(shared_data: Path, name: str, source: str) -> None:
+def test_the_released_tokenizers_export_with_their_ids(shared_data: Path, name: str) -> None:
     released = Tokenizer.load(shared_data / "tokenizers" / f"{name}.model")
-    assert parsed(released.model).trainer_spec.vocab_size == released.vocab_size
-    texts = texts_of(next(iter(sorted((shared_data / "corpora" / source).glob("part-*")))))[:300]
-    assert equal_or_tied(released, exported(released), texts) < len(texts) / 20
+    theirs = exported(released)
+    for source in ("zh_oi_wiki", "en_c4_demo"):
+        (path, *_) = sorted((shared_data / "corpora" / source).glob("part-*"))
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            texts = [json.loads(line)["text"] for line in islice(lines, 200)]
+        assert tied(released, theirs, scores_of(theirs), texts) < len(texts) / 20
 
 
 @pytest.mark.slow
 @pytest.mark.shared_data
 @pytest.mark.parametrize("name", ["xmodel_32000", "xmodel_65280"])
-def test_the_released_tokenizers_on_all_real_text(shared_data: Path, name: str) -> None:
+def test_the_released_tokenizers_on_all_real_text(
+    shared_data: Path, real_texts: Iterator[list[str]], name: str
+) -> None:
     released = Tokenizer.load(shared_data / "tokenizers" / f"{name}.model")
     theirs = exported(released)
-    for path in sorted(shared_data.glob("*/*/part-*.jsonl.gz")):
-        equal_or_tied(released, theirs, texts_of(path))
+    scores = scores_of(theirs)
+    ties = documents = 0
+    for texts in real_texts:
+        ties += tied(released, theirs, scores, texts)
+        documents += len(texts)
+    print(f"{name}: {ties} of {documents:,} texts tied")
+    assert documents > 300_000 and ties < documents / 1000

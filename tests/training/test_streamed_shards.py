@@ -18,7 +18,7 @@ from xmodel_core.training.loader import PhaseOrder, TokenStream
 
 SOURCES = {"a": 3, "b": 2}
 """Shards of each; about a million tokens in each shard."""
-PHASES = [PhaseOrder("stable", 30, 512, 64, (1300, 620)), PhaseOrder("decay", 20, 1024, 32, (500, 140))]
+PHASES = [PhaseOrder("stable", 15, 512, 64, (650, 310)), PhaseOrder("decay", 10, 1024, 32, (250, 70))]
 AHEAD = 4
 TOKENIZER = "t" * 64
 

@@ -188,24 +188,22 @@ def test_lengths_change_in_mid_stream_and_the_books_close(workspace: Any, packin
     assert run.manifest()["facts"]["tokens"] == metrics[36]["tokens"]
 
 
-@pytest.mark.parametrize("stops_at", [9, 12, 26])
-def test_a_run_goes_on_through_a_change_of_lengths(
-    workspace: Any, monkeypatch: pytest.MonkeyPatch, stops_at: int
-) -> None:
+def test_a_run_goes_on_through_a_change_of_lengths(workspace: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     grown = workspace.planned(**GROWN)
     settings = {**GROWN, "packing": "best-fit"}
     unbroken = everything(grown.train(**settings))
     shutil.rmtree(next(workspace.store.root.path.glob("runs/small-*")))
     real: Callable[..., tuple[float, float]] = loop.training_step
+    for stops_at in (9, 12, 26):
 
-    def fails(*args: Any) -> tuple[float, float]:
-        if args[5] == stops_at:
-            raise OSError("pulled the plug")
-        return real(*args)
+        def fails(*args: Any, at: int = stops_at) -> tuple[float, float]:
+            if args[5] == at:
+                raise OSError("pulled the plug")
+            return real(*args)
 
-    monkeypatch.setattr(loop, "training_step", fails)
-    with pytest.raises(OSError, match="pulled the plug"):
-        grown.train(**settings)
+        monkeypatch.setattr(loop, "training_step", fails)
+        with pytest.raises(OSError, match="pulled the plug"):
+            grown.train(**settings)
     monkeypatch.setattr(loop, "training_step", real)
     # Prefetch and other things of the machine are no part of the run.
     assert everything(grown.train(**settings, prefetch_steps=0)) == unbroken
@@ -285,7 +283,8 @@ def test_micro_batches_give_the_same_step(workspace: Any, packing: str) -> None:
 
 def test_settings_of_torch_are_put_back(workspace: Any) -> None:
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    workspace.train(warmup_steps=4, threads_per_worker=2)
+    short = {"warmup_steps": 0, "stable_steps": 1, "decay_steps": 1}
+    workspace.planned(**short).train(**short, threads_per_worker=2)
     assert before == (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
 
 

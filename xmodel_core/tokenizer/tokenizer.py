@@ -147,4 +147,6 @@ class Tokenizer:
 
     def decode(self, tokens: Iterable[int]) -> str:
         """The text of token ids; special pieces give no text, bytes that are no UTF-8 give U+FFFD."""
-        return self._model.decode([int(token) for token in tokens])
+        return self._model.decode(
+            tokens.tolist() if isinstance(tokens, np.ndarray) else [int(token) for token in tokens]
+        )
