@@ -97,21 +97,27 @@ def test_a_batch_is_its_texts(tokenizer: Tokenizer, texts: list[str]) -> None:
     assert tokenizer.encode(texts) == [tokenizer.encode(text) for text in texts]
 
 
-def test_a_long_text_is_its_parts(tokenizer: Tokenizer, documents: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_text_is_its_parts(either: Tokenizer, documents: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "\n".join(text for _, text, _ in documents("code", 5) + documents("zh", 5))
-    whole = tokenizer.encode(text)
+    whole = either.encode(text)
     monkeypatch.setattr(tokenizer_module, "LONGEST_PART_CHARACTERS", 100)
-    assert tokenizer.encode(text) == whole
-    (ended, short) = tokenizer.encode_arrays([text, "x"], eos=True)
-    assert ended.tolist() == [*whole, tokenizer.eos_id] and short[-1] == tokenizer.eos_id
+    assert either.encode(text) == whole
+    (ended, short) = either.encode_arrays([text, "x"], eos=True)
+    assert ended.tolist() == [*whole, either.eos_id] and short[-1] == either.eos_id
     runs = "x\n\n\n\ny  z    " * 30  # cut neither inside newlines nor inside spaces
     monkeypatch.setattr(tokenizer_module, "LONGEST_PART_CHARACTERS", 1 << 16)
-    whole = tokenizer.encode(runs)
+    whole = either.encode(runs)
     for length in range(40, 60):
         monkeypatch.setattr(tokenizer_module, "LONGEST_PART_CHARACTERS", length)
-        assert tokenizer.encode(runs) == whole, length
+        assert either.encode(runs) == whole, length
+    unspaced = '{"total":1,"values":[22,333],"garden":[]},' * 20  # cut after digits
+    monkeypatch.setattr(tokenizer_module, "LONGEST_PART_CHARACTERS", 1 << 16)
+    whole = either.encode(unspaced)
+    for length in range(40, 60):
+        monkeypatch.setattr(tokenizer_module, "LONGEST_PART_CHARACTERS", length)
+        assert either.encode(unspaced) == whole, length
     one_line = "好" * 350
-    assert tokenizer.decode(tokenizer.encode(one_line)) == one_line
+    assert either.decode(either.encode(one_line)) == one_line
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:

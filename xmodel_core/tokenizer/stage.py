@@ -23,7 +23,7 @@ from xmodel_core.tokenizer.tokenizer_json import tokenizer_config_json, tokenize
 from xmodel_core.tokenizer.train import train
 
 TOKENIZER_VERSION = 2
-SHARDS_VERSION = 2
+SHARDS_VERSION = 3
 REPORT_VERSION = 1
 
 

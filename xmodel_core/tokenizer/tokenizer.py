@@ -18,16 +18,17 @@ from xmodel_core.artifacts import Artifact
 from xmodel_core.errors import XmodelError
 
 LONGEST_PART_CHARACTERS = 1 << 16
-# Between a line and the newlines before it, or a word and the space before it, no piece goes on. The last in a window.
-CUT = re.compile(r".*(?:\n(?=[^\n])|[^ \n](?= ))", re.DOTALL)
+# Between a line and the newlines before it, or a word and the space before it, no piece goes on; nor after a digit, in
+# tokenizers that split them. The last in a window, of the second kind where there is none of the first.
+CUTS = (re.compile(r".*(?:\n(?=[^\n])|[^ \n](?= ))", re.DOTALL), re.compile(r".*[0-9]", re.DOTALL))
 
 
 def _parts(text: str) -> Iterator[str]:
-    """The text in parts of bounded length, cut after newlines or before spaces where there are any."""
+    """The text in parts of bounded length, cut after newlines, before spaces or after digits where there are any."""
     start = 0
     while len(text) - start > LONGEST_PART_CHARACTERS:
         end = start + LONGEST_PART_CHARACTERS
-        found = CUT.match(text, start, end)
+        found = next((found for cut in CUTS if (found := cut.match(text, start, end))), None)
         cut = found.end() if found else end
         yield text[start:cut]
         start = cut
