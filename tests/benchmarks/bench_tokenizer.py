@@ -6,7 +6,7 @@ handed lists of documents in memory and gives numpy arrays; tokenizers reads the
 that datatrove's DocumentTokenizer takes. One thread is timed in CPU seconds, more in seconds of the clock. Prints MB
 of text per second, and ours over theirs: median over the rounds of the ratio within a round, least and most beside.
 
-    python tests/benchmarks/bench_tokenizer.py [--megabytes 8] [--rounds 5] [--threads 1 2] [--pieces 16000] [--write]
+    python tests/benchmarks/bench_tokenizer.py [--megabytes 16] [--rounds 5] [--threads 1 2] [--pieces 16000] [--write]
 """
 
 import argparse
@@ -149,7 +149,7 @@ HEAD = """\
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Encoding beside SentencePiece and tokenizers.")
-    parser.add_argument("--megabytes", type=float, default=8)
+    parser.add_argument("--megabytes", type=float, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--pieces", type=int, default=16_000)

@@ -130,6 +130,8 @@ def test_an_error_leaves_whole_checkpoints_and_the_next_run_goes_on(
     # a damaged newest checkpoint is passed over: the run goes on from the one before
     newest = folder / whole_checkpoints(folder)[-1]
     (newest / "optimizer.pt").write_bytes(b"half")
+    # and what a kill leaves of a part that was being written goes away
+    (folder / "metrics" / "train_metrics" / ".step-00000030.parquet.123.abcdef").write_bytes(b"half")
     monkeypatch.setattr(loop, "training_step", real)
     steps_run: list[int] = []
     monkeypatch.setattr(loop, "learning_rate", lambda c, s, f=loop.learning_rate: steps_run.append(s) or f(c, s))

@@ -70,6 +70,8 @@ class Metrics:
         for part in folder.names("metrics/*/step-*.parquet"):
             if int(PurePosixPath(part).stem.removeprefix("step-")) > resumed_at:
                 folder.remove(part)
+        for half in folder.names("metrics/*/.step-*"):  # a kill in the middle of a write leaves one
+            folder.remove(half)
 
     def add(self, table: str, rows: list[Row]) -> None:
         """Keeps rows for the next part."""
