@@ -187,7 +187,7 @@ def test_clusters_are_the_connected_components_and_the_first_stands_for_each(dat
     assert clusters(total, np.array(pairs, np.int64).reshape(-1, 2)).tolist() == wanted
 
 
-@given(st.lists(st.integers(0, 4), max_size=30))
+@given(st.lists(st.sampled_from([NO_KEY, 1, 2, 1 << 40, (1 << 40) + 1, 1 << 63, 2**64 - 1]).map(int), max_size=30))
 def test_candidates_connect_exactly_those_with_an_equal_key(keys: list[int]) -> None:
     pairs = candidates(np.array(keys, np.uint64))
     assert (pairs[:, 0] < pairs[:, 1]).all() and len(np.unique(pairs, axis=0)) == len(pairs) <= 2 * len(keys)
