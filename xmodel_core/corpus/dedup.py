@@ -29,14 +29,21 @@ def _order(keys: Array) -> Array:
     """int64: the order that sorts keys (uint64), equal ones by position.
 
     numpy sorts numbers seven times as fast as it finds their order, so positions are put into the low bits of the
-    keys. Where two different keys are alike in all other bits, which hashes hardly ever are, it is found the slow way.
+    keys. Different keys that are alike in all other bits are put in order afterwards; of hashes they are few.
     """
     low = np.uint64((1 << len(keys).bit_length()) - 1)
     packed = np.sort((keys & ~low) | np.arange(len(keys), dtype=np.uint64))
     order = (packed & low).astype(np.int64)
     ordered = keys[order]
     alike = (packed[1:] ^ packed[:-1]) <= low
-    return np.argsort(keys, kind="stable") if (alike & (ordered[1:] != ordered[:-1])).any() else order
+    mixed = alike & (ordered[1:] != ordered[:-1])
+    if mixed.any():
+        group = np.concatenate(([0], np.cumsum(~alike)))
+        again = np.zeros(group[-1] + 1, bool)
+        again[group[1:][mixed]] = True
+        places = np.flatnonzero(again[group])
+        order[places] = order[places][np.lexsort((order[places], ordered[places], group[places]))]
+    return order
 
 
 def candidates(keys: Array) -> Array:
