@@ -14,11 +14,11 @@ from xmodel_core.config import Recipe
 
 # Megabytes of text per second of one core, and documents per second of the one process that decides: measured on
 # real Chinese, English and code text (tests/benchmarks/bench_memory.py; docs/scale.md works with the same figures).
-SCAN_MB_PER_SECOND = 5.2
+SCAN_MB_PER_SECOND = 7.5
 LINES_MB_PER_SECOND = 52.0
-NEAR_DOCUMENTS_PER_SECOND = 145_000  # 2.9 million for each of 20 keys
-DOCUMENTS_MB_PER_SECOND = 10.0
-ENCODE_MB_PER_SECOND = 12.0
+NEAR_DOCUMENTS_PER_SECOND = 500_000  # 10 million for each of 20 keys
+DOCUMENTS_MB_PER_SECOND = 12.0
+ENCODE_MB_PER_SECOND = 14.0
 DECIDED_PER_SECOND = 29_000
 TOKENIZER_CHARS_PER_SECOND = 200_000
 WORLD_SECONDS = 10.0
