@@ -80,8 +80,10 @@ def print_balance(root: Place, corpus: str, mixture_shares: Mapping[str, float])
 def print_tokenizers(root: Place, found: Mapping[str, Any]) -> None:
     """Tokenizers beside each other: tokens per character by language and category, then by source; what they do with
     bytes and round trips; code; their longest pieces."""
-    columns, rows = run_query(root, "@tokenizers")
-    mine = [dict(zip(columns, row, strict=True)) for row in rows if row[columns.index("report")] == found["report"]]
+    mine, by_source = (
+        [dict(zip(columns, row, strict=True)) for row in rows if row[columns.index("report")] == found["report"]]
+        for columns, rows in (run_query(root, query) for query in ("@tokenizers", "select * from tokenizer_comparison"))
+    )
     names = list(dict.fromkeys(row["tokenizer"] for row in found["rows"]))
     for title, given, keys in (
         (
@@ -89,7 +91,7 @@ def print_tokenizers(root: Place, found: Mapping[str, Any]) -> None:
             mine,
             ("lang", "category", "text"),
         ),
-        ("tokens per character, by source", found["rows"], ("lang", "source", "text")),
+        ("tokens per character, by source", by_source, ("lang", "source", "text")),
     ):
         lines: dict[tuple[str, ...], dict[str, Any]] = {}
         for row in given:

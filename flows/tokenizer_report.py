@@ -9,7 +9,6 @@ from flows import stages
 from flows.session import open_session
 from flows.xmodel import to_corpus
 from xmodel_core.artifacts import Artifact
-from xmodel_core.ledger.query import run_query
 
 
 @flow(name="tokenizer-report", log_prints=False)
@@ -25,12 +24,11 @@ def tokenizer_report(
         sources = [files.source for files in corpus.sources]
         tokenizer = stages.train_tokenizer(session, corpus.corpus, sources)
         others = [Path(path).expanduser().resolve() for path in against or []]
-        return facts(stages.report_tokenizer(session, corpus.corpus, sources, tokenizer, others), session.store.root)
+        return facts(stages.report_tokenizer(session, corpus.corpus, sources, tokenizer, others))
 
 
-def facts(report: Artifact, root: Any) -> dict[str, Any]:
-    """The report's label and place, its rows as the ledger holds them, its longest pieces and its code."""
-    query = "select * from tokenizer_comparison where report = $report"
-    columns, rows = run_query(root, query, {"report": report.label})
-    found = [dict(zip(columns, row, strict=True)) for row in rows]
-    return {"report": report.label, "path": str(report.folder), "rows": found, **report.manifest()["facts"]}
+def facts(report: Artifact) -> dict[str, Any]:
+    """The report's label and place, its rows for the ledger, its longest pieces and its code."""
+    manifest = report.manifest()
+    rows = manifest["rows"]["tokenizer_comparison"]
+    return {"report": report.label, "path": str(report.folder), "rows": rows, **manifest["facts"]}

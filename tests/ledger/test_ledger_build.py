@@ -35,6 +35,15 @@ def test_shards_are_summed_and_ratios_computed_after(tmp_path: Path) -> None:
     assert rows == [(400, 300, 0.75, 4.0, "web")]
 
 
+def test_a_comparison_of_tokenizers_says_tokens_per_character(tmp_path: Path) -> None:
+    build = Store(tmp_path).build(Identity("tokenizer_reports", "small", 1, {}, {}))
+    key = {"report": "small", "tokenizer": "tok", "source": "wiki", "lang": "zh", "text": "unseen_source"}
+    build.commit(rows={"tokenizer_comparison": [{**key, "docs": 2, "chars": 400, "bytes": 1200, "tokens": 300}]})
+    refresh(tmp_path)
+    found = run_query(tmp_path, "select docs, tokens_per_char, bytes_per_token from tokenizer_comparison")[1]
+    assert found == [(2, 0.75, 4.0)]
+
+
 def test_of_two_artifacts_that_speak_of_one_thing_the_newer_counts(tmp_path: Path) -> None:
     fertility(Store(tmp_path), "2026-01-02", [(10, 30, 5)])
     fertility(Store(tmp_path), "2026-01-01", [(100, 300, 50)])

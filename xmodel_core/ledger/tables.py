@@ -198,6 +198,8 @@ TABLES: dict[str, Table] = {
                 "bytes_per_token": NUMBER,
                 **dict.fromkeys(("byte_tokens", "unknown_tokens", "docs_changed"), COUNT),
             },
+            sums=("docs", "chars", "bytes", "tokens", "byte_tokens", "unknown_tokens", "docs_changed"),
+            ratios={"tokens_per_char": ("tokens", "chars"), "bytes_per_token": ("bytes", "tokens")},
         ),
         Table(
             "token_shards",
