@@ -18,7 +18,6 @@ import importlib.util
 import itertools
 import json
 import os
-import platform
 import random
 import re
 import resource
@@ -30,7 +29,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -62,6 +60,7 @@ from datatrove.pipeline.filters import (
 from datatrove.pipeline.readers import JsonlReader, ParquetReader
 from datatrove.pipeline.writers import ParquetWriter
 from datatrove.utils.lid import LID
+from results_file import hardware, write_results
 
 from xmodel_core.artifacts import Store
 from xmodel_core.cluster import open_cluster
@@ -559,15 +558,6 @@ def measure_process(data: Path, asked: argparse.Namespace) -> Iterator[str]:
     yield f"\nRatio of the rates: **{rates['ours'] / rates['stock']:.0f}×** (one run of each side)."
 
 
-def hardware() -> str:
-    """The processor's name."""
-    try:
-        names = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        names = []
-    return (names or [platform.processor() or platform.machine()])[0]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
@@ -620,12 +610,8 @@ def main() -> None:
             say(line)
     table = "\n".join(lines)
     if asked.write:
-        date = datetime.now(UTC).date().isoformat()
         name = re.sub(r"[^a-z0-9]+", "-", hardware().lower()).strip("-")
-        target = Path(__file__).parent / "results" / f"corpus_{name}_{date}.md"
-        target.parent.mkdir(exist_ok=True)
-        target.write_text(f"# Corpus: ours against datatrove's stock blocks\n\n{table}\n", encoding="utf-8")
-        print(f"\nwritten to {target}")
+        write_results(f"corpus_{name}", "Corpus: ours against datatrove's stock blocks", table)
 
 
 if __name__ == "__main__":

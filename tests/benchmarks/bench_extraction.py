@@ -6,20 +6,17 @@ segments where gold has only what must (`with`) and must not (`without`) appear;
 (gold_pages.py). Ours starts from bytes; the others are handed the decoded page, free of charge.
 readability-lxml and jusText come with the `dev` extra.
 
-    python tests/benchmarks/bench_extraction.py [--rounds 3] [--write DATE]
+    python tests/benchmarks/bench_extraction.py [--rounds 3] [--write]
 """
 
 import argparse
 import logging
 import os
-import platform
-import re
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -27,6 +24,7 @@ import gold_pages
 import lxml.html
 import trafilatura
 from resiliparse.extract.html2text import extract_plain_text
+from results_file import hardware, write_results
 
 from xmodel_core.corpus.encoding import decode
 from xmodel_core.corpus.extract import Unextractable, extract
@@ -101,15 +99,13 @@ def mean_f1(pages: list[gold_pages.Page], texts: list[str], kind: Callable[[gold
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--write", metavar="DATE", help="into tests/benchmarks/results/")
+    parser.add_argument("--write", action="store_true", help="into tests/benchmarks/results/")
     asked = parser.parse_args()
     if not gold_pages.web().is_dir():
         sys.exit(f"no real pages at {gold_pages.web()}; set XMODEL_SHARED_DATA")
     logging.disable(logging.CRITICAL)
-    names = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    processor = (names or [platform.machine()])[0]
     lines = [
-        f"{processor}, one core, {asked.rounds} rounds, page by page in turn; CPU seconds, median of the rounds.",
+        f"{hardware()}, one core, {asked.rounds} rounds, page by page in turn; CPU seconds, median of the rounds.",
         "Versions: " + ", ".join(f"{name} {version(name)}" for name in LIBRARIES) + ".",
     ]
     for title, pages, words in (
@@ -134,10 +130,7 @@ def main() -> None:
     table = "\n".join(lines)
     print(table)
     if asked.write:
-        target = Path(__file__).parent / "results" / f"extraction_cpu_{asked.write}.md"
-        target.parent.mkdir(exist_ok=True)
-        target.write_text(f"# Main text of web pages: ours beside four libraries\n\n{table}\n", encoding="utf-8")
-        print(f"\nwritten to {target}")
+        write_results("extraction_cpu", "Main text of web pages: ours beside four libraries", table)
 
 
 if __name__ == "__main__":

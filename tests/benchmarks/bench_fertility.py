@@ -22,12 +22,11 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
-from bench_corpus import hardware
+from results_file import hardware, write_results
 
 PIECES = 32_000
 # English has more distinct words than Chinese has common pairs of characters: it needs most of the sample. Law,
@@ -162,15 +161,11 @@ def main() -> None:
     print("\n".join(lines))
     print(f"\n{time.perf_counter() - began:.0f} s")
     if asked.write:
-        date = datetime.now(UTC).date().isoformat()
-        target = Path(__file__).parent / "results" / f"fertility_{date}.md"
         about = (
             f"{PIECES:,} unigram pieces learned from {SAMPLE_CHARACTERS:,} characters, shares {json.dumps(SHARES)}. "
             f"Tokens per character; fewer is better. {hardware()}."
         )
-        text = "\n".join(lines)
-        target.write_text(f"# Fertility beside the released tokenizers\n\n{about}\n{text}\n", encoding="utf-8")
-        print(f"\nwritten: {target}")
+        write_results("fertility", "Fertility beside the released tokenizers", "\n".join([about, *lines]))
     if any(ratio >= 1 for ratio in ratios.values()):
         sys.exit(f"more tokens than the released tokenizer of equal size: {ratios}")
 

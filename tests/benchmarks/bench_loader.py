@@ -12,13 +12,11 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
-from bench_corpus import hardware
+from results_file import hardware, write_results
 
 from xmodel_core.artifacts import Artifact, Identity, Store, write_shard
 from xmodel_core.artifacts.token_shards import TokenShards
@@ -125,15 +123,11 @@ def main() -> None:
     text = "\n".join(lines)
     print(text)
     if asked.write:
-        date = datetime.now(UTC).date().isoformat()
-        target = Path(__file__).parent / "results" / f"loader_cpu_{date}.md"
-        target.parent.mkdir(exist_ok=True)
         intro = (
             f"{hardware()}. {asked.tokens:.0f}M tokens in {SOURCES} sources, all of them in memory; medians of "
             f"{asked.rounds} rounds in turn (least to most)."
         )
-        target.write_text(f"# The token stream's rate\n\n{intro}\n\n{text}\n", encoding="utf-8")
-        print(f"\nwritten to {target}")
+        write_results("loader_cpu", "The token stream's rate", f"{intro}\n\n{text}")
 
 
 if __name__ == "__main__":

@@ -22,12 +22,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
-from bench_corpus import hardware
+from results_file import hardware, write_results
 
 from xmodel_core.artifacts import Artifact, Store
 from xmodel_core.cluster import Cluster, ClusterConfig, open_cluster
@@ -340,18 +339,13 @@ def main() -> None:
     notes = "\n".join(verdicts(sizes))
     print(f"\n{notes}")
     if asked.write:
-        date = datetime.now(UTC).date().isoformat()
-        target = Path(__file__).parent / "results" / f"memory_cpu_{date}.md"
-        target.parent.mkdir(exist_ok=True)
         intro = (
             f"{hardware()}, {asked.workers} workers. Memory is the peak resident set (VmHWM) of the largest worker, in "
             "MB of 10^6 bytes, reset between stages; rates are MB of raw text per CPU second "
             "of the workers, and documents per CPU second of the deciding process."
         )
         table = "\n".join([HEAD, *map(row, sizes)])
-        text = f"# Memory and speed as the corpus grows\n\n{intro}\n\n{table}\n\n{notes}\n"
-        target.write_text(text, encoding="utf-8")
-        print(f"\nwritten to {target}")
+        write_results("memory_cpu", "Memory and speed as the corpus grows", f"{intro}\n\n{table}\n\n{notes}")
 
 
 if __name__ == "__main__":

@@ -13,14 +13,12 @@ import argparse
 import gzip
 import json
 import os
-import platform
 import random
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -30,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sentencepiece
 import tokenizers
+from results_file import hardware, write_results
 
 from xmodel_core.artifacts import Artifact, Identity, Store, fingerprint, write_shard
 from xmodel_core.cluster import Cluster, ClusterConfig
@@ -162,16 +161,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="xmodel-bench-") as folder:
         lines = measure(data, Path(folder), asked)
     if asked.write:
-        date = datetime.now(UTC).date().isoformat()
-        target = Path(__file__).parent / "results" / f"tokenizer_cpu_{date}.md"
         made = (
             f"{asked.pieces:,} unigram pieces; median of {asked.rounds} rounds, interleaved; one thread in CPU seconds"
         )
         versions = f"sentencepiece {version('sentencepiece')}, tokenizers {version('tokenizers')}"
-        about = f"{platform.machine()}, {os.cpu_count()} cores. {made}. {versions}."
-        text = f"# Encoding to token shards\n\n{about}\n\n{HEAD}\n"
-        target.write_text(text + "\n".join(lines) + "\n", encoding="utf-8")
-        print(f"\nwritten: {target}")
+        about = f"{hardware()}, {os.cpu_count()} cores. {made}. {versions}."
+        write_results("tokenizer_cpu", "Encoding to token shards", "\n".join([about, "", HEAD, *lines]))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from xmodel_core.artifacts import Store
 from xmodel_core.corpus.config import CorpusConfig, NearConfig, ScanConfig
 from xmodel_core.corpus.dedup import candidates, clusters, exact_copies
 from xmodel_core.corpus.layout import lay_out
+from xmodel_core.corpus.scan import text_hashes
 from xmodel_core.corpus.signature import NO_KEY, key_names, near_keys, signatures
 
 BANDS, ROWS = 20, 6
@@ -185,6 +186,17 @@ def test_clusters_are_the_connected_components_and_the_first_stands_for_each(dat
         for a, b in pairs:
             wanted[a] = wanted[b] = min(wanted[a], wanted[b])
     assert clusters(total, np.array(pairs, np.int64).reshape(-1, 2)).tolist() == wanted
+
+
+spaced = st.text(st.sampled_from("中a \n\u3000"), max_size=5)
+
+
+@given(st.lists(spaced, min_size=8, max_size=40))
+def test_texts_that_differ_in_blanks_only_have_one_hash(texts: list[str]) -> None:
+    hashes = text_hashes(lay_out(texts))
+    # Words that blanks divide stay divided.
+    read = [" ".join(text.split()) for text in texts]
+    assert [[one == other for other in hashes] for one in hashes] == [[a == b for b in read] for a in read]
 
 
 @given(st.lists(st.sampled_from([NO_KEY, 1, 2, 1 << 40, (1 << 40) + 1, 1 << 63, 2**64 - 1]).map(int), max_size=30))
