@@ -11,6 +11,7 @@ from statistics import median
 from flows.supply import Stock
 from xmodel_core.artifacts import Artifact, Store
 from xmodel_core.config import Recipe
+from xmodel_core.model.cost import dense_bf16_peak
 
 # Megabytes of text per second of one core, and documents per second of the one process that decides: measured on
 # real Chinese, English and code text (tests/benchmarks/bench_memory.py; docs/scale.md works with the same figures).
@@ -25,9 +26,9 @@ WORLD_SECONDS = 10.0
 # What training a small model in fp32 reaches on one thread of a server CPU (AVX-512), and how much a further one adds.
 CPU_FLOPS = 5.3e10
 FURTHER_THREAD = 0.35
-# Dense bf16 of an H100, H800 or H200 (NVIDIA's data sheet), and what models of about a billion parameters reach of it:
-# 40 % in MPT-1b's published table (8 H100), 55 % on Xmodel-LM's model card.
-GPU_PEAK_FLOPS = 989e12
+# A plan is made where the GPU need not be. What models of about a billion parameters reach of its peak: 40 % in
+# MPT-1b's published table (8 H100), 55 % on Xmodel-LM's model card.
+GPU = "H100"
 GPU_UTILISATION = 0.40
 
 
@@ -86,9 +87,11 @@ def _training_rate(store: Store, recipe: Recipe, flops_per_token: float) -> tupl
                     speeds
                 ) * flops_per_token, f"training: {median(speeds):,.0f} tokens a second, as {run.label}"
     if training.device == "cuda":
-        rate = training.workers * GPU_PEAK_FLOPS * GPU_UTILISATION
+        peak = dense_bf16_peak(GPU)
+        assert peak is not None
+        rate = training.workers * peak * GPU_UTILISATION
         said = (
-            f"training: {training.workers} GPUs of H100 class, {GPU_PEAK_FLOPS / 1e12:.0f} TFLOP/s dense bf16, "
+            f"training: {training.workers} GPUs of {GPU} class, {peak / 1e12:.0f} TFLOP/s dense bf16, "
             f"{GPU_UTILISATION:.0%} of it reached"
         )
         return rate, said

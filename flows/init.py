@@ -16,7 +16,8 @@ import yaml
 from flows.look import Seen, look_at
 from flows.supply import KEPT, chars_per_token
 from xmodel_core.errors import XmodelError
-from xmodel_core.model.config import ModelConfig, count_parameters
+from xmodel_core.model.config import ModelConfig
+from xmodel_core.model.cost import count_parameters
 
 MAX_EPOCHS = 4  # seen up to four times, a token is nearly as good as a new one (Muennighoff et al. 2023)
 LANGUAGE_WEIGHTS = {"zh": 45.0, "en": 45.0, "multi": 45.0, "code": 10.0}

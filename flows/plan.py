@@ -22,7 +22,7 @@ from xmodel_core.artifacts import Place, Store
 from xmodel_core.config import Recipe
 from xmodel_core.mixture.plan import PlannedPhase, Supply, make_plan
 from xmodel_core.mixture.stage import used_sources
-from xmodel_core.model.config import count_parameters, flops_per_token
+from xmodel_core.model.cost import count_parameters, flops_per_token
 from xmodel_core.specs import load_mixture, load_sources
 
 

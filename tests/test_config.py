@@ -121,3 +121,12 @@ def test_a_tokenizer_may_extend_one_of_the_reports() -> None:
     assert load_recipe("xmodel2-nano")[0].tokenizer.vocab_size == 65_280
     with pytest.raises(XmodelError, match=r"(?s)no tokenizer named xmodel2-65.*did you mean xmodel2-65k"):
         load_recipe("quickstart", ["tokenizer.extends=xmodel2-65"])
+
+
+def test_a_model_may_extend_one_of_the_reports() -> None:
+    lm, _ = load_recipe("xmodel-lm-1.1b")
+    assert (lm.model.hidden_size, lm.model.tie_word_embeddings) == (2048, False)
+    mine, _ = load_recipe("xmodel2-1.2b", ["model.extends=xmodel2-tiny", "model.num_key_value_heads=8"])
+    assert (mine.model.hidden_size, mine.model.num_hidden_layers, mine.model.num_key_value_heads) == (512, 18, 8)
+    with pytest.raises(XmodelError, match=r"(?s)no model named xmodel2-1b.*did you mean xmodel2-1\.2b"):
+        load_recipe("quickstart", ["model.extends=xmodel2-1b"])

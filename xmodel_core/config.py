@@ -2,11 +2,11 @@
 
 Takes a recipe's name or path and `--set` overrides; gives a `Recipe`. A recipe may extend another
 and state only what differs. The same recipe and overrides reach the flows from the shell, from
-`prefect deployment run` and from the UI, so a run started anywhere is one run. Its tokenizer slice may
-extend one of the reports' tokenizers in the same way.
+`prefect deployment run` and from the UI, so a run started anywhere is one run. Its tokenizer and model slices may
+extend one of the reports' tokenizers and models in the same way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from xmodel_core.training.config import TrainingConfig
 
 RECIPES = Path(__file__).resolve().parents[1] / "flows" / "recipes"
 TOKENIZERS = RECIPES / "tokenizers"
+LADDERS = RECIPES / "models"
 
 
 class Recipe(Strict):
@@ -125,23 +126,38 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     return _merged(_read(recipe_path(base, path.parent), (*seen, path)), data)
 
 
-def _with_tokenizer(data: dict[str, Any], where: object) -> dict[str, Any]:
-    """The recipe with the tokenizer that its slice extends filled in; what the slice states itself stands."""
-    stated = data.get("tokenizer")
+def model_presets() -> dict[str, dict[str, Any]]:
+    """The reports' models, family-size → fields of a model slice: each family's file holds the settings of all its
+    sizes, and a table of the sizes."""
+    presets = {}
+    for path in sorted(LADDERS.glob("*.yaml")):
+        ladder = read_yaml(path)
+        for size, row in ladder["sizes"].items():
+            presets[f"{path.stem}-{size}"] = {**ladder["settings"], **dict(zip(ladder["columns"], row, strict=True))}
+    return presets
+
+
+def _tokenizer_presets() -> dict[str, dict[str, Any]]:
+    return {path.stem: read_yaml(path) for path in sorted(TOKENIZERS.glob("*.yaml"))}
+
+
+def _extended(data: dict[str, Any], part: str, presets: Callable[[], dict[str, Any]], where: object) -> dict[str, Any]:
+    """The recipe with the preset that one of its slices extends filled in; what the slice states itself stands."""
+    stated = data.get(part)
     if not isinstance(stated, dict) or "extends" not in stated:
         return data
-    name, names = stated["extends"], sorted(path.stem for path in TOKENIZERS.glob("*.yaml"))
-    if name not in names:
-        near = nearest(str(name), names)
+    name, known = stated["extends"], presets()
+    if name not in known:
+        near = nearest(str(name), list(known))
         raise XmodelError(
-            f"there is no tokenizer named {name}",
-            expected=f"one of {', '.join(names)}",
-            where=f"{where}, tokenizer.extends",
+            f"there is no {part} named {name}",
+            expected=f"one of {', '.join(known)}",
+            where=f"{where}, {part}.extends",
             remedy=f"did you mean {near}?" if near else "check the name",
         )
     own = {key: value for key, value in stated.items() if key != "extends"}
     # Not merged key by key: shares that a recipe states are its shares, not additions.
-    return {**data, "tokenizer": {**read_yaml(TOKENIZERS / f"{name}.yaml"), **own}}
+    return {**data, part: {**known[name], **own}}
 
 
 def _override(data: dict[str, Any], assignment: str) -> dict[str, Any]:
@@ -169,4 +185,6 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> tuple[Recipe, Path]
         data = _override(data, assignment)
     said = "".join(f" --set {assignment}" for assignment in overrides)
     where = f"{path}{said}"
-    return validate(Recipe, _with_tokenizer(data, where), where), path
+    data = _extended(data, "tokenizer", _tokenizer_presets, where)
+    data = _extended(data, "model", model_presets, where)
+    return validate(Recipe, data, where), path

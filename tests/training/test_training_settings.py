@@ -1,4 +1,4 @@
-"""The schedule as the reports write it, the phases, what a run's identity leaves out, and the table of peaks."""
+"""The schedule as the reports write it, the phases, and what a run's identity leaves out."""
 
 from typing import Any
 
@@ -7,7 +7,6 @@ import pytest
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs.strict import validate
 from xmodel_core.training.config import TrainingConfig
-from xmodel_core.training.hardware import dense_bf16_peak
 from xmodel_core.training.schedule import learning_rate
 
 BATCH: dict[str, Any] = {"global_batch_tokens": 1024, "sequence_length": 128, "micro_batch_sequences": 8}
@@ -95,22 +94,3 @@ def test_where_it_runs_is_no_part_of_what_it_is() -> None:
     assert here == config(**settings, workers=2, device="cpu").identity()
     assert here != config(**settings, threads_per_worker=2).identity()
     assert here != config(**settings, precision="bf16").identity()
-
-
-@pytest.mark.parametrize(
-    ("gpu", "peak"),
-    [
-        ("NVIDIA H100 80GB HBM3", 989e12),
-        ("NVIDIA H100 PCIe", 756e12),
-        ("NVIDIA H200", 989e12),
-        ("NVIDIA H800", 989e12),
-        ("NVIDIA A100-SXM4-80GB", 312e12),
-        ("NVIDIA L40S", 362e12),
-        ("NVIDIA L4", 121e12),
-        ("NVIDIA L40", None),
-        ("NVIDIA GeForce RTX 4090", 165e12),
-        ("Intel(R) Xeon(R) Processor", None),
-    ],
-)
-def test_peaks_are_the_dense_ones(gpu: str, peak: float | None) -> None:
-    assert dense_bf16_peak(gpu) == peak

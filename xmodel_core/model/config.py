@@ -1,11 +1,10 @@
-"""The model's shape in Hugging Face's names, its muP settings, and what the shape costs.
+"""The model's shape in Hugging Face's names, and its muP settings.
 
-Takes a recipe's `model:` slice; gives a frozen `ModelConfig` and exact counts of parameters and
-FLOPs. The vocabulary size is no setting: it is a fact of the tokenizer and is handed in.
+Takes a recipe's `model:` slice; gives a frozen `ModelConfig`. The three families of the reports are settings of it
+(flows/recipes/models). The vocabulary size is no setting: it is a fact of the tokenizer.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -14,8 +13,9 @@ from xmodel_core.specs.strict import Strict
 
 
 class ModelConfig(Strict):
-    """The shape of one model. Without the three muP settings it is Xmodel-LM's (the standard
-    parametrisation), with them Xmodel-2's (arXiv 2412.19638, Table 6)."""
+    """The shape of one model. Without the three muP settings it is Xmodel-LM's (arXiv 2406.02856, the standard
+    parametrisation), with them Xmodel-2's (arXiv 2412.19638, Table 6); Xmodel-2.5 (arXiv 2511.19496) also scales
+    attention by 1/d."""
 
     hidden_size: int = Field(ge=2)
     """Width of the residual stream."""
@@ -30,7 +30,11 @@ class ModelConfig(Strict):
     max_position_embeddings: int = Field(default=4096, ge=1)
     """The longest context, in tokens; training's sequence_length may not be longer."""
     rope_theta: float = Field(default=10000.0, gt=0)
-    """Base of the rotary frequencies. Both reports' models: 10,000 (for Xmodel-2 the reports leave it open)."""
+    """Base of the rotary frequencies. Xmodel-LM 10,000; Xmodel-2 10,000, which its report leaves open; Xmodel-2.5
+    500,000."""
+    attention_scale: Literal["1/sqrt(d)", "1/d"] = "1/sqrt(d)"
+    """What products of queries and keys are multiplied by, d being the head size. `1/d` is muP's rule, and
+    Xmodel-2.5's; Xmodel-2's Table 6 does not have it."""
     rms_norm_eps: float = Field(default=1e-5, gt=0)
     """Added to the mean square in RMSNorm."""
     tie_word_embeddings: bool = True
@@ -81,6 +85,11 @@ class ModelConfig(Strict):
         return self.hidden_size // self.num_attention_heads
 
     @property
+    def attention_multiplier(self) -> float:
+        """What products of queries and keys are multiplied by, as a number."""
+        return 1 / self.head_dim if self.attention_scale == "1/d" else 1 / math.sqrt(self.head_dim)
+
+    @property
     def width_multiplier(self) -> float:
         """m of Table 6: hidden_size / dim_model_base, 1 without muP."""
         return self.hidden_size / self.dim_model_base if self.dim_model_base else 1.0
@@ -89,37 +98,3 @@ class ModelConfig(Strict):
     def residual_scale(self) -> float:
         """What a block's output is multiplied by before it joins the residual stream."""
         return self.scale_depth / math.sqrt(self.num_hidden_layers) if self.scale_depth else 1.0
-
-
-@dataclass(frozen=True)
-class ParameterCounts:
-    """How many weights a shape has; the embedding counts once where it is tied."""
-
-    total: int
-    embedding: int
-
-    @property
-    def non_embedding(self) -> int:
-        """Without the input embedding and the untied output projection."""
-        return self.total - self.embedding
-
-
-def count_parameters(config: ModelConfig, vocab_size: int) -> ParameterCounts:
-    """Exact counts for a vocabulary, equal to the sizes of the tensors that are trained."""
-    width, heads, shared = config.hidden_size, config.num_attention_heads, config.num_key_value_heads
-    attention = width * (heads + 2 * shared) * config.head_dim + heads * config.head_dim * width
-    feed_forward = 3 * width * config.intermediate_size
-    layer = attention + feed_forward + 2 * width
-    embedding = vocab_size * width * (1 if config.tie_word_embeddings else 2)
-    return ParameterCounts(total=embedding + config.num_hidden_layers * layer + width, embedding=embedding)
-
-
-def flops_per_token(config: ModelConfig, vocab_size: int, sequence_length: int, *, causal: bool = False) -> float:
-    """Training FLOPs (forward and backward) per token: 6N + 12·L·H·Q·T, as Xmodel-LM's code counts them.
-
-    N is every parameter, L layers, H query heads, Q the head size, T the sequence length. That is the
-    full-attention count of PaLM, Appendix B; `causal` halves the attention's part, which is what a
-    kernel that skips the masked half does.
-    """
-    attention = 12 * config.num_hidden_layers * config.num_attention_heads * config.head_dim * sequence_length
-    return 6 * count_parameters(config, vocab_size).total + attention / (2 if causal else 1)

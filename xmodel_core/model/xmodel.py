@@ -56,7 +56,7 @@ class RMSNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal grouped-query attention, scaled by 1/sqrt(head size)."""
+    """Causal grouped-query attention, scaled by 1/sqrt(head size) or, in Xmodel-2.5, by 1/(head size)."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
@@ -66,6 +66,7 @@ class Attention(nn.Module):
             config.num_key_value_heads,
             config.head_dim,
         )
+        self.scale = config.attention_multiplier
         self.qkv_proj = nn.Linear(config.hidden_size, (self.heads + 2 * self.shared) * self.head_dim, bias=False)
         self.o_proj = nn.Linear(self.heads * self.head_dim, config.hidden_size, bias=False)
 
@@ -90,6 +91,7 @@ class Attention(nn.Module):
             v_BGSK,
             attn_mask=mask,
             is_causal=mask is None and time > 1,  # one new token sees everything cached
+            scale=self.scale,
             enable_gqa=self.heads != self.shared,
         )
         return self.o_proj(y_BHTK.transpose(1, 2).reshape(batch, time, -1))

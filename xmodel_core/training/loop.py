@@ -17,11 +17,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from xmodel_core.artifacts.token_shards import TokenShards
-from xmodel_core.model.config import count_parameters, flops_per_token
+from xmodel_core.model.cost import count_parameters, dense_bf16_peak, flops_per_token
 from xmodel_core.model.xmodel import Xmodel, initialise
 from xmodel_core.training import checkpoint
 from xmodel_core.training.config import TrainingConfig
-from xmodel_core.training.hardware import dense_bf16_peak, hardware_name
+from xmodel_core.training.hardware import hardware_name
 from xmodel_core.training.job import Job
 from xmodel_core.training.metrics import Metrics, read_rows, write_rows
 from xmodel_core.training.optim import make_optimizer
