@@ -390,6 +390,33 @@ def generate(checkpoint: str, prompt: str, max_new_tokens: int, temperature: flo
 
 
 @main.command()
+@click.argument("checkpoint")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "format_name",
+    required=True,
+    type=click.Choice(["llama", "granite", "minicpm", "xmodel"]),
+    help="Whose code will load it.",
+)
+def export(checkpoint: str, folder: Path, format_name: str) -> None:
+    """Write a checkpoint, or a run's newest, for other code: weights, configs, tokenizer, model card."""
+    from flows.convert import export as write
+
+    write(checkpoint, folder, format_name)
+
+
+@main.command("import")
+@click.argument("released", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+def import_released(released: Path, folder: Path) -> None:
+    """Bring in a released checkpoint (Xmodel-LM, Xmodel-2, Xmodel-2.5, MiniCPM), to generate or train from."""
+    from flows.convert import import_released as bring_in
+
+    bring_in(released, folder)
+
+
+@main.command()
 @workspace_option
 @json_option
 def doctor(workspace: str | None, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 
 from xmodel_core.errors import XmodelError
-from xmodel_core.model.weights import load_model
+from xmodel_core.model.weights import load_model, newest_checkpoint
 from xmodel_core.model.xmodel import KeyValueCache, Xmodel
 
 TOKENIZER = "tokenizer.model"
@@ -42,7 +42,7 @@ def load_checkpoint(
 ) -> tuple[Xmodel, Path]:
     """The model of a checkpoint, or of a run's newest, and the path of its tokenizer; XmodelError where it is not
     whole."""
-    folder = max((folder / "checkpoints").glob("step-*"), default=folder)
+    folder = newest_checkpoint(folder)
     model = load_model(folder, device, dtype)
     tokenizer = folder / TOKENIZER
     if not tokenizer.exists():

@@ -49,10 +49,8 @@ def named_weights(model: Xmodel) -> dict[str, Tensor]:
     return named
 
 
-def set_weights(model: Xmodel, named: Mapping[str, Tensor], where: object) -> None:
-    """Puts weights with Hugging Face's names into the model. XmodelError, one message, where any name or
-    shape is another than the model's; then nothing was changed."""
-    wanted = named_weights(model)
+def _check(named: Mapping[str, Tensor], wanted: Mapping[str, Tensor], described: str, where: object) -> None:
+    """Refuses weights that are not, tensor for tensor, those of a model."""
     problems = [f"{name} is missing" for name in wanted if name not in named]
     problems += [f"{name} is not known" for name in named if name not in wanted]
     problems += [
@@ -64,24 +62,50 @@ def set_weights(model: Xmodel, named: Mapping[str, Tensor], where: object) -> No
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise XmodelError(
             "these weights are of another model",
-            expected=f"the {len(wanted)} tensors of {model.config.num_hidden_layers} layers, hidden_size "
-            f"{model.config.hidden_size}, vocabulary {model.vocab_size}",
+            expected=f"the {len(wanted)} tensors of {described}",
             found="; ".join(problems[:3]) + more,
             where=where,
             remedy="load them with the config.json that they were saved with",
         )
+
+
+def _described(config: ModelConfig, vocab_size: int) -> str:
+    return f"{config.num_hidden_layers} layers, hidden_size {config.hidden_size}, vocabulary {vocab_size}"
+
+
+def check_weights(named: Mapping[str, Tensor], config: ModelConfig, vocab_size: int, where: object) -> None:
+    """XmodelError where named weights are not those of the shape; makes no model."""
+    with torch.device("meta"):
+        wanted = named_weights(Xmodel(config, vocab_size))
+    _check(named, wanted, _described(config, vocab_size), where)
+
+
+def set_weights(model: Xmodel, named: Mapping[str, Tensor], where: object) -> None:
+    """Puts named weights into a model. XmodelError, naming the first that differ, where they are another shape's."""
+    wanted = named_weights(model)
+    _check(named, wanted, _described(model.config, model.vocab_size), where)
     with torch.no_grad():
         for name, view in wanted.items():  # views of the model's own tensors: state_dict and split share memory
             view.copy_(named[name])
 
 
-def save_model(model: Xmodel, folder: Path) -> None:
-    """Writes model.safetensors and config.json into a folder that exists. Same weights, same bytes."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named_weights(model).items()}
+def save_weights(named: Mapping[str, Tensor], config: ModelConfig, vocab_size: int, folder: Path) -> None:
+    """Writes named weights and their shape into a folder that exists. Same weights, same bytes."""
     # Into memory first: a full disk is then Python's OSError, which callers know how to tell.
-    (folder / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
-    record = {"model_type": MODEL_TYPE, "vocab_size": model.vocab_size, **model.config.model_dump(mode="json")}
+    (folder / WEIGHTS).write_bytes(save(dict(named), metadata={"format": "pt"}))
+    record = {"model_type": MODEL_TYPE, "vocab_size": vocab_size, **config.model_dump(mode="json")}
     (folder / CONFIG).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def save_model(model: Xmodel, folder: Path) -> None:
+    """Writes a model's checkpoint, model.safetensors and config.json, into a folder that exists."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named_weights(model).items()}
+    save_weights(tensors, model.config, model.vocab_size, folder)
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """The newest checkpoint of a run's folder; any other folder itself."""
+    return max((folder / "checkpoints").glob("step-*"), default=folder)
 
 
 def read_config(folder: Path) -> tuple[ModelConfig, int]:
@@ -89,7 +113,7 @@ def read_config(folder: Path) -> tuple[ModelConfig, int]:
     path = folder / CONFIG
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        model_type, vocab_size = record.pop("model_type"), int(record.pop("vocab_size"))
+        model_type, vocab_size = record.pop("model_type", None), int(record.pop("vocab_size"))
     except FileNotFoundError:
         raise XmodelError(
             "this is no checkpoint",
@@ -105,21 +129,32 @@ def read_config(folder: Path) -> tuple[ModelConfig, int]:
             found=f"{type(error).__name__}: {error}",
             where=path,
         ) from None
-    if model_type != MODEL_TYPE:
-        raise XmodelError("a checkpoint of another kind", expected=MODEL_TYPE, found=model_type, where=path)
+    if model_type != MODEL_TYPE or "architectures" in record:
+        raise XmodelError(
+            "a checkpoint in another layout",
+            expected="a checkpoint of ours",
+            found=f"one for {', '.join(record.get('architectures') or [str(model_type)])}",
+            where=path,
+            remedy="bring it in with `xmodel import`, if it is one of the released layouts",
+        )
     return validate(ModelConfig, record, path), vocab_size
 
 
-def load_weights(model: Xmodel, folder: Path) -> None:
-    """Reads a checkpoint's weights into a model; XmodelError where they are missing, damaged or of another shape."""
+def read_weights(folder: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """A checkpoint's named weights; XmodelError where they are missing or damaged."""
     path = folder / WEIGHTS
     try:
-        named = load_file(path, device=str(model.model.embed_tokens.weight.device))
+        return load_file(path, device=str(device))
     except (OSError, safetensors.SafetensorError) as error:
         raise XmodelError(
             "a checkpoint's weights cannot be read", expected="a whole safetensors file", found=error, where=path
         ) from None
-    set_weights(model, named, path)
+
+
+def load_weights(model: Xmodel, folder: Path) -> None:
+    """Reads a checkpoint's weights into a model; XmodelError where they are missing, damaged or of another shape."""
+    named = read_weights(folder, model.model.embed_tokens.weight.device)
+    set_weights(model, named, folder / WEIGHTS)
 
 
 def load_model(folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Xmodel:

@@ -1,0 +1,114 @@
+"""`xmodel export` and `xmodel import` as typed: what comes out answers in transformers, what goes in answers here."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from flows.cli import main
+from xmodel_core.config import model_presets
+from xmodel_core.model.config import ModelConfig
+from xmodel_core.model.generate import generate_tokens
+from xmodel_core.model.weights import load_model, save_model
+from xmodel_core.model.xmodel import Xmodel, initialise
+from xmodel_core.tokenizer.config import TokenizerConfig
+from xmodel_core.tokenizer.tokenizer import Tokenizer
+from xmodel_core.tokenizer.train import train
+
+SMALL: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 96,
+    "initializer_range": 0.5,
+}
+
+
+def xmodel(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def tokenizer_model() -> bytes:
+    lines = ["从前有一个小女孩。\n", "Once upon a time there was a small girl.\n"] * 40
+    return train(lambda: iter(lines), TokenizerConfig(vocab_size=320))
+
+
+@pytest.fixture
+def checkpoint(request: pytest.FixtureRequest, tokenizer_model: bytes, tmp_path: Path) -> Path:
+    model = Xmodel(ModelConfig(**{**model_presets()[request.param], **SMALL}), Tokenizer(tokenizer_model).vocab_size)
+    initialise(model, 5)
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    save_model(model, folder)
+    (folder / "tokenizer.model").write_bytes(tokenizer_model)
+    return folder
+
+
+@pytest.mark.parametrize("checkpoint", ["xmodel2-1.2b"], indirect=True)
+def test_the_cards_own_lines_give_what_generate_gives(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenizer_model: bytes
+) -> None:
+    tokenizer = Tokenizer(tokenizer_model)
+    done = xmodel("export", checkpoint, tmp_path / "out", "--format", "llama")
+    assert done.exit_code == 0, done.output
+    assert "LlamaForCausalLM, 20 tensors" in done.output
+    lines = re.findall(r"```python\n(.*?)```", (tmp_path / "out/README.md").read_text(encoding="utf-8"), re.S)
+    monkeypatch.chdir(tmp_path / "out")
+    made: dict[str, Any] = {}
+    exec(lines[0], made)  # noqa: S102 - our own lines
+    # Ids, not text: a model that was only drawn writes broken bytes, which libraries mend in different ways.
+    prompt = [tokenizer.eos_id, *tokenizer.encode("从前")]
+    ours = list(generate_tokens(load_model(checkpoint), prompt, 64, eos_id=tokenizer.eos_id))
+    theirs = made["output"][0].tolist()
+    assert theirs[: len(prompt) + len(ours)] == prompt + ours
+    assert theirs[len(prompt) + len(ours) :] in ([], [tokenizer.eos_id])
+    assert len(ours) > 20
+
+
+@pytest.mark.parametrize("checkpoint", ["xmodel-lm-1.1b", "xmodel2.5-1.3b"], indirect=True)
+def test_out_and_in_again_is_the_same_checkpoint(checkpoint: Path, tmp_path: Path, tokenizer_model: bytes) -> None:
+    out, back = tmp_path / "out", tmp_path / "back"
+    assert xmodel("export", checkpoint, out, "--format", "xmodel").exit_code == 0
+    names = {"README.md", "config.json", "generation_config.json", "model.safetensors", "pytorch_model.bin"}
+    assert {path.name for path in out.iterdir()} == names | {
+        "tokenizer.model",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    done = xmodel("import", out, back)
+    assert done.exit_code == 0, done.output
+    for name in ("config.json", "model.safetensors", "tokenizer.model"):
+        assert (back / name).read_bytes() == (checkpoint / name).read_bytes()
+    said = [xmodel("generate", folder, "--prompt", "Once").output for folder in (checkpoint, back)]
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("checkpoint", ["xmodel2-1.2b"], indirect=True)
+def test_the_exported_tokenizer_gives_our_ids(checkpoint: Path, tmp_path: Path, tokenizer_model: bytes) -> None:
+    assert xmodel("export", checkpoint, tmp_path / "out", "--format", "granite").exit_code == 0
+    theirs, ours = AutoTokenizer.from_pretrained(tmp_path / "out"), Tokenizer(tokenizer_model)
+    config = AutoModelForCausalLM.from_pretrained(tmp_path / "out").config
+    assert (config.eos_token_id, theirs.eos_token_id) == (ours.eos_id, ours.eos_id)
+    for text in ("从前有一个小女孩。", "Once  upon\na time 龘"):
+        assert theirs(text, add_special_tokens=False).input_ids == ours.encode(text)
+
+
+@pytest.mark.parametrize("checkpoint", ["xmodel2-1.2b"], indirect=True)
+def test_a_mistake_is_one_message(checkpoint: Path, tmp_path: Path) -> None:
+    refused = xmodel("export", checkpoint, tmp_path / "out", "--format", "xmodel")
+    assert refused.exit_code == 1
+    assert "the format xmodel cannot hold this model" in refused.output
+    assert "Traceback" not in refused.output
+    assert not (tmp_path / "out").exists()
+    assert xmodel("export", checkpoint, tmp_path / "out", "--format", "gguf").exit_code == 2
+    (checkpoint / "tokenizer.model").unlink()
+    bare = xmodel("export", checkpoint, tmp_path / "out", "--format", "llama")
+    assert bare.exit_code == 1
+    assert "a checkpoint without its tokenizer" in bare.output
+    assert xmodel("generate", tmp_path, "--prompt", "x").exit_code == 1
