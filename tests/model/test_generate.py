@@ -48,6 +48,15 @@ def test_greedy_equals_the_uncached_forward(model: Xmodel) -> None:
     assert list(generate_tokens(model, [1, 2, 3], 30)) == tokens[3:]
 
 
+@pytest.mark.parametrize("kind", ["random", "trained"])
+def test_greedy_equals_the_uncached_forward_in_every_family(models: dict[tuple[str, str], Xmodel], kind: str) -> None:
+    for (family, made), each in models.items():
+        if made == kind:
+            new = list(generate_tokens(each, [1, 2, 3], 200))
+            logits = each(torch.tensor([[1, 2, 3, *new[:-1]]]))
+            assert logits[0, 2:].argmax(-1).tolist() == new, family
+
+
 def test_a_seed_repeats_and_another_differs(model: Xmodel) -> None:
     drawn = [list(generate_tokens(model, [1], 20, temperature=1.0, seed=seed)) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]

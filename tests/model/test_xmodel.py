@@ -75,8 +75,9 @@ def test_equals_llama(tied: bool) -> None:
     compare(model, reference)
 
 
-def test_mup_equals_granite() -> None:
-    model = random_model(**MUP)
+@pytest.mark.parametrize(("attention_scale", "multiplier"), [("1/sqrt(d)", 1 / math.sqrt(16)), ("1/d", 1 / 16)])
+def test_mup_equals_granite(attention_scale: str, multiplier: float) -> None:
+    model = random_model(**MUP, attention_scale=attention_scale)
     config = GraniteConfig(
         **SHAPE,
         vocab_size=VOCAB,
@@ -85,7 +86,7 @@ def test_mup_equals_granite() -> None:
         embedding_multiplier=12.0,
         residual_multiplier=1.4 / math.sqrt(3),
         logits_scaling=64 / 16,
-        attention_multiplier=1 / math.sqrt(16),
+        attention_multiplier=multiplier,
     )
     reference = GraniteForCausalLM(config)
     same_weights(reference, model)
@@ -133,8 +134,9 @@ def test_bf16_autocast_is_near_fp32() -> None:
     assert loss.item() == pytest.approx(exact.item(), abs=0.02)
 
 
-def test_cached_equals_uncached() -> None:
-    model = random_model(**MUP).requires_grad_(False)
+@pytest.mark.parametrize("settings", [{}, MUP, {**MUP, "attention_scale": "1/d", "rope_theta": 5e5}])
+def test_cached_equals_uncached(settings: dict[str, Any]) -> None:
+    model = random_model(**settings).requires_grad_(False)
     tokens = torch.randint(0, VOCAB, (2, 20), generator=torch.Generator().manual_seed(3))
     whole = model(tokens)
     cache = KeyValueCache(model.config, 2, 20, torch.float32, torch.device("cpu"))
@@ -173,8 +175,9 @@ def test_initial_weights_as_table_6_says() -> None:
         assert (named["model.norm.weight"] == 1).all()
 
 
-def test_documents_told_apart_are_as_if_alone() -> None:
-    model = random_model(**MUP)
+@pytest.mark.parametrize("settings", [{}, MUP, {**MUP, "attention_scale": "1/d", "rope_theta": 5e5}])
+def test_documents_told_apart_are_as_if_alone(settings: dict[str, Any]) -> None:
+    model = random_model(**settings)
     first, second = torch.randint(0, VOCAB, (1, 12), generator=torch.Generator().manual_seed(0)).split((5, 7), 1)
     together = torch.cat((first, second, torch.zeros(1, 4, dtype=torch.long)), 1)
     documents = torch.tensor([[0] * 5 + [1] * 7 + [-1] * 4])
@@ -184,4 +187,10 @@ def test_documents_told_apart_are_as_if_alone() -> None:
     torch.testing.assert_close(logits[:, 5:12], model(second), atol=1e-5, rtol=1e-4)
     targets = torch.cat((first[:, 1:], torch.tensor([[-100]]), second[:, 1:], torch.full((1, 5), -100)), 1)
     alone = [functional.cross_entropy(model(d)[0, :-1], d[0, 1:], reduction="sum") for d in (first, second)]
-    torch.testing.assert_close(model(together, targets, documents_BT=documents), sum(alone) / 10, atol=1e-5, rtol=1e-4)
+    packed = model(together, targets, documents_BT=documents)
+    torch.testing.assert_close(packed, sum(alone) / 10, atol=1e-5, rtol=1e-4)
+    weights = list(model.parameters())
+    for ours, theirs in zip(
+        torch.autograd.grad(packed, weights), torch.autograd.grad(sum(alone) / 10, weights), strict=True
+    ):
+        assert (ours - theirs).norm() < 1e-5 * theirs.norm()
