@@ -130,3 +130,5 @@ def test_a_model_may_extend_one_of_the_reports() -> None:
     assert (mine.model.hidden_size, mine.model.num_hidden_layers, mine.model.num_key_value_heads) == (512, 18, 8)
     with pytest.raises(XmodelError, match=r"(?s)no model named xmodel2-1b.*did you mean xmodel2-1\.2b"):
         load_recipe("quickstart", ["model.extends=xmodel2-1b"])
+    with pytest.raises(XmodelError, match="there is no model named"):
+        load_recipe("quickstart", ["model.extends=[xmodel2-nano]"])

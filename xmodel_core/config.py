@@ -147,7 +147,7 @@ def _extended(data: dict[str, Any], part: str, presets: Callable[[], dict[str, A
     if not isinstance(stated, dict) or "extends" not in stated:
         return data
     name, known = stated["extends"], presets()
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         near = nearest(str(name), list(known))
         raise XmodelError(
             f"there is no {part} named {name}",

@@ -107,8 +107,14 @@ def test_a_mistake_is_one_message(checkpoint: Path, tmp_path: Path) -> None:
     assert "Traceback" not in refused.output
     assert not (tmp_path / "out").exists()
     assert xmodel("export", checkpoint, tmp_path / "out", "--format", "gguf").exit_code == 2
+    for words in (("generate", tmp_path, "--prompt", "x"), ("import", tmp_path, tmp_path / "out")):
+        assert "checkpoint\n  expected: a folder with config.json" in xmodel(*words).output
+    config = checkpoint / "config.json"
+    config.write_text(config.read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
+    other = xmodel("generate", checkpoint, "--prompt", "x")
+    assert other.exit_code == 1
+    assert "these weights are of another model\n  expected: the 29 tensors of 3 layers" in other.output
     (checkpoint / "tokenizer.model").unlink()
     bare = xmodel("export", checkpoint, tmp_path / "out", "--format", "llama")
     assert bare.exit_code == 1
     assert "a checkpoint without its tokenizer" in bare.output
-    assert xmodel("generate", tmp_path, "--prompt", "x").exit_code == 1
