@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -12,6 +13,7 @@ from flows.cli import main
 from xmodel_core.config import model_presets
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.generate import generate_tokens
+from xmodel_core.model.layouts import FORMATS
 from xmodel_core.model.weights import load_model, save_model
 from xmodel_core.model.xmodel import Xmodel, initialise
 from xmodel_core.tokenizer.config import TokenizerConfig
@@ -118,3 +120,10 @@ def test_a_mistake_is_one_message(checkpoint: Path, tmp_path: Path) -> None:
     bare = xmodel("export", checkpoint, tmp_path / "out", "--format", "llama")
     assert bare.exit_code == 1
     assert "a checkpoint without its tokenizer" in bare.output
+
+
+def test_the_command_offers_every_format() -> None:
+    assert isinstance(main, click.Group)
+    offered = next(option for option in main.commands["export"].params if option.name == "format_name").type
+    assert isinstance(offered, click.Choice)
+    assert list(offered.choices) == list(FORMATS)

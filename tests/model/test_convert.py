@@ -3,6 +3,7 @@
 import json
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -51,6 +52,7 @@ def test_pickled_bytes_repeat(models: Models, tmp_path: Path) -> None:
     first, second = (export(tmp_path / "in", tmp_path / name, "xmodel") for name in ("one", "two"))
     assert first == second
     assert "pytorch_model.bin" in first
+    assert len({path.stat().st_mode for path in (tmp_path / "one").iterdir()}) == 1, "who reads one reads all"
 
 
 def test_the_card_says_what_it_is(run: Path, tmp_path: Path) -> None:
@@ -75,6 +77,17 @@ def test_nothing_is_overwritten(run: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(XmodelError, match="something lies there already"):
         export(run, tmp_path / "file")
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(
+        XmodelError, match=r"(?s)no room for the export.*expected: [\d,]{7} bytes free.*found: 1,000 bytes"
+    ):
+        export(run, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
 
 
 def test_a_checkpoint_of_another_shape_is_refused(run: Path, tmp_path: Path) -> None:

@@ -187,10 +187,9 @@ def test_documents_told_apart_are_as_if_alone(settings: dict[str, Any]) -> None:
     torch.testing.assert_close(logits[:, 5:12], model(second), atol=1e-5, rtol=1e-4)
     targets = torch.cat((first[:, 1:], torch.tensor([[-100]]), second[:, 1:], torch.full((1, 5), -100)), 1)
     alone = [functional.cross_entropy(model(d)[0, :-1], d[0, 1:], reduction="sum") for d in (first, second)]
+    apart = torch.stack(alone).sum() / 10
     packed = model(together, targets, documents_BT=documents)
-    torch.testing.assert_close(packed, sum(alone) / 10, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(packed, apart, atol=1e-5, rtol=1e-4)
     weights = list(model.parameters())
-    for ours, theirs in zip(
-        torch.autograd.grad(packed, weights), torch.autograd.grad(sum(alone) / 10, weights), strict=True
-    ):
+    for ours, theirs in zip(torch.autograd.grad(packed, weights), torch.autograd.grad(apart, weights), strict=True):
         assert (ours - theirs).norm() < 1e-5 * theirs.norm()

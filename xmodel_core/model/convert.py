@@ -5,7 +5,6 @@ weights, configs, tokenizer, model card. Or takes a released folder; gives a che
 from. Tensors are read without running code: safetensors, or torch.load with weights_only.
 """
 
-import io
 import json
 import pickle
 import shutil
@@ -18,7 +17,7 @@ from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from xmodel_core.artifacts.disk import naming_a_full_disk
@@ -26,7 +25,8 @@ from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.cost import count_parameters
 from xmodel_core.model.generate import TOKENIZER
-from xmodel_core.model.layouts import Layout, laid_out, shape_of_released, weights_of_released
+from xmodel_core.model.layouts import Layout, laid_out
+from xmodel_core.model.released import shape_of_released, weights_of_released
 from xmodel_core.model.weights import (
     CONFIG,
     WEIGHTS,
@@ -75,17 +75,26 @@ def _appearing(folder: Path) -> Iterator[Path]:
 
 
 def _save(layout: Layout, folder: Path) -> None:
-    """Writes a layout's tensors. safetensors holds no two names for one tensor, so a tied one is written twice."""
+    """Writes a layout's tensors straight to the disk, so that only the model itself must fit in memory."""
     seen: set[int] = set()
     apart = {}
     for name, tensor in layout.weights.items():
+        # safetensors holds no two names for one tensor: a tied one is written twice.
         apart[name] = tensor.clone() if tensor.data_ptr() in seen else tensor.contiguous()
         seen.add(tensor.data_ptr())
-    (folder / WEIGHTS).write_bytes(save(apart, metadata={"format": "pt"}))
+    # Asked beforehand: these writers do not tell a full disk from other failures.
+    needed = sum(tensor.nbytes for tensor in apart.values()) * (2 if layout.pickled else 1)
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise XmodelError(
+            "the disk has no room for the export",
+            expected=f"{needed:,} bytes free",
+            found=f"{free:,} bytes",
+            where=folder.parents[1],
+            remedy="make room, or give a folder on another disk",
+        )
+    save_file(apart, folder / WEIGHTS, metadata={"format": "pt"})
     if layout.pickled:
-        buffer = io.BytesIO()
-        torch.save(layout.weights, buffer)
-        (folder / PICKLED).write_bytes(buffer.getbuffer())
+        torch.save(layout.weights, folder / PICKLED)
 
 
 def _card(layout: Layout, config: ModelConfig, vocab_size: int, checkpoint: Path, tokens: SpecialTokens) -> str:
@@ -174,6 +183,7 @@ def export_checkpoint(
         generation = {name: layout.config[name] for name in ("pad_token_id",) if name in layout.config}
         (folder / CONFIG).write_text(_json({**layout.config, **tokens.fields()}), encoding="utf-8")
         (folder / GENERATION).write_text(_json({**generation, **tokens.fields()}), encoding="utf-8")
+        shutil.copymode(folder / CONFIG, folder / WEIGHTS)  # safetensors keeps its files to their owner
         for name, content in tokenizer_files.items():
             (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
         card = _card(layout, config, vocab_size, checkpoint.resolve(), tokens)
