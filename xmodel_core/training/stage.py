@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xmodel_core.artifacts import Artifact, Identity, Store
+from xmodel_core.artifacts import Artifact, Folder, Identity, Store
 from xmodel_core.artifacts.lease import lease
 from xmodel_core.cluster import Cluster
 from xmodel_core.errors import XmodelError
@@ -18,6 +18,7 @@ from xmodel_core.model.config import ModelConfig
 from xmodel_core.training.config import TrainingConfig
 
 if TYPE_CHECKING:
+    from xmodel_core.training.job import Job
     from xmodel_core.training.loader import TokenStream
 
 VERSION = 2
@@ -90,6 +91,47 @@ def _plan_values(plan: Artifact) -> dict[str, Any]:
     return json.loads(plan.file("plan.json").read_text(encoding="utf-8"))
 
 
+def job_of(
+    label: str,
+    name: str,
+    folder: Folder,
+    model_config: ModelConfig,
+    training_config: TrainingConfig,
+    plan: Artifact,
+    shards: Mapping[str, Artifact],
+    tokenizer: Artifact,
+) -> "Job":
+    """What a worker is handed to train. `label`: the run's; `name`: the recipe's; `folder`: where its files go.
+    XmodelError where model, plan and shards do not belong together."""
+    from xmodel_core.training.job import Job
+
+    if training_config.longest_sequence > model_config.max_position_embeddings:
+        raise XmodelError(
+            "the sequences are longer than the model's context",
+            expected=f"training.sequence_length of at most {model_config.max_position_embeddings}",
+            found=training_config.longest_sequence,
+            where="model.max_position_embeddings",
+            remedy="lengthen the one or shorten the other",
+        )
+    values = _plan_values(plan)
+    if missing := sorted(set(values["shards"]) - set(shards)):
+        raise XmodelError(
+            "the plan's sources have no token shards here", expected=", ".join(missing), where=plan.folder
+        )
+    return Job(
+        run=label,
+        recipe=name,
+        folder=folder,
+        model=model_config,
+        training=training_config,
+        vocab_size=tokenizer.manifest()["facts"]["vocab_size"],
+        plan_label=plan.label,
+        plan=values,
+        tokenizer=tokenizer,
+        shards={source: shards[source] for source in sorted(values["shards"])},
+    )
+
+
 def run(
     name: str,
     model_config: ModelConfig,
@@ -112,37 +154,13 @@ def run(
         return done
     # torch only now: asking whether a run is there must not cost its import.
     from xmodel_core.training.checkpoint import checkpoint_name
-    from xmodel_core.training.job import Job
     from xmodel_core.training.loop import train
     from xmodel_core.training.step import choose_device
     from xmodel_core.training.watch import watch
 
-    if training_config.longest_sequence > model_config.max_position_embeddings:
-        raise XmodelError(
-            "the sequences are longer than the model's context",
-            expected=f"training.sequence_length of at most {model_config.max_position_embeddings}",
-            found=training_config.longest_sequence,
-            where="model.max_position_embeddings",
-            remedy="lengthen the one or shorten the other",
-        )
-    values = _plan_values(plan)
-    if missing := sorted(set(values["shards"]) - set(shards)):
-        raise XmodelError(
-            "the plan's sources have no token shards here", expected=", ".join(missing), where=plan.folder
-        )
+    folder = store.folder(identified)
+    job = job_of(identified.label, name, folder, model_config, training_config, plan, shards, tokenizer)
     build = store.build(identified)
-    job = Job(
-        run=identified.label,
-        recipe=name,
-        folder=build.folder,
-        model=model_config,
-        training=training_config,
-        vocab_size=tokenizer.manifest()["facts"]["vocab_size"],
-        plan_label=plan.label,
-        plan=values,
-        tokenizer=tokenizer,
-        shards={source: shards[source] for source in sorted(values["shards"])},
-    )
     # What does not fit, or is not what its receipt says, is refused before workers start.
     assert job.stream.total_steps == training_config.total_steps
     for source in job.shards:

@@ -21,6 +21,10 @@ from xmodel_core.training.loader import Batch
 from xmodel_core.training.optim import set_learning_rate
 
 
+class Diverged(XmodelError):
+    """A loss or a gradient that is not finite: an accident in a run, an outcome in a search."""
+
+
 def rank_and_world() -> tuple[int, int]:
     """This worker's number and how many there are."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
@@ -98,7 +102,7 @@ def training_step(
 ) -> tuple[float, float]:
     """Learns from one worker's share of a step; gives (loss, gradient norm before clipping).
 
-    XmodelError naming step and rate where either is not finite; the weights are then as before the step.
+    Diverged, naming step and rate, where either is not finite; the weights are then as before the step.
     """
     set_learning_rate(optimizer, lr)
     parts = list(micro_batches(batch, config.batching(step).micro_batch_sequences, device))
@@ -114,7 +118,7 @@ def training_step(
     grad_norm = nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
     loss_now, norm_now = float(mean_over_workers(total)), float(grad_norm)
     if not (math.isfinite(loss_now) and math.isfinite(norm_now)):
-        raise XmodelError(
+        raise Diverged(
             "the training has come apart",
             expected="a finite loss and gradient",
             found=f"loss {loss_now}, gradient norm {norm_now}",
