@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Where it is set, every process compiles Prefect, torch and pandas anew: five to twenty seconds each.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: setup run test test-slow check bench-corpus bench-quality bench-memory bench-extraction bench-tokenizer bench-fertility clean
+.PHONY: setup run test test-slow check bench-corpus bench-quality bench-memory bench-extraction bench-tokenizer bench-fertility bench-model clean
 
 setup: .venv/stamp
 
@@ -54,6 +54,11 @@ bench-tokenizer: setup
 # Tokens per character beside the released tokenizers, on sources that ours never saw: about six minutes.
 bench-fertility: setup
 	@$(BIN)/python tests/benchmarks/bench_fertility.py --write
+
+# A training step beside transformers' Llama, eager and compiled, then decoding beside its generate: a quarter of an hour.
+bench-model: setup
+	@$(BIN)/python tests/benchmarks/bench_model.py --write
+	@$(BIN)/python tests/benchmarks/bench_decoding.py --write
 
 check: setup
 	@$(BIN)/ruff format --check .

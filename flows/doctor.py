@@ -28,6 +28,7 @@ from rich.table import Table
 from xmodel_core.artifacts import Folder, LocalFolder, Place, open_folder
 from xmodel_core.artifacts.cache import cache_root
 from xmodel_core.errors import XmodelError
+from xmodel_core.training.stage import cpp_compiler
 
 CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints.txt"
 # What an import cannot go without; find_spec on the module is 1 ms where importing torch or ray takes seconds.
@@ -118,6 +119,10 @@ def _torch_and_gpus() -> Iterable[Finding]:
     else:
         yield _finding("torch", "ok", f"{build}, {'CUDA ' + cuda if for_gpu else 'for CPUs'}")
     yield _finding("GPUs", "ok", ", ".join(gpus) if gpus else "none: training runs on the CPU")
+    if compiler := cpp_compiler():
+        yield _finding("compiler", "ok", compiler)
+    else:
+        yield _finding("compiler", "warn", "no C++ compiler", "training.compile needs one (Debian: apt install g++)")
 
 
 def _gpus() -> list[str]:

@@ -203,6 +203,7 @@ training:                     # {total:,} steps of {batch:,} tokens: {tokens:,} 
   sequence_length: 256        # tokens that the model sees at once
   micro_batch_sequences: {micro}    # sequences at a time; less needs less memory and changes nothing else
   precision: fp32             # on a GPU: bf16
+  compile: false              # true: fused kernels, faster after a minute of compiling; pays from some ten minutes on
   threads_per_worker: 1       # CPU threads; on a quiet machine two are a third faster, on a busy one slower. Stated,
                               # not detected, because sums in another order differ in the last digits
   checkpoint_every_steps: {every}   # a killed run goes on from the newest

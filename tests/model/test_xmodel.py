@@ -98,13 +98,16 @@ def test_loss_in_pieces_is_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(37, 8, generator=generator, requires_grad=True)
     weight = torch.randn(50, 8, generator=generator, requires_grad=True)
     targets = torch.randint(0, 50, (37,), generator=generator)
+    targets[[3, 4, 36]] = -100  # padding, which does not count
     whole = functional.cross_entropy(x @ weight.t(), targets)
     expected = torch.autograd.grad(whole, (x, weight))
-    monkeypatch.setattr(xmodel, "LOGITS_AT_A_TIME", 50 * 10)  # four pieces, the last shorter
+    monkeypatch.setitem(xmodel.LOGITS_AT_A_TIME, "cpu", 50 * 10)  # four pieces, the last shorter
     loss = linear_cross_entropy(x, weight, targets)
     torch.testing.assert_close(loss, whole)
     for ours, theirs in zip(torch.autograd.grad(loss, (x, weight)), expected, strict=True):
         torch.testing.assert_close(ours, theirs)
+    nothing = linear_cross_entropy(x, weight, torch.full((37,), -100))
+    assert nothing.item() == 0 and not torch.autograd.grad(nothing, x)[0].any()
 
 
 def test_loss_never_holds_the_full_logits() -> None:
@@ -119,7 +122,70 @@ def test_loss_never_holds_the_full_logits() -> None:
 
     with Watch():
         linear_cross_entropy(x, weight, torch.zeros(64, dtype=torch.long))
-    assert max(sizes) == xmodel.LOGITS_AT_A_TIME < 64 * 2**20
+    assert max(sizes) == xmodel.LOGITS_AT_A_TIME["cpu"] < 64 * 2**20
+
+
+def gradients_of(model: Xmodel, **documents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """(loss, all gradients, bytes kept for the backward pass) of two sequences."""
+    tokens = torch.randint(0, VOCAB, (2, 33), generator=torch.Generator().manual_seed(0))
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = model(tokens[:, :-1], tokens[:, 1:], **documents)
+    gradients = torch.autograd.grad(loss, list(model.parameters()))
+    return loss.detach(), torch.cat([gradient.flatten() for gradient in gradients]), sum(kept.values())
+
+
+def test_blocks_run_again_give_the_same_bits_from_less_memory() -> None:
+    model = random_model(**MUP)
+    documents = torch.arange(32).expand(2, 32) // 10
+    for packed in ({}, {"documents_BT": documents}):
+        model.learn(compiled=False, recomputes=False)
+        loss, gradients, kept = gradients_of(model, **packed)
+        model.learn(compiled=False, recomputes=True)
+        again, recomputed, less = gradients_of(model, **packed)
+        assert torch.equal(again, loss) and torch.equal(recomputed, gradients)
+        assert less < kept / 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bf16", [False, True])
+def test_compiled_without_a_break_and_once_for_all_layers(bf16: bool) -> None:
+    model = random_model(**MUP)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        loss, gradients, _ = gradients_of(model)
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        model.learn(compiled=True, recomputes=False)
+        compiled, close, _ = gradients_of(model)
+        model.learn(compiled=True, recomputes=True)
+        again, same, _ = gradients_of(model)
+    counted = torch._dynamo.utils.counters
+    assert not counted["graph_break"]
+    assert counted["stats"]["unique_graphs"] == 2  # a block, and the loss of some logits
+    tolerance = 2e-2 if bf16 else 1e-5
+    assert (compiled - loss).abs() < tolerance * loss and (close - gradients).norm() < tolerance * gradients.norm()
+    assert torch.equal(again, compiled) and torch.equal(same, close)
+
+
+def test_bf16_without_instructions_is_rounded_as_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xmodel, "MULTIPLIES_BF16", False)
+    generator = torch.Generator().manual_seed(0)
+    layer, x = xmodel.Linear(16, 8), torch.randn(5, 16, generator=generator, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = layer(x)
+    assert y.dtype == torch.bfloat16
+    rounded = x.bfloat16().double() @ layer.weight.bfloat16().double().t()
+    assert torch.equal(y, rounded.bfloat16())
+    weight = torch.randn(5, 8, generator=generator).bfloat16()
+    dx, dweight = torch.autograd.grad(y, (x, layer.weight), weight)
+    assert dx.dtype == dweight.dtype == torch.float32
+    assert torch.equal(dx.bfloat16(), (weight.double() @ layer.weight.bfloat16().double()).bfloat16())
+    assert torch.equal(dweight.bfloat16(), (weight.double().t() @ x.bfloat16().double()).bfloat16())
 
 
 def test_bf16_autocast_is_near_fp32() -> None:

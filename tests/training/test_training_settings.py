@@ -91,6 +91,7 @@ def test_nonsense_gets_one_message(change: dict[str, Any], said: str) -> None:
 def test_where_it_runs_is_no_part_of_what_it_is() -> None:
     settings: dict[str, Any] = {"warmup_steps": 1, "decay_steps": 3, "peak_lr": 0.01, "micro_batch_sequences": 4}
     here = config(**settings).identity()
-    assert here == config(**settings, workers=2, device="cpu").identity()
+    assert here == config(**settings, workers=2, device="cpu", gradient_checkpointing=True).identity()
     assert here != config(**settings, threads_per_worker=2).identity()
     assert here != config(**settings, precision="bf16").identity()
+    assert here != config(**settings, compile=True).identity()

@@ -6,17 +6,23 @@ Letters of shapes: B batch, T time, S time with the cache's, D hidden, H query h
 K head size, F feed-forward, V vocabulary, N = B·T.
 """
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from xmodel_core.model.config import ModelConfig
 
-LOGITS_AT_A_TIME = 2**24
-"""The loss makes at most so many logits at once: 64 MiB in fp32, whatever the vocabulary."""
+LOGITS_AT_A_TIME = {"cpu": 2**24, "cuda": 2**28}
+"""The loss makes at most so many logits at once, whatever the vocabulary: 64 MiB in fp32; 1 GiB on a GPU, where small
+products leave most of it idle."""
+MULTIPLIES_BF16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+"""Whether this machine's CPU has instructions for products of bf16 numbers (AVX-512 BF16, AMX)."""
 
 
 class KeyValueCache:
@@ -43,6 +49,25 @@ def rotate(x_BTNK: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
     return x_BTNK * cos_TK[:, None] + torch.cat((-second, first), -1) * sin_TK[:, None]
 
 
+def multiplies_in_fp32(x: Tensor) -> bool:
+    """Whether bf16 was asked for on a CPU that cannot multiply it. torch then falls back to loops that are ten to a
+    hundred times slower than fp32; products of bf16 numbers summed in fp32 are what the instructions compute, too."""
+    return x.device.type == "cpu" and not MULTIPLIES_BF16 and torch.is_autocast_enabled("cpu")
+
+
+class Linear(nn.Linear):
+    """x · weightᵀ in autocast's precision."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not multiplies_in_fp32(input):
+            return functional.linear(input, self.weight)
+        with torch.autocast("cpu", enabled=False):
+            return functional.linear(input.bfloat16().float(), self.weight.bfloat16().float()).bfloat16()
+
+
 class RMSNorm(nn.Module):
     """x / rms(x) · gain, the mean square in fp32."""
 
@@ -67,8 +92,8 @@ class Attention(nn.Module):
             config.head_dim,
         )
         self.scale = config.attention_multiplier
-        self.qkv_proj = nn.Linear(config.hidden_size, (self.heads + 2 * self.shared) * self.head_dim, bias=False)
-        self.o_proj = nn.Linear(self.heads * self.head_dim, config.hidden_size, bias=False)
+        self.qkv_proj = Linear(config.hidden_size, (self.heads + 2 * self.shared) * self.head_dim)
+        self.o_proj = Linear(self.heads * self.head_dim, config.hidden_size)
 
     def forward(
         self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor, cache: KeyValueCache | None, mask_B1TT: Tensor | None
@@ -85,15 +110,18 @@ class Attention(nn.Module):
             if time > 1 and cache.seen > 0:
                 shape = (time, cache.seen + time)
                 mask = torch.ones(shape, dtype=torch.bool, device=x_BTD.device).tril(cache.seen)
-        y_BHTK = functional.scaled_dot_product_attention(
-            q_BHTK,
-            k_BGSK,
-            v_BGSK,
-            attn_mask=mask,
-            is_causal=mask is None and time > 1,  # one new token sees everything cached
-            scale=self.scale,
-            enable_gqa=self.heads != self.shared,
-        )
+        how = {
+            "attn_mask": mask,
+            "is_causal": mask is None and time > 1,  # one new token sees everything cached
+            "scale": self.scale,
+            "enable_gqa": self.heads != self.shared,
+        }
+        attend = functional.scaled_dot_product_attention
+        if multiplies_in_fp32(x_BTD):
+            with torch.autocast("cpu", enabled=False):
+                y_BHTK = attend(q_BHTK.float(), k_BGSK.float(), v_BGSK.float(), **how).bfloat16()
+        else:
+            y_BHTK = attend(q_BHTK, k_BGSK, v_BGSK, **how)
         return self.o_proj(y_BHTK.transpose(1, 2).reshape(batch, time, -1))
 
 
@@ -102,8 +130,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate_up_proj = nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.gate_up_proj = Linear(config.hidden_size, 2 * config.intermediate_size)
+        self.down_proj = Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         gate_BTF, up_BTF = self.gate_up_proj(x_BTD).chunk(2, -1)
@@ -129,6 +157,11 @@ class Block(nn.Module):
         return torch.add(x_BTD, self.mlp(self.post_attention_layernorm(x_BTD)), alpha=self.scale)
 
 
+def through_block(block: nn.Module, *arguments: Any) -> Tensor:
+    """One layer. A function, so that all layers share what is compiled from it."""
+    return block(*arguments)
+
+
 class Body(nn.Module):
     """Embedding, blocks and final norm: what Hugging Face calls `model`."""
 
@@ -151,12 +184,20 @@ class Xmodel(nn.Module):
         self.vocab_size = vocab_size
         self.model = Body(config, vocab_size)
         # Xmodel-LM's output projection stands by itself; a tied one is the embedding and has no tensor.
-        self.lm_head = None if config.tie_word_embeddings else nn.Linear(config.hidden_size, vocab_size, bias=False)
+        self.lm_head = None if config.tie_word_embeddings else Linear(config.hidden_size, vocab_size)
         steps = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
         angles = torch.outer(torch.arange(config.max_position_embeddings).float(), config.rope_theta**-steps)
         angles = torch.cat((angles, angles), -1)
         self.register_buffer("cos_SK", angles.cos(), persistent=False)
         self.register_buffer("sin_SK", angles.sin(), persistent=False)
+        self.recomputes = False
+        self.compiled = False
+
+    def learn(self, *, compiled: bool, recomputes: bool) -> None:
+        """How gradients are made. `compiled`: the blocks and the loss as fused kernels, which takes a C++ compiler and
+        up to a minute; other roundings than uncompiled. `recomputes`: a block keeps its input alone and is run again
+        when its gradients are made: the same bits, a third more work, far less memory (Chen et al. 2016)."""
+        self.compiled, self.recomputes = compiled, recomputes
 
     @property
     def output_weight_VD(self) -> Tensor:
@@ -180,8 +221,13 @@ class Xmodel(nn.Module):
         mask_B1TT = None
         if documents_BT is not None:
             mask_B1TT = (documents_BT[:, :, None] == documents_BT[:, None, :]).tril()[:, None]
+        learning = torch.is_grad_enabled() and cache is None
+        through = _compiled(through_block) if learning and self.compiled else through_block
         for block in self.model.layers:
-            x_BTD = block(x_BTD, cos_TK, sin_TK, cache, mask_B1TT)
+            if learning and self.recomputes:
+                x_BTD = checkpoint(through, block, x_BTD, cos_TK, sin_TK, None, mask_B1TT, use_reentrant=False)
+            else:
+                x_BTD = through(block, x_BTD, cos_TK, sin_TK, cache, mask_B1TT)
         if cache is not None:
             cache.seen = end
         x_BTD = self.model.norm(x_BTD)
@@ -195,14 +241,13 @@ class Xmodel(nn.Module):
         documents_BT: Tensor | None = None,
     ) -> Tensor:
         """The mean cross-entropy in nats (a scalar) where targets are given, else logits (B, T, V). With
-        `documents_BT`, attention stays inside documents and negative targets do not count."""
+        `documents_BT`, attention stays inside documents; negative targets do not count."""
         x_BTD = self.hidden(tokens_BT, cache, documents_BT)
         if targets_BT is None:
             return functional.linear(x_BTD, self.output_weight_VD)
-        if documents_BT is not None:
-            counts_BT = targets_BT >= 0
-            return linear_cross_entropy(x_BTD[counts_BT], self.output_weight_VD, targets_BT[counts_BT])
-        return linear_cross_entropy(x_BTD.flatten(0, 1), self.output_weight_VD, targets_BT.flatten())
+        return linear_cross_entropy(
+            x_BTD.flatten(0, 1), self.output_weight_VD, targets_BT.flatten(), compiled=self.compiled
+        )
 
 
 def initialise(model: Xmodel, seed: int) -> None:
@@ -225,52 +270,75 @@ def initialise(model: Xmodel, seed: int) -> None:
             parameter.copy_(torch.empty(parameter.shape).normal_(0.0, std, generator=generator))
 
 
+@functools.cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function as fused kernels, without a break. Compiled anew for each shape, of which training has few."""
+    return torch.compile(function, fullgraph=True, dynamic=False)
+
+
+def _loss_of_logits(logits_nV: Tensor, targets_n: Tensor, weights_n: Tensor) -> tuple[Tensor, Tensor]:
+    """(weighted sum of some rows' cross-entropies, its gradient in the logits' dtype); the sums in fp32."""
+    # One pass of exp serves loss and gradient: e^(logit - max), its sum, and softmax = e / sum.
+    targets_n1, weights_n1 = targets_n.clamp(min=0)[:, None], weights_n[:, None]
+    e_nV = logits_nV.float()
+    e_nV = e_nV - e_nV.amax(1, keepdim=True)
+    target_n1 = e_nV.gather(1, targets_n1)
+    e_nV = e_nV.exp_()
+    sum_n1 = e_nV.sum(1, keepdim=True)
+    loss = (weights_n1 * (sum_n1.log() - target_n1)).sum()
+    # d loss / d logits = weight · (softmax - one-hot)
+    scale_n1 = weights_n1 / sum_n1
+    dlogits_nV = e_nV.mul_(scale_n1).scatter_(1, targets_n1, target_n1.exp() * scale_n1 - weights_n1)
+    return loss, dlogits_nV.to(logits_nV.dtype)
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     """Some rows at a time: logits, loss, and at once the gradients, so logits never live together."""
 
     @staticmethod
-    def forward(ctx: Any, x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
-        tokens = len(x_ND)
-        rows = max(1, LOGITS_AT_A_TIME // len(weight_VD))
+    def forward(ctx: Any, x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, compiled: bool) -> Tensor:
+        counts_N = targets_N >= 0
+        weights_N = counts_N / counts_N.sum().clamp(min=1)  # a batch may be padding alone
+        parts = math.ceil(len(x_ND) * len(weight_VD) / LOGITS_AT_A_TIME[x_ND.device.type])
         learning = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         dx_ND = torch.empty_like(x_ND) if learning else None
         dweight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if learning else None
         loss = torch.zeros((), device=x_ND.device)
-        for start in range(0, tokens, rows):
-            x_nD, targets_n1 = x_ND[start : start + rows], targets_N[start : start + rows, None]
-            # One pass of exp serves loss and gradient: e^(logit - max), its sum, and softmax = e / sum.
-            e_nV = (x_nD @ weight_VD.t()).float()
-            e_nV.sub_(e_nV.amax(1, keepdim=True))
-            target_n1 = e_nV.gather(1, targets_n1)
-            sum_n1 = e_nV.exp_().sum(1, keepdim=True)
-            loss += (sum_n1.log() - target_n1).sum()
+        of_logits = _compiled(_loss_of_logits) if compiled and learning else _loss_of_logits
+        start = 0
+        # Parts of one size, as far as they go: each size is compiled once.
+        for x_nD, targets_n, weights_n in zip(
+            *(whole.chunk(parts) for whole in (x_ND, targets_N, weights_N)), strict=True
+        ):
+            loss_n, dlogits_nV = of_logits(x_nD @ weight_VD.t(), targets_n, weights_n)
+            loss += loss_n
             if dx_ND is not None and dweight_VD is not None:
-                # d loss / d logits = softmax - one-hot, averaged over all tokens
-                dlogits_nV = e_nV.mul_(1 / (sum_n1 * tokens))
-                minus_n1 = torch.full(targets_n1.shape, -1 / tokens, device=e_nV.device)
-                dlogits_nV = dlogits_nV.scatter_add_(1, targets_n1, minus_n1).to(x_ND.dtype)
-                torch.mm(dlogits_nV, weight_VD, out=dx_ND[start : start + rows])
+                torch.mm(dlogits_nV, weight_VD, out=dx_ND[start : start + len(x_nD)])
                 if x_ND.dtype == torch.float32:
                     dweight_VD.addmm_(dlogits_nV.t(), x_nD)
                 else:
                     dweight_VD.add_(dlogits_nV.t() @ x_nD)
+            start += len(x_nD)
         if learning:
             ctx.save_for_backward(dx_ND, dweight_VD)
-        return loss / tokens
+        return loss
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
         dx_ND, dweight_VD = ctx.saved_tensors
-        return dx_ND * grads[0], dweight_VD * grads[0], None
+        return dx_ND.mul_(grads[0]), dweight_VD.mul_(grads[0]), None, None
 
 
-def linear_cross_entropy(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
-    """Mean cross-entropy of softmax(x · weightᵀ), never holding the full logits; fp32 sums.
+def linear_cross_entropy(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, *, compiled: bool = False) -> Tensor:
+    """Mean cross-entropy of softmax(x · weightᵀ) over the targets that are not negative, never holding the full
+    logits; fp32 sums.
 
     Under autocast the products run in its dtype, as a linear layer's would.
     """
     if torch.is_autocast_enabled(x_ND.device.type):
         dtype = torch.get_autocast_dtype(x_ND.device.type)
         x_ND, weight_VD = x_ND.to(dtype), weight_VD.to(dtype)
+        if multiplies_in_fp32(x_ND):
+            x_ND, weight_VD = x_ND.float(), weight_VD.float()
     with torch.autocast(x_ND.device.type, enabled=False):
-        return _LinearCrossEntropy.apply(x_ND, weight_VD, targets_N)  # type: ignore[no-any-return]
+        return _LinearCrossEntropy.apply(x_ND, weight_VD, targets_N, compiled)  # type: ignore[no-any-return]

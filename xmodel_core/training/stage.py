@@ -5,9 +5,10 @@ by a lease while it is worked on; a killed run goes on from its newest whole che
 """
 
 import json
-import shutil
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shutil import rmtree, which
 from typing import TYPE_CHECKING, Any
 
 from xmodel_core.artifacts import Artifact, Folder, Identity, Store
@@ -35,6 +36,20 @@ def identity(
         config={"model": model_config.model_dump(mode="json"), "training": training_config.identity()},
         inputs={"plan": plan, "tokenizer": tokenizer},
     )
+
+
+def cpp_compiler() -> str | None:
+    """The C++ compiler that fused kernels are made with; None where there is none."""
+    return next((found for name in (os.environ.get("CXX"), "g++", "clang++") if name and (found := which(name))), None)
+
+
+def _require_compiler() -> None:
+    if cpp_compiler() is None:
+        raise XmodelError(
+            "there is no C++ compiler here",
+            expected="g++ or clang++ on the PATH, or its name in CXX, as training.compile says",
+            remedy="install one (Debian: apt install g++), or --set training.compile=false",
+        )
 
 
 def final_checkpoint(run: Artifact) -> Path:
@@ -158,6 +173,8 @@ def run(
     from xmodel_core.training.step import choose_device
     from xmodel_core.training.watch import watch
 
+    if training_config.compile:
+        _require_compiler()
     folder = store.folder(identified)
     job = job_of(identified.label, name, folder, model_config, training_config, plan, shards, tokenizer)
     build = store.build(identified)
@@ -174,7 +191,7 @@ def run(
         storage = f"{build.folder}/ray" if cluster.kind == "ray" else str(here)
         settings = {**job.settings(), "ray_storage": storage}
         cluster.train(train, settings, training_config.workers, threads, use_gpu)
-        shutil.rmtree(here, ignore_errors=True)
+        rmtree(here, ignore_errors=True)
         build.folder.remove_tree("ray")
         return build.commit(
             facts={
