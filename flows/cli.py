@@ -241,6 +241,30 @@ def evaluate(recipe: str, overrides: Sequence[str], workspace: str | None, check
     print_queries(workspace_folder(workspace), ["@scores"], run=label)
 
 
+@main.command("hparam-search")
+@recipe_options
+@json_option
+def hparam_search(recipe: str, overrides: Sequence[str], workspace: str | None, as_json: bool) -> None:
+    """Proxies over Xmodel-2's ranges: the best learning rate, scale_emb, dim_model_base, scale_depth."""
+    from flows.summary import search_price
+    from xmodel_core.config import load_recipe
+    from xmodel_core.search.stage import require_mup
+
+    values, _ = load_recipe(recipe, overrides)
+    require_mup(values.model)
+    click.echo(search_price(values), err=True)
+    _search(recipe=recipe, overrides=overrides, workspace=workspace, as_json=as_json)
+
+
+@_flow_verb
+def _search(recipe: str, overrides: Sequence[str], workspace: str | None, as_json: bool) -> None:
+    from flows.hparam_search import hparam_search as search
+    from flows.summary import print_search
+
+    found = search(recipe, list(overrides), workspace)
+    click.echo(json.dumps(found, ensure_ascii=False, indent=1)) if as_json else print_search(found)
+
+
 @main.command()
 @workspace_option
 @click.option("--port", type=int, help="The server's port; default: 4200, or the next that is free.")

@@ -1,4 +1,4 @@
-"""What a run leaves in the Prefect UI: funnel, drops, balance, fertility, mixture, loss, leaderboard, the report.
+"""What a run leaves in the Prefect UI: funnel, drops, balance, fertility, mixture, loss, leaderboard, trials, report.
 
 Takes labels; gives pages made of the ledger's named queries, and leaves them as Prefect artifacts. Keys name the
 subject and descriptions carry its figure, so that the UI's history of a key reads as a list: how one run's funnel
@@ -47,6 +47,11 @@ def tokens(root: Place, label: str) -> None:
 def run(root: Place, label: str) -> None:
     """Planned and consumed tokens, and the loss."""
     _leave(mixture(root, label), loss(root, label))
+
+
+def search(root: Place, label: str) -> None:
+    """The trials of a search, the best first."""
+    _leave(trials(root, label))
 
 
 def scores(root: Place, label: str) -> None:
@@ -163,6 +168,15 @@ def leaderboard(root: Place, label: str) -> Page:
     ours = sum(row["run"] is not None for row in rows)
     among = f" among {len(rows) - ours} published" if len(rows) > ours else ""
     return Page("leaderboard", f"{ours} score{'' if ours == 1 else 's'}{among}: {label}", lines)
+
+
+def trials(root: Place, label: str) -> Page:
+    """What was tried and what came of it. A table: there may be hundreds."""
+    rows = _rows(root, "@trials", search=label)
+    sampled = [row for row in rows if row["trial"]]
+    diverged = sum(row["diverged"] for row in sampled)
+    best = sampled[0]["loss"] if sampled else None
+    return Page("trials", f"loss {_shown(best)}, best of {len(sampled)} trials, {diverged} diverged: {label}", rows)
 
 
 def report_place(page: str) -> Page:

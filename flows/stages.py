@@ -229,6 +229,27 @@ def pretrain(session: Session, plan: Artifact, shards: dict[str, Artifact], toke
     return run
 
 
+@stage(name="search hyperparameters")
+def search_hparams(session: Session, plan: Artifact, shards: dict[str, Artifact], tokenizer: Artifact) -> Artifact:
+    """Trials of a proxy over the search's ranges; goes on from the trials that are done."""
+    from xmodel_core.search import stage as door
+
+    recipe = session.recipe
+    searched = door.run(
+        recipe.name,
+        recipe.model,
+        recipe.training,
+        recipe.search,
+        plan,
+        shards,
+        tokenizer,
+        session.store,
+        session.cluster,
+    )
+    refresh(session.store.root)
+    return searched
+
+
 @stage(name="evaluate")
 def evaluate(session: Session, run: Artifact, world: Artifact | None, checkpoint: Path | None = None) -> Artifact:
     """Scores of one checkpoint, by default the run's last, on the recipe's suites."""

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from xmodel_core.artifacts import Folder, Place, Store
+from xmodel_core.config import Recipe
 from xmodel_core.ledger.query import run_query
+from xmodel_core.search.stage import price
 
 TITLES = {
     "@funnel": "documents and characters, stage by stage",
@@ -178,3 +180,32 @@ def print_summary(facts: dict[str, Any]) -> None:
         console.print(f"{kind:12} {part['path']}", highlight=False, soft_wrap=True)
     console.print(f"{'ledger':12} {facts['ledger']}", highlight=False, soft_wrap=True)
     console.print(f"{'report':12} {facts['report']}", highlight=False, soft_wrap=True)
+
+
+def search_price(recipe: Recipe) -> str:
+    """How much a whole search is, in a line; the vocabulary is the recipe's, whose tokenizer may not be there yet."""
+    whole = price(recipe.model, recipe.training, recipe.search, recipe.tokenizer.vocab_size)
+    return (
+        f"{whole['trials']:,} trials of {whole['parameters']:,} parameters, {recipe.training.total_tokens:,} tokens "
+        f"each: {whole['tokens']:,} tokens, {whole['flops']:.2e} FLOPs"
+    )
+
+
+def print_search(found: Mapping[str, Any]) -> None:
+    """A search's best point beside the report's, and where the page lies; `found` is what the flow returned."""
+    names = ("peak_lr", "scale_emb", "dim_model_base", "scale_depth")
+    rows = []
+    for name in (*names, "loss"):
+        low, high = found["best_tenth"][name]
+        tenth = _shown(low) if low == high else f"{_shown(low)} to {_shown(high)}"
+        share = found["importance"].get(name)
+        report = "diverged" if found["report"][name] is None else _shown(found["report"][name])
+        importance = "" if share is None else f"{share:.0%}"
+        rows.append([name, _shown(found["best"][name]), tenth, report, importance])
+    columns = ["", f"best (trial {found['best']['trial']})", "best tenth", "the report's", "importance"]
+    print_table(columns, rows, f"{found['trials']} trials, {found['diverged']} diverged")
+    console = Console()
+    if found["repeated_sources"]:
+        said = ", ".join(f"{source} {epochs:g} times" for source, epochs in found["repeated_sources"].items())
+        console.print(f"[yellow]read more than once:[/] {said}; there the loss also measures memory", highlight=False)
+    console.print(found["report_page"], highlight=False, soft_wrap=True)

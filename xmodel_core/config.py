@@ -19,6 +19,7 @@ from xmodel_core.errors import XmodelError
 from xmodel_core.evaluation.config import EvaluationConfig
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.sample_world.config import SampleWorldConfig
+from xmodel_core.search.config import SearchConfig
 from xmodel_core.specs.sources import RAW_SCHEME
 from xmodel_core.specs.strict import Strict, nearest, read_yaml, validate
 from xmodel_core.tokenizer.config import TokenizerConfig
@@ -53,6 +54,8 @@ class Recipe(Strict):
     """The schedule, the optimizer, the batch, the precision."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """Which suites the checkpoints answer."""
+    search: SearchConfig = SearchConfig()
+    """Which hyperparameters `hparam-search` tries on this model and training."""
     cluster: ClusterConfig = ClusterConfig()
     """Where the work runs; never changes a byte."""
 

@@ -32,6 +32,11 @@ def _human(value: float) -> str:
     return f"{value:.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
 
 
+def _rate(units: float, unit: str) -> str:
+    """Units per second; of what takes longer than ten seconds each, per minute."""
+    return f"{_human(units)} {unit}/s" if units >= 0.1 or not units else f"{_human(60 * units)} {unit}/min"
+
+
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -41,7 +46,7 @@ def _clock(seconds: float) -> str:
 class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed or 0
-        return Text(f"{_human(speed)} {task.fields['unit']}/s", style="cyan")
+        return Text(_rate(speed, task.fields["unit"]), style="cyan")
 
 
 class _CountColumn(ProgressColumn):
@@ -81,7 +86,7 @@ class _PlainBar:
         line = f"{self._label}: {_human(self._done)}"
         if self._total is not None:
             line += f"/{_human(self._total)}"
-        line += f" {self._unit}, {_human(rate)} {self._unit}/s"
+        line += f" {self._unit}, {_rate(rate, self._unit)}"
         if self._total is not None and self._done < self._total and rate > 0:
             line += f", {_clock((self._total - self._done) / rate)} left"
         else:

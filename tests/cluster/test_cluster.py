@@ -8,6 +8,7 @@ import pytest
 
 from xmodel_core.cluster import ClusterConfig, open_cluster
 from xmodel_core.errors import TransientError, XmodelError
+from xmodel_core.progress import track
 
 
 def slow_first(item: int) -> int:
@@ -30,6 +31,13 @@ def die(item: int) -> int:
 def test_results_come_in_item_order(workers: int) -> None:
     with open_cluster(ClusterConfig(workers=workers)) as cluster:
         assert cluster.map(slow_first, range(5), "counting", sizes=[1, 1, 9, 1, 1]) == [0, 10, 20, 30, 40]
+
+
+def test_rounds_share_a_bar_of_the_caller_s(capsys: pytest.CaptureFixture[str]) -> None:
+    with open_cluster(ClusterConfig(workers=1)) as cluster, track("all rounds", 5, "items") as bar:
+        assert cluster.map(slow_first, [1, 2, 3], "a round", bar=bar) == [10, 20, 30]
+        cluster.map(slow_first, [4, 5], "a round", bar=bar)
+    assert "all rounds: 5/5 items" in (told := capsys.readouterr().err) and "a round" not in told
 
 
 @pytest.mark.parametrize("workers", [1, 2])

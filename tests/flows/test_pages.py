@@ -130,6 +130,21 @@ def words(svg: ET.Element) -> list[str]:
     return [text.text or "" for text in svg.iter("{http://www.w3.org/2000/svg}text")]
 
 
+def test_the_trials_of_a_search_stand_with_the_best_first(tmp_path: Path) -> None:
+    identity = Identity("searches", "tiny", 1, {}, {})
+    losses = {0: 4.25, 1: 4.5, 2: None, 3: 4.125}
+    rows = [
+        {"search": identity.label, "trial": trial, "peak_lr": 0.01, "loss": loss, "diverged": loss is None}
+        for trial, loss in losses.items()
+    ]
+    Store(tmp_path).build(identity).commit({"trials": rows})
+    refresh(tmp_path)
+    page = pages.trials(tmp_path, identity.label)
+    assert page.said == f"loss 4.125, best of 3 trials, 1 diverged: {identity.label}"
+    assert isinstance(page.body, list)
+    assert [row["trial"] for row in page.body] == [3, 0, 1, 2]
+
+
 def test_the_funnel_adds_languages_up_stage_by_stage(root: Path, made: dict[str, Artifact]) -> None:
     page = pages.funnel(root, made["corpus"].label)
     assert page.said == "7,100 of 8,010 documents kept (88.6 %)"

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 SMALL = Path(__file__).parent.parent / "river" / "small.yaml"
-FLOWS = ["evaluate", "pretrain", "tokenizer-train", "xdata-build", "xmodel"]
+FLOWS = ["evaluate", "hparam-search", "pretrain", "tokenizer-train", "xdata-build", "xmodel"]
 # A person's own: ends of lines, a remark and a key that nobody may lose.
 PROFILE = (
     '# 我的\r\nactive = "work"\r\n\r\n[profiles.work]\r\n'
@@ -170,7 +170,7 @@ def test_an_address_that_a_person_chose_meanwhile_stays(person: Person) -> None:
 def test_a_bare_name_runs_from_another_folder_and_leaves_its_pages(host: Person) -> None:
     assert "prefect deployment run xdata-build" in host.up().stdout
     first = host.status()
-    assert first["deployments"] == [f"{flow}/local" for flow in FLOWS]
+    assert first["deployments"] == sorted([*(f"{flow}/local" for flow in FLOWS), "hparam-search/ray"])
     assert first["server_alive"]
     assert first["worker_alive"]
     before = host.processes()

@@ -199,6 +199,7 @@ def test_every_query_runs_and_says_what_it_is(books, tmp_path: Path) -> None:
         "mixture",
         "fertility",
         "tokenizers",
+        "trials",
         "loss",
         "scores",
         "balance",

@@ -10,13 +10,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
 from xmodel_core.cluster.config import ClusterConfig
 from xmodel_core.errors import TransientError, XmodelError
-from xmodel_core.progress import track
+from xmodel_core.progress import Bar, track
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,8 +53,10 @@ class Cluster:
         label: str,
         unit: str = "files",
         sizes: Sequence[float] | None = None,
+        bar: Bar | None = None,
     ) -> list[Result]:
-        """Runs `function` over `items`; `sizes` weigh the progress bar and start the largest first.
+        """Runs `function` over `items`; `sizes` weigh the progress bar and start the largest first. `bar`: one of the
+        caller's, for work that comes in rounds.
 
         A worker that dies costs its own item on Ray, which gives the item to another; here it ends the whole pool and
         raises TransientError: what is finished has its receipt, so a retry goes on.
@@ -63,10 +65,10 @@ class Cluster:
         results: dict[int, Result] = {}
         # The largest first, so that no long one is left alone at the end; ties keep their order.
         order = sorted(range(len(items)), key=lambda index: -amounts[index])
-        with track(label, sum(amounts), unit) as bar:
+        with nullcontext(bar) if bar else track(label, sum(amounts), unit) as shown:
             for index, result in self._run(function, items, order):
                 results[index] = result
-                bar.advance(amounts[index])
+                shown.advance(amounts[index])
         return [results[index] for index in range(len(items))]
 
     def _run(

@@ -272,6 +272,23 @@ TABLES: dict[str, Table] = {
             },
         ),
         Table(
+            "trials",
+            "one row per search and trial: hyperparameters of a proxy, its mean loss over the last tenth of its steps; "
+            "trial 0 is at the report's values",
+            ("search", "trial"),
+            {
+                "search": TEXT,
+                "trial": COUNT,
+                "sampled_by": TEXT,
+                "scale_emb": NUMBER,
+                "dim_model_base": COUNT,
+                **dict.fromkeys(("scale_depth", "peak_lr", "loss"), NUMBER),
+                "diverged": FLAG,
+                "steps": COUNT,
+                "seconds": NUMBER,
+            },
+        ),
+        Table(
             "evals",
             "one row per model, suite, task, metric, filter and shots",
             ("model", "run", "step", "suite", "task", "metric", "filter", "shots", "sample_limit"),

@@ -1,0 +1,27 @@
+"""Flow `hparam-search`: many small trainings of the recipe's model, to find how larger ones should be trained."""
+
+from typing import Any
+
+from prefect import flow
+
+from flows import pages, stages
+from flows.session import open_session
+from flows.xmodel import to_corpus, to_tokens
+from xmodel_core.search import stage as door
+
+
+@flow(name="hparam-search", log_prints=False)
+def hparam_search(
+    recipe: str = "quickstart", overrides: list[str] | None = None, workspace: str | None = None
+) -> dict[str, Any]:
+    """The recipe's model and training are the proxy. Returns the best trial, the one at the report's values, what
+    mattered, and where the page about it lies."""
+    with open_session(recipe, overrides or [], workspace) as session:
+        door.require_mup(session.recipe.model)
+        corpus = to_corpus(session)
+        tokens = to_tokens(session, corpus)
+        plan = stages.plan_mixture(session, [files.source for files in corpus.sources], tokens.shards)
+        searched = stages.search_hparams(session, plan, tokens.shards, tokens.tokenizer)
+        pages.search(session.store.root, searched.label)
+        facts = searched.manifest()["facts"]
+        return {"search": searched.label, "report_page": f"{searched.folder}/index.html", **facts}

@@ -1,0 +1,42 @@
+"""`xmodel hparam-search`: from the river's own text to a page, and a price told before."""
+
+import json
+from pathlib import Path
+
+from tests.river.conftest import SMALL, Xmodel
+from xmodel_core.ledger.query import run_query
+
+MUP = ("model.scale_emb=12", "model.scale_depth=1.4", "model.dim_model_base=96", "model.initializer_range=0.1")
+QUICK = ("training.warmup_steps=2", "training.stable_steps=6", "training.decay_steps=2", "search.trials=3")
+
+
+def settings(*assignments: str) -> list[str]:
+    return [word for assignment in assignments for word in ("--set", assignment)]
+
+
+def test_a_search_through_the_command(fresh_river: Path, xmodel: Xmodel) -> None:
+    words = ("hparam-search", SMALL, *settings(*MUP, *QUICK, "cluster.workers=1"))
+    done = xmodel(*words, "--json", workspace=fresh_river)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 trials of" in done.stderr and "40,960 tokens" in done.stderr
+    found = json.loads(done.stdout)
+    assert Path(found["report_page"]).is_file()
+    assert found["search"] in Path(found["report_page"]).read_text()
+    columns, rows = run_query(fresh_river, "@trials")
+    assert {row[columns.index("search")] for row in rows} == {found["search"]}
+    assert sorted(row[columns.index("trial")] for row in rows) == [0, 1, 2, 3]
+    best = min((row for row in rows if row[columns.index("trial")]), key=lambda row: row[columns.index("loss")])
+    assert best[columns.index("trial")] == found["best"]["trial"]
+    assert not run_query(fresh_river, "@books")[1]
+
+    again = xmodel(*words, workspace=fresh_river)
+    assert again.returncode == 0 and "search small" not in again.stderr  # found, not searched again
+    assert found["report_page"] in again.stdout and "dim_model_base" in again.stdout
+
+
+def test_mistakes_cost_no_time(tmp_path: Path, xmodel: Xmodel) -> None:
+    plain = xmodel("hparam-search", SMALL, workspace=tmp_path)
+    assert plain.returncode == 1 and "not in muP" in plain.stderr and "Traceback" not in plain.stderr
+    none = xmodel("hparam-search", SMALL, *settings(*MUP, "search.trials=0"), workspace=tmp_path)
+    assert none.returncode == 1 and "search.trials" in none.stderr and "Traceback" not in none.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,5 @@
+"""Search: small models, proxies, that tell how larger ones should be trained.
+
+Takes a recipe's model and training, a plan and its token shards; gives tables, pictures and pages of what was tried.
+Hyperparameters by Optuna's TPE: `hparams.py` chooses them, `stage.py` trains proxies and writes the result.
+"""
