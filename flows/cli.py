@@ -388,29 +388,94 @@ def report(run: str | None, workspace: str | None) -> None:
     click.echo(report_of(workspace_folder(workspace), run))
 
 
+def decoding_options(command: Command) -> Command:
+    """How tokens are chosen, how many, and where; handed on as one Sampling beside the rest."""
+
+    @wraps(command)
+    def called(temperature: float, top_k: int, top_p: float, repetition_penalty: float, seed: int, **rest: Any) -> None:
+        from xmodel_core.model.sampling import Sampling
+
+        if temperature == 0 and (top_k or top_p < 1):
+            raise click.UsageError("--top-k and --top-p need a --temperature above 0: without one nothing is drawn")
+        command(sampling=Sampling(temperature, top_k, top_p, repetition_penalty, seed), **rest)
+
+    options = [
+        click.option("--max-new-tokens", type=click.IntRange(min=1), default=64, show_default=True),
+        click.option(
+            "--temperature",
+            type=click.FloatRange(min=0),
+            default=0.0,
+            show_default=True,
+            help="0: the likeliest token each time.",
+        ),
+        click.option("--top-k", type=click.IntRange(min=0), default=0, help="Draw among the k likeliest; 0: all."),
+        click.option(
+            "--top-p",
+            type=click.FloatRange(min=0, max=1, min_open=True),
+            default=1.0,
+            help="Draw among the likeliest that make up p together.",
+        ),
+        click.option(
+            "--repetition-penalty",
+            type=click.FloatRange(min=0, min_open=True),
+            default=1.0,
+            help="Above 1: what is there already becomes less likely.",
+        ),
+        click.option("--seed", type=int, default=0, show_default=True, help="Prompt i draws with seed + i."),
+        click.option("--device", default="cpu", show_default=True, help="cpu, cuda:0 …"),
+        click.option(
+            "--dtype",
+            type=click.Choice(["float32", "bfloat16", "float16"]),
+            default="float32",
+            show_default=True,
+        ),
+    ]
+    wrapped: Any = called
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped
+
+
 @main.command()
 @click.argument("checkpoint")
-@click.option("--prompt", required=True, help="The text to continue.")
-@click.option("--max-new-tokens", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--prompt", "prompts", multiple=True, help="The text to continue; several make a batch.")
 @click.option(
-    "--temperature",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    show_default=True,
-    help="0: the likeliest token each time.",
+    "--prompt-file",
+    type=click.Path(path_type=Path),
+    help="More prompts: one a line, or the field `prompt` of each line of a .jsonl.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
-def generate(checkpoint: str, prompt: str, max_new_tokens: int, temperature: float, seed: int) -> None:
-    """Continue a prompt with a checkpoint, or with a run's newest; float32 on a CPU."""
-    from flows.session import checkpoint_folder
-    from xmodel_core.model.generate import load_checkpoint, stream
-    from xmodel_core.tokenizer.tokenizer import Tokenizer
+@click.option("--stop", "stops", multiple=True, metavar="TEXT", help="End before this text; may be given again.")
+@decoding_options
+@json_option
+def generate(
+    checkpoint: str,
+    prompts: tuple[str, ...],
+    prompt_file: Path | None,
+    stops: tuple[str, ...],
+    sampling: Any,
+    max_new_tokens: int,
+    device: str,
+    dtype: str,
+    as_json: bool,
+) -> None:
+    """Continue prompts with a checkpoint, or with a run's newest; one prompt's text appears as it comes."""
+    from flows.generate import generate as write
+    from flows.generate import read_prompts
 
-    model, tokenizer_file = load_checkpoint(checkpoint_folder(checkpoint))
-    click.echo(prompt, nl=False)
-    for piece in stream(model, Tokenizer.load(tokenizer_file), prompt, max_new_tokens, temperature, seed):
-        click.echo(piece, nl=False)
-    click.echo()
+    asked = [*prompts, *(read_prompts(prompt_file) if prompt_file else [])]
+    if not asked:
+        raise click.UsageError("a --prompt is needed, or a --prompt-file with one")
+    write(checkpoint, asked, max_new_tokens, sampling, stops, device, dtype, as_json)
+
+
+@main.command()
+@click.argument("checkpoint")
+@decoding_options
+def chat(checkpoint: str, sampling: Any, max_new_tokens: int, device: str, dtype: str) -> None:
+    """Talk with a checkpoint, or with a run's newest, in the terminal or through a pipe, a line each turn."""
+    from flows.generate import chat as talk
+
+    talk(checkpoint, max_new_tokens, sampling, device, dtype)
 
 
 @main.command()

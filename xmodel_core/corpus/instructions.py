@@ -277,7 +277,7 @@ def _chinese(text: str) -> bool | None:
     return han >= HAN_SHARE * (han + latin)
 
 
-def _labelled(label: str, text: str) -> str:
+def labelled(label: str, text: str) -> str:
     """A text after its label: in the label's line if it is one line, below it otherwise, so that indents stay."""
     if not label:
         return text
@@ -292,16 +292,16 @@ def _exchange(instruction: str, given: str, answer: str, lang: str, chosen: int)
     form = forms[chosen % len(forms)]
     parts = [instruction, given] if given else [instruction]
     if given and form.input:
-        parts = [_labelled(form.prompt, instruction), _labelled(form.input, given)]
+        parts = [labelled(form.prompt, instruction), labelled(form.input, given)]
     else:
         if question and chosen // len(forms) % 2:
             parts.reverse()  # a question may follow what it is about; an instruction mostly says "the following"
-        parts = [_labelled(form.prompt, "\n\n".join(parts))]
-    parts.append(_labelled(form.answer, answer))
+        parts = [labelled(form.prompt, "\n\n".join(parts))]
+    parts.append(labelled(form.answer, answer))
     return ("\n\n" if any("\n" in part for part in parts) else form.between).join(parts)
 
 
 def _dialogue(tools: str, turns: list[tuple[str, str]], form: Dialogue) -> str:
     labels = {PROMPT: form.prompt, ANSWER: form.answer, CALL: form.call, RESULT: form.result}
     parts = [f"{form.tools}\n{tools}"] if tools else []
-    return "\n\n".join([*parts, *(_labelled(labels[speaker], text) for speaker, text in turns)])
+    return "\n\n".join([*parts, *(labelled(labels[speaker], text) for speaker, text in turns)])

@@ -13,7 +13,7 @@ from lm_eval.api.model import LM
 
 from xmodel_core.errors import XmodelError
 from xmodel_core.evaluation.likelihood import Span, log_likelihoods, tokens_to_compute
-from xmodel_core.model.generate import Tokenizer, generate_tokens, whole_characters
+from xmodel_core.model.generate import Tokenizer, continue_tokens
 from xmodel_core.model.xmodel import Xmodel
 from xmodel_core.progress import track
 
@@ -105,13 +105,8 @@ class CheckpointLM(LM):
                 remedy="leave the task out of evaluation.tasks",
             )
         until = settings.get("until") or []
-        stops = [stop for stop in ([until] if isinstance(until, str) else until) if stop]
+        stops = [until] if isinstance(until, str) else until
         room = min(int(settings.get("max_gen_toks", DEFAULT_NEW_TOKENS)), self.max_length - 1)
         tokens = (self.tokenizer.encode(context) or [self.tokenizer.eos_id])[-(self.max_length - room) :]
-        new = generate_tokens(self.model, tokens, room, eos_id=self.tokenizer.eos_id)
-        text = ""
-        for piece in whole_characters(self.tokenizer, tokens, new):
-            text += piece
-            if ends := [text.index(stop) for stop in stops if stop in text]:
-                return text[: min(ends)]
-        return text
+        pieces = continue_tokens(self.model, self.tokenizer, [tokens], room, stops=stops)
+        return "".join(piece.text for piece in pieces)

@@ -42,6 +42,10 @@ class KeyValueCache:
         self.values_LBGSK[layer, :, :, self.seen : end] = v_BGTK
         return self.keys_LBGSK[layer, :, :, :end], self.values_LBGSK[layer, :, :, :end]
 
+    def keep(self, rows: list[int]) -> None:
+        """Goes on with these rows of the batch alone."""
+        self.keys_LBGSK, self.values_LBGSK = self.keys_LBGSK[:, rows], self.values_LBGSK[:, rows]
+
 
 def rotate(x_BTNK: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
     """RoPE, half-split as in Hugging Face's Llama: dimension i turns with dimension i + K/2."""

@@ -1,0 +1,139 @@
+"""`xmodel generate` and `xmodel chat` as typed: text, JSON, batches, conversations, and one message for a mistake."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flows.cli import main
+from xmodel_core.model.config import ModelConfig
+from xmodel_core.model.generate import GrowingText
+from xmodel_core.model.weights import save_model
+from xmodel_core.model.xmodel import Xmodel, initialise
+from xmodel_core.tokenizer.config import TokenizerConfig
+from xmodel_core.tokenizer.tokenizer import Tokenizer
+from xmodel_core.tokenizer.train import train
+
+SMALL: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 96,
+    "initializer_range": 0.5,
+}
+
+
+def xmodel(*words: object, typed: str | None = None) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words], input=typed)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    lines = ["从前有一个小女孩。\n", "Once upon a time there was a small girl.\n"] * 40
+    return Tokenizer(train(lambda: iter(lines), TokenizerConfig(vocab_size=320)))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = Xmodel(ModelConfig(**SMALL), tokenizer.vocab_size)
+    initialise(model, 5)
+    with torch.no_grad():
+        model.model.embed_tokens.weight[tokenizer.eos_id] = 0  # its logit is 0: no text ends by chance
+    folder = tmp_path_factory.mktemp("checkpoint")
+    save_model(model, folder)
+    (folder / "tokenizer.model").write_bytes(tokenizer.model)
+    return folder
+
+
+def test_one_prompt_streams_and_json_says_the_same(checkpoint: Path) -> None:
+    plain = xmodel("generate", checkpoint, "--prompt", "从前")
+    said = json.loads(xmodel("generate", checkpoint, "--prompt", "从前", "--json").stdout)
+    assert plain.exit_code == 0, plain.output
+    assert plain.stdout == f"从前{said['text']}\n"
+    assert set(said) == {"prompt", "text", "tokens", "finish", "seconds"}
+    assert said["finish"] == "length"
+    assert len(said["tokens"]) == 64
+
+
+def test_each_prompt_of_a_batch_is_as_it_is_alone(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "a girl"}\n\n{"prompt": "女孩 there"}\n')
+    drawn = ("--json", "--temperature", 1, "--top-k", 50, "--top-p", 0.9, "--repetition-penalty", 1.1)
+    both = ("--prompt", "从前有", "--prompt-file", tmp_path / "prompts.jsonl")
+    rows = [json.loads(line) for line in xmodel("generate", checkpoint, *both, *drawn, "--seed", 4).stdout.splitlines()]
+    assert [row["prompt"] for row in rows] == ["从前有", "a girl", "女孩 there"]
+    for number, row in enumerate(rows):
+        alone = xmodel("generate", checkpoint, "--prompt", row["prompt"], *drawn, "--seed", 4 + number)
+        assert json.loads(alone.stdout) | {"seconds": 0} == row | {"seconds": 0}
+    text = xmodel("generate", checkpoint, *both, "--max-new-tokens", 5).stdout
+    assert text.startswith("从前有")
+    assert "\n\na girl" in text
+
+
+def test_stop_strings_end_a_text(checkpoint: Path) -> None:
+    whole = json.loads(xmodel("generate", checkpoint, "--prompt", "从前", "--json").stdout)["text"]
+    stop = whole[10:13]
+    said = json.loads(xmodel("generate", checkpoint, "--prompt", "从前", "--stop", stop, "--json").stdout)
+    assert (said["text"], said["finish"]) == (whole[: whole.index(stop)], "stop")
+
+
+def test_a_full_context_is_said(checkpoint: Path) -> None:
+    full = xmodel("generate", checkpoint, "--prompt", "从前", "--max-new-tokens", 500)
+    assert full.exit_code == 0
+    assert full.stderr == "the context of 96 tokens is full\n"
+
+
+def test_a_conversation_reads_a_pipe(checkpoint: Path) -> None:
+    once = xmodel("chat", checkpoint, "--max-new-tokens", 8, typed="Hello\n/reset\nHello\n")
+    assert once.exit_code == 0, once.output
+    first, second = once.stdout[: len(once.stdout) // 2], once.stdout[len(once.stdout) // 2 :]
+    assert first == second, "after /reset the same message gets the same answer"
+    # The first answer continues the text that instruction data is phrased as.
+    alone = json.loads(
+        xmodel("generate", checkpoint, "--json", "--max-new-tokens", 8, "--prompt", "User: Hello\n\nAssistant:").stdout
+    )
+    assert first == f"{alone['text'].lstrip()}\n"
+    long = xmodel("chat", checkpoint, "--max-new-tokens", 8, typed=("Hello " * 4 + "\n") * 6)
+    assert "the conversation no longer fits the model's context: it begins anew" in long.stderr
+    much = xmodel("chat", checkpoint, "--max-new-tokens", 8, typed="Hello " * 200 + "\nHello\n")
+    assert "a prompt of the wrong length" in much.stderr
+    assert much.stdout == first
+
+
+@pytest.mark.parametrize(
+    "words, code, said",
+    [
+        ((), 2, "a --prompt is needed"),
+        (("--prompt", "x", "--temperature", -1), 2, "-1.0 is not in the range x>=0"),
+        (("--prompt", "x", "--temperature", 1, "--top-p", 0), 2, "0.0 is not in the range 0<x<=1"),
+        (("--prompt", "x", "--top-k", 5), 2, "need a --temperature above 0"),
+        (("--prompt", "x", "--device", "abacus"), 1, "this device cannot be used"),
+        (("--prompt", "x", "--device", "cuda:99"), 1, "this device cannot be used"),
+        (("--prompt", "x" * 200), 1, "a prompt of the wrong length"),
+        (("--prompt-file", "nowhere.txt"), 1, "prompts cannot be read"),
+    ],
+)
+def test_a_mistake_is_one_message(checkpoint: Path, words: tuple[object, ...], code: int, said: str) -> None:
+    done = xmodel("generate", checkpoint, *words)
+    assert done.exit_code == code
+    assert said in done.output
+    assert "Traceback" not in done.output
+
+
+def test_a_line_without_a_prompt_is_named(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "a"}\n{"text": "b"}\n')
+    assert "line 2" in xmodel("generate", checkpoint, "--prompt-file", tmp_path / "prompts.jsonl").output
+
+
+@given(st.text("Oncea girl从前龘😀\n ", max_size=12), st.text("Oncea girl从前龘😀\n ", max_size=30))
+def test_pieces_add_up_to_what_the_tokenizer_says(tokenizer: Tokenizer, prompt: str, text: str) -> None:
+    before, new = tokenizer.encode(prompt), tokenizer.encode(text)
+    grown = GrowingText(tokenizer, [tokenizer.eos_id, *before])
+    said = "".join(grown.add(token) for token in new) + grown.rest()
+    assert tokenizer.decode([tokenizer.eos_id, *before]) + said == tokenizer.decode([tokenizer.eos_id, *before, *new])

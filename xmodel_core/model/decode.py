@@ -1,0 +1,144 @@
+"""Many rows of tokens, continued together: prompts of any length go in, one token for each row comes out a step.
+
+Every row's cache ends at the same column and begins where its own prompt does, so that a step writes one column and
+nothing moves; a mask hides what lies before a shorter row's beginning. A row that is done leaves the batch.
+Letters of shapes as in xmodel.py; a step has no time, T is 1.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from xmodel_core.errors import XmodelError
+from xmodel_core.model.sampling import Sampler, Sampling
+from xmodel_core.model.xmodel import KeyValueCache, Xmodel
+
+
+def _product(x_BD: Tensor, weight_FD: Tensor) -> Tensor:
+    """x · weightᵀ. A few rows in fp32 on a CPU are multiplied the other way round: BLAS then reads the weight, all that
+    counts, in the order it lies in. Twice as fast at 4 and at 16 rows (EXPERIMENTS.md); one row is a vector anyway."""
+    if len(x_BD) == 1 or x_BD.dtype != torch.float32 or x_BD.device.type != "cpu":
+        return functional.linear(x_BD, weight_FD)
+    return torch.mm(weight_FD, x_BD.t()).t().contiguous()
+
+
+class Decoding:
+    """Prompts, at least one, being continued. XmodelError where one is empty, or fills the model's context alone.
+
+    `cache`: of one row, with its first `cache.seen` tokens; as long as prompt and new tokens, or the context."""
+
+    def __init__(
+        self,
+        model: Xmodel,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        sampling: Sampling,
+        cache: KeyValueCache | None = None,
+    ) -> None:
+        context = model.config.max_position_embeddings
+        for prompt in prompts:
+            if not 0 < len(prompt) < context:
+                raise XmodelError(
+                    "a prompt of the wrong length",
+                    expected=f"1 to {context - 1} tokens, the model's context",
+                    found=f"{len(prompt)} tokens",
+                    remedy="shorten the prompt",
+                )
+        self.model = model
+        self.rows = list(range(len(prompts)))
+        """Which prompts are still being continued, in the order of the batch."""
+        self.room = [min(max_new_tokens, context - len(prompt)) for prompt in prompts]
+        """How many tokens each prompt may still get."""
+        self.sampler = Sampler(sampling, prompts, model.vocab_size)
+        device, dtype = model.output_weight_VD.device, model.output_weight_VD.dtype
+        longest = max(map(len, prompts))
+        if cache is None:
+            cache = KeyValueCache(model.config, len(prompts), longest + max(self.room), dtype, device)
+        self.cache = cache
+        starts = [longest - len(prompt) for prompt in prompts]
+        self.starts_B = torch.tensor(starts, device=device)
+        self.padded = any(starts)
+        self.hidden_BD: Tensor | None = self._read(prompts, longest)
+        self.tokens_B = self.starts_B  # until the first step
+
+    @torch.inference_mode()
+    def _read(self, prompts: Sequence[Sequence[int]], longest: int) -> Tensor:
+        """Puts the prompts into the cache, those of one length at a time; their last hidden states: (B, D)."""
+        device = self.starts_B.device
+        if not self.padded:
+            tokens_BT = torch.tensor([prompt[self.cache.seen :] for prompt in prompts], device=device)
+            return self.model.hidden(tokens_BT, self.cache)[:, -1]
+        weight_VD = self.model.output_weight_VD
+        hidden_BD = weight_VD.new_empty((len(prompts), weight_VD.shape[1]))
+        for length in sorted(set(map(len, prompts))):
+            rows = [row for row, prompt in enumerate(prompts) if len(prompt) == length]
+            own = KeyValueCache(self.model.config, len(rows), length, weight_VD.dtype, device)
+            tokens_BT = torch.tensor([prompts[row] for row in rows], device=device)
+            hidden_BD[rows] = self.model.hidden(tokens_BT, own)[:, -1]
+            self.cache.keys_LBGSK[:, rows, :, longest - length : longest] = own.keys_LBGSK
+            self.cache.values_LBGSK[:, rows, :, longest - length : longest] = own.values_LBGSK
+        self.cache.seen = longest
+        return hidden_BD
+
+    @torch.inference_mode()
+    def step(self) -> list[int]:
+        """The next token of each of `rows`. Call it while there are rows, and each has room."""
+        hidden_BD = self._hidden(self.tokens_B) if self.hidden_BD is None else self.hidden_BD
+        self.hidden_BD = None
+        self.tokens_B = self.sampler.choose(_product(hidden_BD, self.model.output_weight_VD))
+        for row in self.rows:
+            self.room[row] -= 1
+        return self.tokens_B.tolist()
+
+    def _hidden(self, tokens_B: Tensor) -> Tensor:
+        """What Xmodel.hidden gives for one new token a row, without what only training and prompts need: (B, D)."""
+        model, cache, config = self.model, self.cache, self.model.config
+        batch, end = len(tokens_B), cache.seen + 1
+        heads, shared, half = config.num_attention_heads, config.num_key_value_heads, config.head_dim // 2
+        positions_B = cache.seen - self.starts_B
+        cos_B1K, sin_B1K = model.cos_SK[positions_B, None], model.sin_SK[positions_B, None].clone()
+        sin_B1K[..., :half].neg_()  # of RoPE's two halves, the first gets minus the second
+        mask_B11S = None
+        if self.padded:
+            mask_B11S = (torch.arange(end, device=tokens_B.device) >= self.starts_B[:, None])[:, None, None]
+        x_BD = model.model.embed_tokens(tokens_B)
+        if config.scale_emb is not None:
+            x_BD = x_BD * config.scale_emb
+        for layer, block in enumerate(model.model.layers):
+            qkv_BNK = _product(block.input_layernorm(x_BD), block.self_attn.qkv_proj.weight).view(
+                batch, -1, config.head_dim
+            )
+            qk_BNK = qkv_BNK[:, : heads + shared]
+            turned_BNK = torch.addcmul(qk_BNK * cos_B1K, qk_BNK.roll(half, -1), sin_B1K).to(x_BD.dtype)
+            keys_BGSK, values_BGSK = cache.extend(
+                layer, turned_BNK[:, heads:, None], qkv_BNK[:, heads + shared :, None]
+            )
+            # The queries that share a key stand where a sequence's queries would: one new token sees everything.
+            y_BGQK = functional.scaled_dot_product_attention(
+                turned_BNK[:, :heads].reshape(batch, shared, heads // shared, config.head_dim),
+                keys_BGSK,
+                values_BGSK,
+                attn_mask=mask_B11S,
+                scale=config.attention_multiplier,
+            )
+            attended_BD = _product(y_BGQK.reshape(batch, -1), block.self_attn.o_proj.weight)
+            x_BD = torch.add(x_BD, attended_BD, alpha=config.residual_scale)
+            gate_up_BF = _product(block.post_attention_layernorm(x_BD), block.mlp.gate_up_proj.weight)
+            gate_BF, up_BF = gate_up_BF.chunk(2, -1)
+            fed_BD = _product(functional.silu(gate_BF) * up_BF, block.mlp.down_proj.weight)
+            x_BD = torch.add(x_BD, fed_BD, alpha=config.residual_scale)
+        cache.seen = end
+        x_BD = model.model.norm(x_BD)
+        return x_BD if config.dim_model_base is None else x_BD / config.width_multiplier
+
+    @torch.inference_mode()
+    def finish(self, done: set[int]) -> None:
+        """These prompts get no more tokens."""
+        kept = [place for place, row in enumerate(self.rows) if row not in done]
+        self.rows = [self.rows[place] for place in kept]
+        if self.rows:
+            self.tokens_B, self.starts_B = self.tokens_B[kept], self.starts_B[kept]
+            self.cache.keep(kept)
+            self.sampler.keep(kept)
