@@ -99,8 +99,9 @@ def main() -> None:
     initialise(model, seed=0)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     title = (
-        f"{arguments.preset}, vocabulary {arguments.vocab:,}, {parameters:,} parameters; prompts of {PROMPT_TOKENS} and "
-        f"{NEW_TOKENS} new tokens, greedy; {THREADS} threads, {hardware()}; median of {arguments.rounds} rounds in turn"
+        f"{arguments.preset}, vocabulary {arguments.vocab:,}, {parameters:,} parameters; prompts of {PROMPT_TOKENS} "
+        f"and {NEW_TOKENS} new tokens, greedy; {THREADS} threads, {hardware()}; "
+        f"median of {arguments.rounds} rounds in turn"
     )
     print(title, "\n")
     rows = [

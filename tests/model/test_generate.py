@@ -251,7 +251,7 @@ def test_a_stop_string_and_what_follows_is_not_shown(text: str, stops: list[str]
 def test_what_may_become_a_stop_string_waits_and_the_rest_does_not() -> None:
     text = GrowingText(Bytes(), [], ["停止"])
     assert [text.add(token) for token in "a停".encode()] == ["a", "", "", ""]
-    assert [text.add(token) for token in "b".encode()] == ["停b"]
+    assert [text.add(token) for token in b"b"] == ["停b"]
 
 
 def test_bytes_that_never_become_a_character_do_not_hold_back_the_rest() -> None:

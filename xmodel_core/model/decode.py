@@ -24,6 +24,11 @@ def _product(x_BD: Tensor, weight_FD: Tensor) -> Tensor:
     return torch.mm(weight_FD, x_BD.t()).t().contiguous()
 
 
+WORTH_A_COPY_TOKENS = 32
+"""From so many new tokens on, a transposed copy of the output projection is worth its making (as long as some ten
+products) to a single row."""
+
+
 class Decoding:
     """Prompts, at least one, being continued. XmodelError where one is empty, or fills the model's context alone.
 
@@ -60,6 +65,11 @@ class Decoding:
         starts = [longest - len(prompt) for prompt in prompts]
         self.starts_B = torch.tensor(starts, device=device)
         self.padded = any(starts)
+        # One row in fp32 on a CPU: BLAS goes through the transposed matrix twice as fast (EXPERIMENTS.md), and this one
+        # matrix is half of a small model.
+        single = len(prompts) == 1 and dtype == torch.float32 and device.type == "cpu"
+        copied = single and self.room[0] >= WORTH_A_COPY_TOKENS
+        self.output_DV = model.output_weight_VD.detach().t().contiguous() if copied else None
         self.hidden_BD: Tensor | None = self._read(prompts, longest)
         self.tokens_B = self.starts_B  # until the first step
 
@@ -87,7 +97,11 @@ class Decoding:
         """The next token of each of `rows`. Call it while there are rows, and each has room."""
         hidden_BD = self._hidden(self.tokens_B) if self.hidden_BD is None else self.hidden_BD
         self.hidden_BD = None
-        self.tokens_B = self.sampler.choose(_product(hidden_BD, self.model.output_weight_VD))
+        if self.output_DV is None:
+            logits_BV = _product(hidden_BD, self.model.output_weight_VD)
+        else:
+            logits_BV = hidden_BD @ self.output_DV
+        self.tokens_B = self.sampler.choose(logits_BV)
         for row in self.rows:
             self.room[row] -= 1
         return self.tokens_B.tolist()
