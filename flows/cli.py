@@ -9,11 +9,14 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from xmodel_core.errors import XmodelError
+
+if TYPE_CHECKING:
+    from xmodel_core.search.scaled import Parametrisation
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -225,6 +228,96 @@ def pretrain(recipe: str, overrides: Sequence[str], workspace: str | None) -> No
 
     label = train(recipe, list(overrides), workspace)
     print_queries(workspace_folder(workspace), ["@mixture", "@loss"], run=label)
+
+
+def proxy_options(widths: str) -> Callable[[Command], Command]:
+    """The shapes of proxies, for every verb that compares widths."""
+
+    def add(command: Command) -> Command:
+        for option in (
+            click.option("--head-size", type=click.IntRange(min=2), default=32, show_default=True),
+            click.option("--layers", type=click.IntRange(min=1), default=4, show_default=True),
+            click.option(
+                "--base-width", type=click.IntRange(min=1), help="dim_model_base, where m is 1. Default: the narrowest."
+            ),
+            click.option(
+                "--width", "widths", multiple=True, type=click.IntRange(min=2), help=f"Give several. Default: {widths}."
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
+@main.command("coordinate-check")
+@recipe_options
+@proxy_options("64, 128, 256, 512, 1024")
+@click.option(
+    "--step",
+    "steps",
+    multiple=True,
+    type=click.IntRange(min=1),
+    help="Look after so many steps; give several. Default: 1, 2, 5, 10.",
+)
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Trainings to average.")
+@json_option
+@_flow_verb
+def coordinate_check(
+    recipe: str,
+    overrides: Sequence[str],
+    workspace: str | None,
+    widths: Sequence[int],
+    steps: Sequence[int],
+    as_json: bool,
+    **shape: Any,
+) -> None:
+    """Do activations keep their size as the model grows wider: slopes under muP and under the standard
+    parametrisation."""
+    from flows.coordinate_check import coordinate_check as check
+    from flows.summary import print_coordinates
+
+    found = check(recipe, list(overrides), workspace, list(widths), list(steps), **shape)
+    click.echo(json.dumps(found, ensure_ascii=False, indent=1)) if as_json else print_coordinates(found)
+
+
+@main.command("lr-transfer")
+@recipe_options
+@proxy_options("64, 128, 256, 512")
+@click.option(
+    "--rate",
+    "rates",
+    multiple=True,
+    type=click.FloatRange(0, min_open=True),
+    help="A peak_lr; give several. Default: 1/512, 1/256 … 1/16.",
+)
+@click.option(
+    "--parametrisation",
+    "parametrisations",
+    multiple=True,
+    type=click.Choice(["mup", "standard"]),
+    help="Default: both.",
+)
+@click.option("--steps", type=click.IntRange(min=3), default=128, show_default=True, help="Of each training.")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings to average.")
+@json_option
+@_flow_verb
+def lr_transfer(
+    recipe: str,
+    overrides: Sequence[str],
+    workspace: str | None,
+    widths: Sequence[int],
+    rates: Sequence[float],
+    parametrisations: "Sequence[Parametrisation]",
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Does the best learning rate of a narrow model serve the wide ones: losses over widths and rates."""
+    from flows.lr_transfer import lr_transfer as test
+    from flows.summary import print_transfer
+
+    found = test(recipe, list(overrides), workspace, list(widths), list(rates), list(parametrisations), **settings)
+    click.echo(json.dumps(found, ensure_ascii=False, indent=1)) if as_json else print_transfer(found)
 
 
 @main.command()
@@ -476,6 +569,32 @@ def chat(checkpoint: str, sampling: Any, max_new_tokens: int, device: str, dtype
     from flows.generate import chat as talk
 
     talk(checkpoint, max_new_tokens, sampling, device, dtype)
+
+
+@main.command()
+@click.argument("checkpoint")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--prompt", help="The text to look at.")
+@click.option("--file", "text_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Or its file.")
+@click.option(
+    "--head",
+    "heads",
+    multiple=True,
+    type=click.IntRange(min=0),
+    help="A head to draw; give several. Default: the mean.",
+)
+@click.option("--max-tokens", type=click.IntRange(min=2), default=256, show_default=True, help="Of the text.")
+def diagnose(
+    checkpoint: str, folder: Path, prompt: str | None, text_file: Path | None, heads: Sequence[int], max_tokens: int
+) -> None:
+    """Attention maps and the gradient's norm per layer, of a checkpoint or a run's newest, on a text."""
+    if (prompt is None) == (text_file is None):
+        raise click.UsageError("give the text with --prompt or with --file")
+    from flows.diagnose import diagnose as look
+
+    text = prompt if text_file is None else text_file.read_text(encoding="utf-8", errors="replace")
+    assert text is not None
+    look(checkpoint, folder, text, max_tokens, heads)
 
 
 @main.command()

@@ -16,6 +16,7 @@ from xmodel_core.config import Recipe, load_recipe
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs.benchmarks import load_suites
 from xmodel_core.specs.sources import RAW_SCHEME
+from xmodel_core.training.config import TrainingConfig
 
 # Before torch is first imported: threads that wait for each other sleep instead of spinning. On cores that other
 # work shares, spinning made a training step of two threads three to six times slower than one of one thread.
@@ -30,6 +31,10 @@ class Session:
         self.path = path
         self.store = store
         self.cluster = cluster
+
+    def with_training(self, training: TrainingConfig) -> "Session":
+        """The same run with other training settings: what proxies are planned and trained by."""
+        return Session(self.recipe.model_copy(update={"training": training}), self.path, self.store, self.cluster)
 
 
 def workspace_folder(workspace: str | None) -> Folder:

@@ -250,6 +250,30 @@ def search_hparams(session: Session, plan: Artifact, shards: dict[str, Artifact]
     return searched
 
 
+@stage(name="check coordinates")
+def check_coordinates(
+    session: Session, plan: Artifact, shards: dict[str, Artifact], tokenizer: Artifact, **settings: Any
+) -> Artifact:
+    """Sizes of activations at several widths, and their slopes; goes on from the proxies that are trained."""
+    from xmodel_core.search import coordinate_check as door
+    from xmodel_core.search.proxies import Ground
+
+    recipe, ground = session.recipe, Ground(plan, shards, tokenizer)
+    return door.run(recipe.name, recipe.model, recipe.training, ground, session.store, session.cluster, **settings)
+
+
+@stage(name="compare learning rates")
+def compare_learning_rates(
+    session: Session, plan: Artifact, shards: dict[str, Artifact], tokenizer: Artifact, **settings: Any
+) -> Artifact:
+    """Losses of several widths and rates, and each width's best; goes on from the proxies that are trained."""
+    from xmodel_core.search import lr_transfer as door
+    from xmodel_core.search.proxies import Ground
+
+    recipe, ground = session.recipe, Ground(plan, shards, tokenizer)
+    return door.run(recipe.name, recipe.model, recipe.training, ground, session.store, session.cluster, **settings)
+
+
 @stage(name="evaluate")
 def evaluate(session: Session, run: Artifact, world: Artifact | None, checkpoint: Path | None = None) -> Artifact:
     """Scores of one checkpoint, by default the run's last, on the recipe's suites."""

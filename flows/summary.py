@@ -79,6 +79,39 @@ def print_balance(root: Place, corpus: str, mixture_shares: Mapping[str, float])
     print_table([*BALANCE, "mixture_share"], shown, "what is kept, and what the mixture asks for")
 
 
+def print_coordinates(found: Mapping[str, Any]) -> None:
+    """Slopes at the last step that was looked at, muP beside the standard parametrisation."""
+    last = max(row["step"] for row in found["table"])
+    slopes = {
+        (row["role"], row["quantity"], row["parametrisation"]): row for row in found["table"] if row["step"] == last
+    }
+    rows = [
+        [role, quantity, of["slope"], "yes" if of["flat"] else "no", slopes[role, quantity, "standard"]["slope"]]
+        for (role, quantity, which), of in slopes.items()
+        if which == "mup"
+    ]
+    columns = ["role", "quantity", "muP", "flat", "standard"]
+    print_table(columns, rows, f"slope of log size against log width after {last} steps; flat: at most 0.05")
+    for name in ("slopes.tsv", "sizes.png", "changes.png"):
+        Console(soft_wrap=True).print(f"{found['path']}/{name}", highlight=False)
+
+
+def print_transfer(found: Mapping[str, Any]) -> None:
+    """Each width's best rate, whether they are one, and where the grid must be extended."""
+    columns = ("parametrisation", "width", "best_lr", "loss", "grid_steps", "at_edge")
+    rows = [[row[name] for name in columns] for row in found["best"]]
+    print_table(columns, rows, "best learning rate of each width; grid_steps: from the narrowest's")
+    lines = [
+        f"{which}: the best rates {'are' if one else 'are NOT'} within one step of the grid from the narrowest's"
+        for which, one in found["transfers"].items()
+    ]
+    edges = [f"{row['parametrisation']} at {row['width']}" for row in found["best"] if row["at_edge"]]
+    if edges:
+        lines.append(f"at the edge of the grid, which must be extended with --rate: {', '.join(edges)}")
+    for line in [*lines, f"{found['path']}/losses.tsv", f"{found['path']}/transfer.png"]:
+        Console(soft_wrap=True).print(line, highlight=False)
+
+
 def print_tokenizers(root: Place, found: Mapping[str, Any]) -> None:
     """Tokenizers beside each other: tokens per character by language and category, then by source; what they do with
     bytes and round trips; code; their longest pieces."""

@@ -1,0 +1,22 @@
+"""Small token shards, as the training room's tests have them."""
+
+import pytest
+
+from tests.training.conftest import TRAINING, Workspace, workspace
+from xmodel_core.search.proxies import Ground
+from xmodel_core.training.config import TrainingConfig
+
+__all__ = ["workspace"]
+
+
+@pytest.fixture
+def training() -> TrainingConfig:
+    """Of the small workspace; sequences of 8 tokens."""
+    return TrainingConfig(**TRAINING)
+
+
+def ground_for(workspace: Workspace, training: TrainingConfig) -> Ground:
+    """What proxies of this schedule are trained on."""
+    lengths = ("schedule", "warmup_steps", "stable_steps", "decay_steps", "global_batch_tokens", "sequence_length")
+    planned = workspace.planned(**{name: getattr(training, name) for name in lengths})
+    return Ground(planned.plan, planned.shards, planned.tokenizer)
