@@ -277,7 +277,7 @@ def coordinate_check(
     from flows.coordinate_check import coordinate_check as check
     from flows.summary import print_coordinates
 
-    found = check(recipe, list(overrides), workspace, list(widths), list(steps), **shape)
+    found: Any = check(recipe, list(overrides), workspace, list(widths), list(steps), **shape)
     click.echo(json.dumps(found, ensure_ascii=False, indent=1)) if as_json else print_coordinates(found)
 
 
@@ -316,7 +316,7 @@ def lr_transfer(
     from flows.lr_transfer import lr_transfer as test
     from flows.summary import print_transfer
 
-    found = test(recipe, list(overrides), workspace, list(widths), list(rates), list(parametrisations), **settings)
+    found: Any = test(recipe, list(overrides), workspace, list(widths), list(rates), list(parametrisations), **settings)
     click.echo(json.dumps(found, ensure_ascii=False, indent=1)) if as_json else print_transfer(found)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def blocks(model: Xmodel) -> list[Block]:
 def test_attention_is_what_the_kernel_computed(models: Models, family: str) -> None:
     model = models[family, "trained"]
     attention = blocks(model)[1].self_attn
-    seen: dict[str, torch.Tensor] = {}
+    seen: dict[str, Any] = {}
     hooks = [
         attention.qkv_proj.register_forward_hook(lambda _m, _i, output: seen.__setitem__("qkv", output)),
         attention.o_proj.register_forward_pre_hook(lambda _m, inputs: seen.__setitem__("attended", inputs[0])),
