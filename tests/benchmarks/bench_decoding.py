@@ -63,6 +63,7 @@ def compare(checkpoint: Path, llama: Path, dtype: torch.dtype, batch: int, round
     reference.generation_config.eos_token_id = None  # a drawn model ends by chance
     prompts_BT = torch.randint(3, model.vocab_size, (batch, PROMPT_TOKENS), generator=torch.Generator().manual_seed(0))
     seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
+    equal = 0.0
     for number in range(rounds + 1):  # the first warms up
         began = time.perf_counter()
         answer = ours(model, prompts_BT)
@@ -72,7 +73,7 @@ def compare(checkpoint: Path, llama: Path, dtype: torch.dtype, batch: int, round
         if number:
             seconds["ours"].append(between - began)
             seconds["theirs"].append(ended - between)
-    equal = (answer == reference_answer).float().mean().item()
+        equal = (answer == reference_answer).float().mean().item()
     assert dtype != torch.float32 or equal == 1, f"only {equal:.1%} of greedy tokens are equal"
     ratios = [b / a for a, b in zip(seconds["ours"], seconds["theirs"], strict=True)]
     rates = {side: batch * NEW_TOKENS / median(values) for side, values in seconds.items()}

@@ -1,5 +1,7 @@
 """Counts equal the reports' to the unit, for every preset; FLOPs and peaks are those that MFU is made of."""
 
+from pathlib import Path
+
 import pytest
 
 from xmodel_core.config import model_presets
@@ -49,6 +51,19 @@ def test_every_preset_counts_as_the_fact_sheet() -> None:
         counts = count_parameters(ModelConfig(**fields), VOCABULARY[name.rpartition("-")[0]])
         counted[name] = (counts.total, counts.non_embedding)
     assert counted == PARAMETERS
+
+
+def test_the_page_about_models_states_them() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    stated = {}
+    for line in page.splitlines():
+        cells = [cell.strip().replace(",", "") for cell in line.strip("|").split("|")]
+        if cells[0] in PARAMETERS:
+            preset = ModelConfig(**model_presets()[cells[0]])
+            shape = (preset.num_hidden_layers, preset.hidden_size, preset.intermediate_size)
+            assert (*shape, preset.num_attention_heads, preset.num_key_value_heads) == tuple(map(int, cells[1:6]))
+            stated[cells[0]] = tuple(map(int, cells[6:]))
+    assert stated == PARAMETERS
 
 
 def test_without_shared_heads_they_count_as_the_report_says() -> None:

@@ -4,7 +4,7 @@ Takes a checkpoint folder and prompts. The tokenizer comes from outside as two f
 other; its file lies in the checkpoint folder beside the weights.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -207,7 +207,9 @@ class Conversation:
         self.seen: list[int] = []
         """The tokens whose keys and values the cache has."""
 
-    def answer(self, text: str, max_new_tokens: int, sampling: Sampling, stops: Sequence[str]) -> Iterator[Piece]:
+    def answer(
+        self, text: str, max_new_tokens: int, sampling: Sampling, stops: Sequence[str]
+    ) -> Generator[Piece, None, None]:
         """Continues the whole conversation so far. Only what differs from the last call's tokens is computed."""
         tokens = [self.tokenizer.eos_id, *self.tokenizer.encode(text)]
         # At least the last is computed: its hidden state gives the first new token.

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._functorch import config as functorch_config
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
@@ -277,6 +278,8 @@ def initialise(model: Xmodel, seed: int) -> None:
 @functools.cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function as fused kernels, without a break. Compiled anew for each shape, of which training has few."""
+    # As uncompiled code does: gradients are made outside of autocast, in the dtypes that they come in.
+    functorch_config.backward_pass_autocast = "off"
     return torch.compile(function, fullgraph=True, dynamic=False)
 
 
