@@ -6,7 +6,7 @@ round. transformers runs with sdpa and its default cache under inference_mode. A
 time, and the median of these ratios is what counts: a machine that others use is slower for both. Answers must be
 equal in float32; in bfloat16 rounding decides between near ties, and the share of equal tokens is printed.
 
-    python tests/benchmarks/bench_decoding.py [--rounds 5] [--preset xmodel2-micro] [--vocab 65280] [--write]
+    python tests/benchmarks/bench_decoding.py [--rounds 5] [--preset xmodel2-micro] [--threads 1 2] [--write]
 """
 
 import argparse
@@ -14,6 +14,7 @@ import os
 import tempfile
 import time
 import warnings
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,10 +33,9 @@ from xmodel_core.model.convert import SpecialTokens, export_checkpoint
 from xmodel_core.model.decode import Decoding
 from xmodel_core.model.generate import GREEDY
 from xmodel_core.model.weights import load_model, save_model
-from xmodel_core.model.xmodel import Xmodel, initialise
+from xmodel_core.model.xmodel import MULTIPLIES_BF16, Xmodel, initialise
 
 PROMPT_TOKENS = NEW_TOKENS = 128
-THREADS = 2
 
 
 def ours(model: Xmodel, prompts_BT: torch.Tensor) -> torch.Tensor:
@@ -78,8 +78,8 @@ def compare(checkpoint: Path, llama: Path, dtype: torch.dtype, batch: int, round
     ratios = [b / a for a, b in zip(seconds["ours"], seconds["theirs"], strict=True)]
     rates = {side: batch * NEW_TOKENS / median(values) for side, values in seconds.items()}
     row = (
-        f"| {str(dtype).removeprefix('torch.')} | {batch} | {rates['ours']:,.1f} | {rates['theirs']:,.1f} "
-        f"| {median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} | {equal:.1%} |"
+        f"| {str(dtype).removeprefix('torch.')} | {torch.get_num_threads()} | {batch} "
+        f"| {rates['ours']:,.1f} | {rates['theirs']:,.1f} | {median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} | {equal:.1%} |"
     )
     print(row, flush=True)
     return row
@@ -90,24 +90,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--preset", default="xmodel2-micro")
     parser.add_argument("--vocab", type=int, default=65_280)
-    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--dtypes", nargs="+", default=["float32", *(["bfloat16"] if MULTIPLIES_BF16 else [])])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--write", action="store_true", help="write results/decoding_<date>.md")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable_progress_bar()
-    torch.set_num_threads(THREADS)
     model = Xmodel(ModelConfig(**model_presets()[arguments.preset]), arguments.vocab)
     initialise(model, seed=0)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     title = (
         f"{arguments.preset}, vocabulary {arguments.vocab:,}, {parameters:,} parameters; prompts of {PROMPT_TOKENS} "
-        f"and {NEW_TOKENS} new tokens, greedy; {THREADS} threads, {hardware()}; "
+        f"and {NEW_TOKENS} new tokens, greedy; {hardware()}; "
         f"median of {arguments.rounds} rounds in turn"
     )
     print(title, "\n")
     rows = [
-        "| weights | batch | ours, tokens/s | transformers, tokens/s | ratio, median | ratios | equal tokens |",
-        "|---|---|---|---|---|---|---|",
+        "| weights | threads | batch | ours, tokens/s | transformers' | ratio, median | ratios | equal tokens |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     print("\n".join(rows), flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -115,9 +115,9 @@ def main() -> None:
         checkpoint.mkdir()
         save_model(model, checkpoint)
         export_checkpoint(checkpoint, "llama", llama, SpecialTokens(1, 2), {})
-        for name in arguments.dtypes:
-            for batch in (1, 16):
-                rows.append(compare(checkpoint, llama, getattr(torch, name), batch, arguments.rounds))
+        for name, threads, batch in product(arguments.dtypes, arguments.threads, (1, 16)):
+            torch.set_num_threads(threads)
+            rows.append(compare(checkpoint, llama, getattr(torch, name), batch, arguments.rounds))
     if arguments.write:
         write_results("decoding", "Decoding beside transformers' generate", f"{title}.\n\n" + "\n".join(rows))
 

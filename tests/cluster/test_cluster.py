@@ -2,7 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +59,36 @@ def test_a_dead_worker_is_transient_and_the_next_map_works() -> None:
         assert cluster.map(slow_first, [1, 2], "again") == [10, 20]
 
 
+POOL = """
+import os, time
+from pathlib import Path
+from xmodel_core.cluster import ClusterConfig, open_cluster
+
+def work(place):
+    Path(place, str(os.getpid())).touch()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    import sys
+    with open_cluster(ClusterConfig(workers=2)) as cluster:
+        cluster.map(work, [sys.argv[1]] * 4, "sleeping")
+"""
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    return any(condition() or time.sleep(0.1) for _ in range(600))
+
+
+def test_workers_end_with_a_killed_pool(tmp_path: Path) -> None:
+    (tmp_path / "pool.py").write_text(POOL, encoding="utf-8")
+    (places := tmp_path / "pids").mkdir()
+    pool = subprocess.Popen([sys.executable, tmp_path / "pool.py", places], stderr=subprocess.DEVNULL)
+    assert until(lambda: len(list(places.iterdir())) == 2)
+    pool.kill()
+    pool.wait()
+    assert until(lambda: not any(Path("/proc", pid.name).exists() for pid in places.iterdir()))
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # Ray's own
 def test_the_same_map_on_ray() -> None:
@@ -62,6 +96,21 @@ def test_the_same_map_on_ray() -> None:
         assert cluster.map(slow_first, range(5), "counting") == [0, 10, 20, 30, 40]
         with pytest.raises(XmodelError, match="item 2"):
             cluster.map(complain, range(5), "counting")
+
+
+def gpus_seen(item: int) -> str | None:
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # Ray's own
+def test_an_item_is_given_a_gpu_where_ray_has_any() -> None:
+    import ray
+
+    with open_cluster(ClusterConfig(kind="ray")) as cluster:
+        ray.init(address="local", num_cpus=2, num_gpus=1, log_to_driver=False, include_dashboard=False)
+        assert cluster.map(gpus_seen, range(3), "looking", on_gpu=True) == ["0"] * 3
+        assert cluster.map(gpus_seen, range(1), "looking") != ["0"]
 
 
 @pytest.mark.timeout(60)  # Ray itself would try for two minutes, and then end the process

@@ -7,11 +7,13 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
 from multiprocessing import get_context
+from threading import Thread
 from typing import Any, TypeVar
 
 from xmodel_core.cluster.config import ClusterConfig
@@ -54,9 +56,11 @@ class Cluster:
         unit: str = "files",
         sizes: Sequence[float] | None = None,
         bar: Bar | None = None,
+        on_gpu: bool = False,
     ) -> list[Result]:
         """Runs `function` over `items`; `sizes` weigh the progress bar and start the largest first. `bar`: one of the
-        caller's, for work that comes in rounds.
+        caller's, for work that comes in rounds. `on_gpu`: an item is given a GPU of its own where a Ray cluster has
+        any; here the items share what there is.
 
         A worker that dies costs its own item on Ray, which gives the item to another; here it ends the whole pool and
         raises TransientError: what is finished has its receipt, so a retry goes on.
@@ -66,17 +70,17 @@ class Cluster:
         # The largest first, so that no long one is left alone at the end; ties keep their order.
         order = sorted(range(len(items)), key=lambda index: -amounts[index])
         with nullcontext(bar) if bar else track(label, sum(amounts), unit) as shown:
-            for index, result in self._run(function, items, order):
+            for index, result in self._run(function, items, order, on_gpu):
                 results[index] = result
                 shown.advance(amounts[index])
         return [results[index] for index in range(len(items))]
 
     def _run(
-        self, function: Callable[[Item], Result], items: Sequence[Item], order: list[int]
+        self, function: Callable[[Item], Result], items: Sequence[Item], order: list[int], on_gpu: bool
     ) -> Iterator[tuple[int, Result]]:
         if self.kind == "ray":
             _start_ray(self.address, self.workers)
-            yield from _run_on_ray(function, items, order, self.workers)
+            yield from _run_on_ray(function, items, order, self.workers, on_gpu)
         elif self.workers == 1 or len(items) <= 1:
             for index in order:
                 yield index, function(items[index])
@@ -89,7 +93,7 @@ class Cluster:
         if self._pool is None:
             # forkserver: forking a process that has Prefect's threads could copy a held lock.
             self._pool = ProcessPoolExecutor(
-                self.workers, mp_context=get_context("forkserver"), initializer=_one_thread_each
+                self.workers, mp_context=get_context("forkserver"), initializer=_as_a_worker
             )
         waiting: dict[Future[Result], int] = {self._pool.submit(function, items[index]): index for index in order}
         try:
@@ -142,11 +146,19 @@ class Cluster:
         trainer.fit()
 
 
-def _one_thread_each() -> None:
+def _as_a_worker() -> None:
     # Workers are the parallelism: a pool of threads inside each would only fight over the cores.
     os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")})
     # Ctrl-C reaches the whole process group; the parent alone decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_the_pool, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_the_pool(forkserver: int) -> None:
+    """Ends this worker when its pool was killed: what waits in the queue would be worked on for nobody."""
+    while os.getppid() == forkserver:  # it ends with the process that made the pool
+        time.sleep(1)
+    os._exit(1)
 
 
 def _start_ray(address: str | None, cpus: int | None) -> None:
@@ -182,17 +194,19 @@ def _start_ray(address: str | None, cpus: int | None) -> None:
 
 
 def _run_on_ray(
-    function: Callable[[Item], Result], items: Sequence[Item], order: list[int], workers: int | None
+    function: Callable[[Item], Result], items: Sequence[Item], order: list[int], workers: int | None, on_gpu: bool
 ) -> Iterator[tuple[int, Result]]:
     import ray
     from ray.exceptions import RayError, RayTaskError
 
-    remote = ray.remote(max_retries=RETRIES_ON_RAY)(function)
+    # Ray hides the GPUs from a task that asks for none.
+    takes = "GPU" if on_gpu and ray.cluster_resources().get("GPU") else "CPU"
+    remote = ray.remote(max_retries=RETRIES_ON_RAY, num_gpus=int(takes == "GPU"))(function)
     todo = list(reversed(order))
     running: dict[Any, int] = {}
     while todo or running:
         # Asked each time: a cluster may grow and shrink while it works.
-        at_a_time = workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
+        at_a_time = workers or max(int(ray.cluster_resources().get(takes, 1)), 1)
         while todo and len(running) < at_a_time:
             index = todo.pop()
             running[remote.remote(items[index])] = index

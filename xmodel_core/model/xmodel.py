@@ -19,9 +19,9 @@ from torch.utils.checkpoint import checkpoint
 
 from xmodel_core.model.config import ModelConfig
 
-LOGITS_AT_A_TIME = {"cpu": 2**24, "cuda": 2**28}
-"""The loss makes at most so many logits at once, whatever the vocabulary: 64 MiB in fp32; 1 GiB on a GPU, where small
-products leave most of it idle."""
+LOGITS_AT_A_TIME = {"cpu": 2**25, "cuda": 2**28}
+"""The loss makes at most so many logits at once, whatever the vocabulary: 128 MiB in fp32, 1 GiB on a GPU. Half as many
+cost a CPU a tenth of the loss's time (EXPERIMENTS.md), and small products leave most of a GPU idle."""
 MULTIPLIES_BF16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 """Whether this machine's CPU has instructions for products of bf16 numbers (AVX-512 BF16, AMX)."""
 

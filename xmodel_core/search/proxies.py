@@ -60,6 +60,7 @@ def train_points(
         for job in jobs
     ]
     items = [{"point": point.name, "job": job.settings(), **more} for point, job in zip(left, jobs, strict=True)]
-    cluster.map(train, items, label, "TFLOP", cost)
+    on_gpu = any(point.training.device != "cpu" for point in left)
+    cluster.map(train, items, label, "TFLOP", cost, on_gpu=on_gpu)
     receipts = {point.name: build.finished(point.name) for point in points}
     return {name: receipt.facts for name, receipt in receipts.items() if receipt}

@@ -143,7 +143,7 @@ def _trained(
             asked = sampler.ask(min(search.trials_per_round, search.trials - first))
             trials = [report, *asked] if first == 0 else asked
             missing = [_task(trial, job) for trial in trials if _result(build, trial) is None]
-            cluster.map(_train_trial, missing, "search", "trials", bar=bar)
+            cluster.map(_train_trial, missing, "search", "trials", bar=bar, on_gpu=job.training.device != "cpu")
             for trial in trials:
                 result = _result(build, trial)
                 assert result is not None, trial
