@@ -79,7 +79,8 @@ def compare(checkpoint: Path, llama: Path, dtype: torch.dtype, batch: int, round
     rates = {side: batch * NEW_TOKENS / median(values) for side, values in seconds.items()}
     row = (
         f"| {str(dtype).removeprefix('torch.')} | {torch.get_num_threads()} | {batch} "
-        f"| {rates['ours']:,.1f} | {rates['theirs']:,.1f} | {median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} | {equal:.1%} |"
+        f"| {rates['ours']:,.1f} | {rates['theirs']:,.1f} "
+        f"| {median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} | {equal:.1%} |"
     )
     print(row, flush=True)
     return row

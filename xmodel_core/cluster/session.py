@@ -7,12 +7,12 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -36,12 +36,13 @@ class Cluster:
         self.address = config.address
         self.workers = config.workers or (None if config.kind == "ray" else os.cpu_count() or 1)
         self._pool: ProcessPoolExecutor | None = None
+        self._lifeline: Connection | None = None  # workers hold the other end, and see this process die
 
     def close(self) -> None:
         """Ends the worker processes and the Ray session that this cluster started."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+            self._pool = self._lifeline = None
         if "ray" in sys.modules:
             import ray
 
@@ -92,8 +93,10 @@ class Cluster:
     ) -> Iterator[tuple[int, Result]]:
         if self._pool is None:
             # forkserver: forking a process that has Prefect's threads could copy a held lock.
+            context = get_context("forkserver")
+            read_end, self._lifeline = context.Pipe(duplex=False)
             self._pool = ProcessPoolExecutor(
-                self.workers, mp_context=get_context("forkserver"), initializer=_as_a_worker
+                self.workers, mp_context=context, initializer=_as_a_worker, initargs=(read_end,)
             )
         waiting: dict[Future[Result], int] = {self._pool.submit(function, items[index]): index for index in order}
         try:
@@ -146,19 +149,20 @@ class Cluster:
         trainer.fit()
 
 
-def _as_a_worker() -> None:
+def _as_a_worker(lifeline: Connection) -> None:
     # Workers are the parallelism: a pool of threads inside each would only fight over the cores.
     os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")})
     # Ctrl-C reaches the whole process group; the parent alone decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_end_with_the_pool, args=(os.getppid(),), daemon=True).start()
+    Thread(target=_end_with_the_pool, args=(lifeline,), daemon=True).start()
 
 
-def _end_with_the_pool(forkserver: int) -> None:
+def _end_with_the_pool(lifeline: Connection) -> None:
     """Ends this worker when its pool was killed: what waits in the queue would be worked on for nobody."""
-    while os.getppid() == forkserver:  # it ends with the process that made the pool
-        time.sleep(1)
-    os._exit(1)
+    try:
+        lifeline.recv()  # nothing is ever sent
+    except EOFError:
+        os._exit(1)
 
 
 def _start_ray(address: str | None, cpus: int | None) -> None:
