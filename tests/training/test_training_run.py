@@ -139,6 +139,30 @@ def test_an_error_leaves_whole_checkpoints_and_the_next_run_goes_on(
     assert steps_run == list(range(25, 37))
 
 
+def test_checkpointed_gradients_train_the_same_bits(workspace: Any, tmp_path: Path) -> None:
+    plain = everything(workspace.train())
+    shutil.rmtree(tmp_path / "runs")
+    assert everything(workspace.train(gradient_checkpointing=True)) == plain
+
+
+@pytest.mark.slow
+def test_a_compiled_run_repeats_itself_and_is_near_the_uncompiled(workspace: Any, tmp_path: Path) -> None:
+    plain = rows(workspace.train().path, "train_metrics")
+    compiled = everything(workspace.train(compile=True))
+    for one, two in zip(plain, compiled["train_metrics"], strict=True):
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
+    shutil.rmtree(tmp_path / "runs")
+    assert everything(workspace.train(compile=True)) == compiled
+
+
+def test_compiling_without_a_compiler_is_refused_at_once(workspace: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(XmodelError, match=r"there is no C\+\+ compiler here"):
+        workspace.train(compile=True)
+    assert not workspace.store.artifacts("runs")
+
+
 def test_a_loss_that_is_not_finite_stops_by_name(workspace: Any) -> None:
     with pytest.raises(XmodelError, match="the training has come apart") as error:
         workspace.train(peak_lr=1e30, grad_clip=1e30)
