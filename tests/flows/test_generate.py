@@ -1,6 +1,14 @@
 """`xmodel generate` and `xmodel chat` as typed: text, JSON, batches, conversations, and one message for a mistake."""
 
 import json
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +112,41 @@ def test_a_conversation_reads_a_pipe(checkpoint: Path) -> None:
     much = xmodel("chat", checkpoint, "--max-new-tokens", 8, typed="Hello " * 200 + "\nHello\n")
     assert "a prompt of the wrong length" in much.stderr
     assert much.stdout == first
+
+
+def test_a_person_ends_answers_and_the_conversation(checkpoint: Path, tmp_path: Path) -> None:
+    patient = tmp_path / "patient"  # its answers do not end by themselves
+    shutil.copytree(checkpoint, patient)
+    config = json.loads((patient / "config.json").read_text())
+    (patient / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 100_000}))
+    keyboard, terminal = pty.openpty()
+    words = [sys.executable, "-m", "flows.cli", "chat", str(patient), "--max-new-tokens", "90000"]
+    with subprocess.Popen(words, stdin=terminal, stdout=terminal, stderr=terminal) as chat:
+        os.close(terminal)
+        seen = b""
+
+        def read_until(wanted: Callable[[bytes], bool]) -> None:
+            nonlocal seen
+            while not wanted(seen):
+                assert select.select([keyboard], [], [], 20)[0], chat.kill() or seen[-300:]
+                seen += os.read(keyboard, 4096)
+
+        for _ in range(2):
+            read_until(lambda text: text.endswith(b"> "))
+            asked = len(seen)
+            os.write(keyboard, b"Hello\n")
+            read_until(lambda text, asked=asked: len(text) > asked + 60)  # the answer is on its way
+            chat.send_signal(signal.SIGINT)
+        read_until(lambda text: text.endswith(b"> "))
+        asked = len(seen)
+        # While nothing is said, it asks again. A signal between the prompt and the reading waits for a key: once more.
+        while not select.select([keyboard], [], [], 1)[0]:
+            chat.send_signal(signal.SIGINT)
+        read_until(lambda text: len(text) > asked and text.endswith(b"> "))
+        os.write(keyboard, b"\x04")
+        assert chat.wait(20) == 0, seen
+    os.close(keyboard)
+    assert b"Traceback" not in seen
 
 
 @pytest.mark.parametrize(
