@@ -151,7 +151,7 @@ def recipe(folder: Path, spec: str = SPEC, mixture: str = MIXTURE) -> str:
 def test_a_recipe_that_holds_together_ends_with_0_and_one_row_a_source(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["sources", "check", "--json", "--recipe", recipe(tmp_path)])
     assert result.exit_code == 0, result.output
-    rows = json.loads(result.output)
+    rows = json.loads(result.stdout)
     assert [(row["name"], row["state"], row["problem"]) for row in rows] == [
         ("one", "with its authors alone", ""),
         ("two", "with its authors alone", ""),

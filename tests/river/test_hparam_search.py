@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.river.conftest import SMALL, Xmodel
 from xmodel_core.ledger.query import run_query
 
@@ -14,6 +16,7 @@ def settings(*assignments: str) -> list[str]:
     return [word for assignment in assignments for word in ("--set", assignment)]
 
 
+@pytest.mark.slow
 def test_a_search_through_the_command(fresh_river: Path, xmodel: Xmodel) -> None:
     words = ("hparam-search", SMALL, *settings(*MUP, *QUICK, "cluster.workers=1"))
     done = xmodel(*words, "--json", workspace=fresh_river)

@@ -65,6 +65,7 @@ def test_it_finds_what_is_not_mup(workspace: Workspace, training: TrainingConfig
     assert found["feed_forward_output"] == pytest.approx(0.5, abs=0.15)
 
 
+@pytest.mark.slow
 def test_workers_and_kills_change_nothing(workspace: Workspace, training: TrainingConfig, tmp_path: Path) -> None:
     few: dict[str, Any] = {"widths": [16, 32], "seeds": 1, "steps": [1]}
     first = check(workspace, training, **few)

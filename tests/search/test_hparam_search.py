@@ -125,6 +125,7 @@ def test_a_trial_is_a_training_at_its_point(searched: Artifact, tmp_path: Path) 
     assert row["loss"] == losses[-1][0]  # the last tenth of ten steps
 
 
+@pytest.mark.slow
 def test_killed_and_gone_on_with_by_two_workers_it_ends_the_same(searched: Artifact, tmp_path: Path) -> None:
     words = [sys.executable, "-c", A_SEARCH_OF_ITS_OWN, str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
