@@ -106,7 +106,7 @@ def test_a_row_is_as_it_is_alone(models: dict[tuple[str, str], Xmodel], sampling
     for (family, kind), model in models.items():
         if kind == "random":
             continue
-        for row, text in enumerate(together(model, MANY, 30, sampling)):
+        for row, text in enumerate(together(model, MANY, 40, sampling)):
             alone = Sampling(
                 sampling.temperature,
                 sampling.top_k,
@@ -114,14 +114,15 @@ def test_a_row_is_as_it_is_alone(models: dict[tuple[str, str], Xmodel], sampling
                 sampling.repetition_penalty,
                 sampling.seed + row,
             )
-            assert together(model, [MANY[row]], 30, alone) == [text], (family, kind, row)
-        assert together(model, MANY[:3], 30, sampling) == together(model, MANY, 30, sampling)[:3]
+            assert together(model, [MANY[row]], 40, alone) == [text], (family, kind, row)
+        assert together(model, MANY[:3], 40, sampling) == together(model, MANY, 40, sampling)[:3]
 
 
+@pytest.mark.parametrize("new", [4, 40], ids=["by the weights", "by copies"])
 @pytest.mark.parametrize("batch", [1, 2])
-def test_a_step_computes_what_the_network_does(models: dict[tuple[str, str], Xmodel], batch: int) -> None:
+def test_a_step_computes_what_the_network_does(models: dict[tuple[str, str], Xmodel], batch: int, new: int) -> None:
     for model in models.values():
-        decoding = Decoding(model, [[5, 6, 7, 8], [9, 10]][:batch], 4, Sampling())
+        decoding = Decoding(model, [[5, 6, 7, 8], [9, 10]][:batch], new, Sampling())
         first = decoding.step()
         step = decoding._hidden(decoding.tokens_B)
         for row, prompt in enumerate([[5, 6, 7, 8], [9, 10]][:batch]):

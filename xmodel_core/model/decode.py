@@ -5,7 +5,8 @@ nothing moves; a mask hides what lies before a shorter row's beginning. A row th
 Letters of shapes as in xmodel.py; a step has no time, T is 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,21 +14,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from xmodel_core.errors import XmodelError
+from xmodel_core.model.products import products_of
 from xmodel_core.model.sampling import Sampler, Sampling
 from xmodel_core.model.xmodel import KeyValueCache, Xmodel
 
 
-def _product(x_BD: Tensor, weight_FD: Tensor) -> Tensor:
-    """x · weightᵀ. A few rows in fp32 on a CPU are multiplied the other way round: BLAS then reads the weight, all that
-    counts, in the order it lies in. 1.8 times as fast with two threads at 16 rows; one row is a vector anyway."""
-    if len(x_BD) == 1 or x_BD.dtype != torch.float32 or x_BD.device.type != "cpu":
-        return functional.linear(x_BD, weight_FD)
-    return torch.mm(weight_FD, x_BD.t()).t().contiguous()
-
-
-WORTH_A_COPY_TOKENS = 32
-"""From so many new tokens on, a transposed copy of the output projection is worth its making (as long as some ten
-products) to a single row."""
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Decoding:
@@ -66,11 +65,7 @@ class Decoding:
         starts = [longest - len(prompt) for prompt in prompts]
         self.starts_B = torch.tensor(starts, device=device)
         self.padded = any(starts)
-        # One row in fp32 on a CPU: BLAS goes through the transposed matrix twice as fast (EXPERIMENTS.md), and this one
-        # matrix is half of a small model.
-        single = len(prompts) == 1 and dtype == torch.float32 and device.type == "cpu"
-        copied = single and self.room[0] >= WORTH_A_COPY_TOKENS
-        self.output_DV = model.output_weight_VD.detach().t().contiguous() if copied else None
+        self.products = products_of(model, len(prompts), max(self.room))
         self.hidden_BD: Tensor | None = self._read(prompts, longest)
         self.tokens_B = self.starts_B  # until the first step
 
@@ -98,17 +93,17 @@ class Decoding:
         """The next token of each of `rows`. Call it while there are rows, and each has room."""
         hidden_BD = self._hidden(self.tokens_B) if self.hidden_BD is None else self.hidden_BD
         self.hidden_BD = None
-        if self.output_DV is None:
-            logits_BV = _product(hidden_BD, self.model.output_weight_VD)
-        else:
-            logits_BV = hidden_BD @ self.output_DV
-        self.tokens_B = self.sampler.choose(logits_BV)
+        self.tokens_B = self.sampler.choose(self.products.output(hidden_BD))
         for row in self.rows:
             self.room[row] -= 1
         return self.tokens_B.tolist()
 
     def _hidden(self, tokens_B: Tensor) -> Tensor:
         """What Xmodel.hidden gives for one new token a row, without what only training and prompts need: (B, D)."""
+        with _threads(self.products.layer_threads):
+            return self._through_layers(tokens_B)
+
+    def _through_layers(self, tokens_B: Tensor) -> Tensor:
         model, cache, config = self.model, self.cache, self.model.config
         batch, end = len(tokens_B), cache.seen + 1
         heads, shared, half = config.num_attention_heads, config.num_key_value_heads, config.head_dim // 2
@@ -122,10 +117,8 @@ class Decoding:
         if config.scale_emb is not None:
             x_BD = x_BD * config.scale_emb
         blocks: list[Any] = list(model.model.layers)  # Block: a ModuleList does not say of what
-        for layer, block in enumerate(blocks):
-            qkv_BNK = _product(block.input_layernorm(x_BD), block.self_attn.qkv_proj.weight).view(
-                batch, -1, config.head_dim
-            )
+        for layer, (block, product) in enumerate(zip(blocks, self.products.layers, strict=True)):
+            qkv_BNK = product.qkv(block.input_layernorm(x_BD)).view(batch, -1, config.head_dim)
             qk_BNK = qkv_BNK[:, : heads + shared]
             turned_BNK = torch.addcmul(qk_BNK * cos_B1K, qk_BNK.roll(half, -1), sin_B1K).to(x_BD.dtype)
             keys_BGSK, values_BGSK = cache.extend(
@@ -139,11 +132,11 @@ class Decoding:
                 attn_mask=mask_B11S,
                 scale=config.attention_multiplier,
             )
-            attended_BD = _product(y_BGQK.reshape(batch, -1), block.self_attn.o_proj.weight)
+            attended_BD = product.o(y_BGQK.reshape(batch, -1))
             x_BD = torch.add(x_BD, attended_BD, alpha=config.residual_scale)
-            gate_up_BF = _product(block.post_attention_layernorm(x_BD), block.mlp.gate_up_proj.weight)
+            gate_up_BF = product.gate_up(block.post_attention_layernorm(x_BD))
             gate_BF, up_BF = gate_up_BF.chunk(2, -1)
-            fed_BD = _product(functional.silu(gate_BF) * up_BF, block.mlp.down_proj.weight)
+            fed_BD = product.down(functional.silu(gate_BF) * up_BF)
             x_BD = torch.add(x_BD, fed_BD, alpha=config.residual_scale)
         cache.seen = end
         x_BD = model.model.norm(x_BD)
