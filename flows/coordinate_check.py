@@ -4,10 +4,10 @@ from typing import Any
 
 from prefect import flow
 
-from flows import stages
 from flows.session import open_session
-from flows.xmodel import to_corpus, to_tokens
+from flows.xmodel import to_proxies
 from xmodel_core.search import coordinate_check as door
+from xmodel_core.search.scaled import Widths
 
 
 @flow(name="coordinate-check", log_prints=False)
@@ -24,22 +24,8 @@ def coordinate_check(
 ) -> dict[str, Any]:
     """Returns the table of slopes, and where it and its pictures lie."""
     steps = steps or [1, 2, 5, 10]
+    compared = Widths(widths or [64, 128, 256, 512, 1024], base_width, layers, head_size)
     with open_session(recipe, overrides or [], workspace) as session:
-        training = door.schedule(session.recipe.training, max(steps))
-        corpus = to_corpus(session)
-        tokens = to_tokens(session, corpus)
-        short = session.with_training(training)
-        plan = stages.plan_mixture(short, [files.source for files in corpus.sources], tokens.shards)
-        checked = stages.check_coordinates(
-            short,
-            plan,
-            tokens.shards,
-            tokens.tokenizer,
-            widths=widths or [64, 128, 256, 512, 1024],
-            steps=steps,
-            seeds=seeds,
-            base_width=base_width,
-            layers=layers,
-            head_size=head_size,
-        )
+        short = session.with_training(door.schedule(session.recipe.training, max(steps)))
+        checked = to_proxies(short, "check coordinates", door.run, widths=compared, steps=steps, seeds=seeds)
         return {"check": checked.label, "path": str(checked.folder), **checked.manifest()["facts"]}

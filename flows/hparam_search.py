@@ -4,9 +4,9 @@ from typing import Any
 
 from prefect import flow
 
-from flows import pages, stages
+from flows import pages
 from flows.session import open_session
-from flows.xmodel import to_corpus, to_tokens
+from flows.xmodel import to_proxies
 from xmodel_core.search import stage as door
 
 
@@ -18,10 +18,7 @@ def hparam_search(
     mattered, and where the page about it lies."""
     with open_session(recipe, overrides or [], workspace) as session:
         door.require_mup(session.recipe.model)
-        corpus = to_corpus(session)
-        tokens = to_tokens(session, corpus)
-        plan = stages.plan_mixture(session, [files.source for files in corpus.sources], tokens.shards)
-        searched = stages.search_hparams(session, plan, tokens.shards, tokens.tokenizer)
+        searched = to_proxies(session, "search hyperparameters", door.run, search=session.recipe.search)
         pages.search(session.store.root, searched.label)
         facts = searched.manifest()["facts"]
         return {"search": searched.label, "report_page": f"{searched.folder}/index.html", **facts}

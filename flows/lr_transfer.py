@@ -4,10 +4,10 @@ from typing import Any
 
 from prefect import flow
 
-from flows import stages
 from flows.session import open_session
-from flows.xmodel import to_corpus, to_tokens
-from xmodel_core.search.scaled import Parametrisation, of_length
+from flows.xmodel import to_proxies
+from xmodel_core.search import lr_transfer as door
+from xmodel_core.search.scaled import Parametrisation, Widths, of_length
 
 
 @flow(name="lr-transfer", log_prints=False)
@@ -25,23 +25,15 @@ def lr_transfer(
     head_size: int = 32,
 ) -> dict[str, Any]:
     """`steps`: the recipe's schedule, shortened to so many. Returns losses and best rates, and where they lie."""
+    compared = Widths(widths or [64, 128, 256, 512], base_width, layers, head_size)
     with open_session(recipe, overrides or [], workspace) as session:
-        training = of_length(session.recipe.training, steps)
-        corpus = to_corpus(session)
-        tokens = to_tokens(session, corpus)
-        short = session.with_training(training)
-        plan = stages.plan_mixture(short, [files.source for files in corpus.sources], tokens.shards)
-        tested = stages.compare_learning_rates(
-            short,
-            plan,
-            tokens.shards,
-            tokens.tokenizer,
-            widths=widths or [64, 128, 256, 512],
+        tested = to_proxies(
+            session.with_training(of_length(session.recipe.training, steps)),
+            "compare learning rates",
+            door.run,
+            widths=compared,
             rates=rates or [2.0**-power for power in range(9, 3, -1)],
             parametrisations=parametrisations or ["mup", "standard"],
             seeds=seeds,
-            base_width=base_width,
-            layers=layers,
-            head_size=head_size,
         )
         return {"transfer": tested.label, "path": str(tested.folder), **tested.manifest()["facts"]}

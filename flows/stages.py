@@ -229,49 +229,24 @@ def pretrain(session: Session, plan: Artifact, shards: dict[str, Artifact], toke
     return run
 
 
-@stage(name="search hyperparameters")
-def search_hparams(session: Session, plan: Artifact, shards: dict[str, Artifact], tokenizer: Artifact) -> Artifact:
-    """Trials of a proxy over the search's ranges; goes on from the trials that are done."""
-    from xmodel_core.search import stage as door
+@stage(name="train proxies", task_run_name="{label}")
+def train_proxies(
+    session: Session,
+    plan: Artifact,
+    shards: dict[str, Artifact],
+    tokenizer: Artifact,
+    label: str,
+    door: Callable[..., Artifact],
+    **settings: Any,
+) -> Artifact:
+    """What a door of the search room finds; it goes on from the proxies that are trained."""
+    from xmodel_core.search.proxies import Ground
 
     recipe = session.recipe
-    searched = door.run(
-        recipe.name,
-        recipe.model,
-        recipe.training,
-        recipe.search,
-        plan,
-        shards,
-        tokenizer,
-        session.store,
-        session.cluster,
-    )
+    ground = Ground(recipe.name, recipe.model, recipe.training, plan, shards, tokenizer, session.store, session.cluster)
+    found = door(ground, **settings)
     refresh(session.store.root)
-    return searched
-
-
-@stage(name="check coordinates")
-def check_coordinates(
-    session: Session, plan: Artifact, shards: dict[str, Artifact], tokenizer: Artifact, **settings: Any
-) -> Artifact:
-    """Sizes of activations at several widths, and their slopes; goes on from the proxies that are trained."""
-    from xmodel_core.search import coordinate_check as door
-    from xmodel_core.search.proxies import Ground
-
-    recipe, ground = session.recipe, Ground(plan, shards, tokenizer)
-    return door.run(recipe.name, recipe.model, recipe.training, ground, session.store, session.cluster, **settings)
-
-
-@stage(name="compare learning rates")
-def compare_learning_rates(
-    session: Session, plan: Artifact, shards: dict[str, Artifact], tokenizer: Artifact, **settings: Any
-) -> Artifact:
-    """Losses of several widths and rates, and each width's best; goes on from the proxies that are trained."""
-    from xmodel_core.search import lr_transfer as door
-    from xmodel_core.search.proxies import Ground
-
-    recipe, ground = session.recipe, Ground(plan, shards, tokenizer)
-    return door.run(recipe.name, recipe.model, recipe.training, ground, session.store, session.cluster, **settings)
+    return found
 
 
 @stage(name="evaluate")

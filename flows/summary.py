@@ -153,6 +153,13 @@ def print_tokenizers(root: Place, found: Mapping[str, Any]) -> None:
     print_table(("tokenizer", "pieces"), pieces, "longest pieces")
 
 
+def print_sweep(found: Mapping[str, Any]) -> None:
+    """A sweep's trade-off and its picture; `found` is what the flow returned."""
+    rows = found["trade_off"]
+    print_table(list(rows[0]), [list(row.values()) for row in rows], "tokens per character of text not learned from")
+    Console().print(f"{found['path']}/trade_off.png", highlight=False, soft_wrap=True)
+
+
 def print_decisions(rows: dict[str, list[dict[str, Any]]]) -> None:
     """What thresholds would do: documents in and out per stage and language, and the drops by reason."""
     for title, table, keys, counts in (

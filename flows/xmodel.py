@@ -5,8 +5,9 @@ Each `to_…` runs the river up to there: a stage whose artifact is whole is fou
 flows that stop earlier (xdata-build, tokenizer-train, pretrain, evaluate) are prefixes of this one.
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prefect import flow
 
@@ -90,6 +91,14 @@ def to_run(session: Session, corpus: Corpus, tokens: Tokens) -> Training:
     run = stages.pretrain(session, plan, tokens.shards, tokens.tokenizer)
     pages.run(session.store.root, run.label)
     return Training(plan, run)
+
+
+def to_proxies(session: Session, label: str, door: Callable[..., Artifact], **settings: Any) -> Artifact:
+    """token shards ▸ mixture plan ▸ small models, compared by a door of the search room"""
+    corpus = to_corpus(session)
+    tokens = to_tokens(session, corpus)
+    plan = stages.plan_mixture(session, [files.source for files in corpus.sources], tokens.shards)
+    return stages.train_proxies(session, plan, tokens.shards, tokens.tokenizer, label, door, **settings)
 
 
 def to_scores(session: Session, corpus: Corpus, run: Artifact, checkpoint: Path | None = None) -> Artifact | None:

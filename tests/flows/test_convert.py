@@ -6,45 +6,25 @@ from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner, Result
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from flows.cli import main
+from tests.flows.checkpoints import small_model, two_languages, xmodel
 from xmodel_core.config import model_presets
-from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.generate import generate_tokens
 from xmodel_core.model.layouts import FORMATS
 from xmodel_core.model.weights import load_model, save_model
-from xmodel_core.model.xmodel import Xmodel, initialise
-from xmodel_core.tokenizer.config import TokenizerConfig
 from xmodel_core.tokenizer.tokenizer import Tokenizer
-from xmodel_core.tokenizer.train import train
-
-SMALL: dict[str, Any] = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 96,
-    "initializer_range": 0.5,
-}
-
-
-def xmodel(*words: object) -> Result:
-    return CliRunner().invoke(main, [str(word) for word in words])
 
 
 @pytest.fixture(scope="module")
 def tokenizer_model() -> bytes:
-    lines = ["从前有一个小女孩。\n", "Once upon a time there was a small girl.\n"] * 40
-    return train(lambda: iter(lines), TokenizerConfig(vocab_size=320))
+    return two_languages()
 
 
 @pytest.fixture
 def checkpoint(request: pytest.FixtureRequest, tokenizer_model: bytes, tmp_path: Path) -> Path:
-    model = Xmodel(ModelConfig(**{**model_presets()[request.param], **SMALL}), Tokenizer(tokenizer_model).vocab_size)
-    initialise(model, 5)
+    model = small_model(Tokenizer(tokenizer_model).vocab_size, **model_presets()[request.param])
     folder = tmp_path / "checkpoint"
     folder.mkdir()
     save_model(model, folder)

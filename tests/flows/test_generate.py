@@ -10,48 +10,26 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.cli import main
-from xmodel_core.model.config import ModelConfig
+from tests.flows.checkpoints import small_model, two_languages, xmodel
 from xmodel_core.model.generate import GrowingText
 from xmodel_core.model.weights import save_model
-from xmodel_core.model.xmodel import Xmodel, initialise
-from xmodel_core.tokenizer.config import TokenizerConfig
 from xmodel_core.tokenizer.tokenizer import Tokenizer
-from xmodel_core.tokenizer.train import train
-
-SMALL: dict[str, Any] = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 96,
-    "initializer_range": 0.5,
-}
-
-
-def xmodel(*words: object, typed: str | None = None) -> Result:
-    return CliRunner().invoke(main, [str(word) for word in words], input=typed)
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    lines = ["从前有一个小女孩。\n", "Once upon a time there was a small girl.\n"] * 40
-    return Tokenizer(train(lambda: iter(lines), TokenizerConfig(vocab_size=320)))
+    return Tokenizer(two_languages())
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model = Xmodel(ModelConfig(**SMALL), tokenizer.vocab_size)
-    initialise(model, 5)
+    model = small_model(tokenizer.vocab_size)
     with torch.no_grad():
         model.model.embed_tokens.weight[tokenizer.eos_id] = 0  # its logit is 0: no text ends by chance
     folder = tmp_path_factory.mktemp("checkpoint")

@@ -9,21 +9,14 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from tests.model.families import SMALL, VOCAB
 from xmodel_core.model import xmodel
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.mup import parameter_groups
 from xmodel_core.model.weights import named_weights
 from xmodel_core.model.xmodel import KeyValueCache, Xmodel, initialise, linear_cross_entropy
 
-VOCAB = 160
-SHAPE: dict[str, Any] = {
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-}
+SHAPE: dict[str, Any] = {**SMALL, "max_position_embeddings": 64}
 MUP: dict[str, Any] = {"scale_emb": 12.0, "scale_depth": 1.4, "dim_model_base": 16, "initializer_range": 0.1}
 
 

@@ -14,22 +14,17 @@ from xmodel_core.cluster import open_cluster
 from xmodel_core.cluster.config import ClusterConfig
 from xmodel_core.errors import XmodelError
 from xmodel_core.search.coordinate_check import run, schedule, slope
+from xmodel_core.search.scaled import Widths
 from xmodel_core.training.config import TrainingConfig
 
 
 def check(workspace: Workspace, training: TrainingConfig, workers: int = 1, **changes: Any) -> Artifact:
     short = schedule(training, 2)
-    settings: dict[str, Any] = {"widths": [32, 64, 128], "steps": [1, 2], "seeds": 2, "layers": 2, "head_size": 8}
+    settings: dict[str, Any] = {"steps": [1, 2], "seeds": 2, **changes}
+    model, widths = settings.pop("model", MODEL), settings.pop("widths", [32, 64, 128])
     with open_cluster(ClusterConfig(workers=workers)) as cluster:
-        return run(
-            "small",
-            changes.pop("model", MODEL),
-            short,
-            ground_for(workspace, short),
-            workspace.store,
-            cluster,
-            **{**settings, **changes},
-        )
+        ground = ground_for(workspace, short, cluster, model)
+        return run(ground, Widths(widths, layers=2, head_size=8), **settings)
 
 
 def slopes(checked: Artifact, which: str, step: int, quantity: str = "size") -> dict[str, float]:

@@ -12,7 +12,7 @@ from xmodel_core.cluster import open_cluster
 from xmodel_core.cluster.config import ClusterConfig
 from xmodel_core.errors import XmodelError
 from xmodel_core.search.lr_transfer import best_rates, run, transfers
-from xmodel_core.search.scaled import at_width, of_length
+from xmodel_core.search.scaled import Widths, at_width, of_length
 from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.proxy import train_proxy
 from xmodel_core.training.stage import job_of
@@ -20,17 +20,10 @@ from xmodel_core.training.stage import job_of
 
 def search(workspace: Workspace, training: TrainingConfig, workers: int = 1, **changes: Any) -> Artifact:
     short = of_length(training, 12)
-    settings: dict[str, Any] = {"widths": [16, 32], "rates": [0.001, 0.01, 1e37], "layers": 1, "head_size": 8}
+    settings: dict[str, Any] = {"rates": [0.001, 0.01, 1e37], **changes}
+    widths = settings.pop("widths", [16, 32])
     with open_cluster(ClusterConfig(workers=workers)) as cluster:
-        return run(
-            "small",
-            MODEL,
-            short,
-            ground_for(workspace, short),
-            workspace.store,
-            cluster,
-            **{**settings, **changes},
-        )
+        return run(ground_for(workspace, short, cluster), Widths(widths, layers=1, head_size=8), **settings)
 
 
 def test_points_are_proxies_and_survive_kills(workspace: Workspace, training: TrainingConfig) -> None:
@@ -39,8 +32,9 @@ def test_points_are_proxies_and_survive_kills(workspace: Workspace, training: Tr
     losses = {(row["parametrisation"], row["width"], row["peak_lr"]): row["loss"] for row in facts["losses"]}
     assert len(losses) == 12 and losses["mup", 32, 1e37] is None
     short = of_length(training, 12).model_copy(update={"peak_lr": 0.01})
-    folder, ground = open_folder(tested.path / "nothing"), ground_for(workspace, short)
-    job = job_of("one", "small", folder, at_width(MODEL, 32, "mup", 16, 1, 8), short, *ground)
+    folder, planned = open_folder(tested.path / "nothing"), workspace.planned(**short.model_dump())
+    materials = (planned.plan, planned.shards, planned.tokenizer)
+    job = job_of("one", "small", folder, at_width(MODEL, 32, "mup", 16, 1, 8), short, *materials)
     assert losses["mup", 32, 0.01] == train_proxy(job).last()
     assert [(row["width"], row["best_lr"], row["at_edge"]) for row in facts["best"]] == [
         (16, 0.01, False),

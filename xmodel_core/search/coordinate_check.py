@@ -17,12 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from xmodel_core.artifacts import Artifact, Identity, Store, write_shard
-from xmodel_core.cluster import Cluster
+from xmodel_core.artifacts import Artifact, Identity, write_shard
 from xmodel_core.errors import XmodelError
-from xmodel_core.model.config import ModelConfig
 from xmodel_core.search.proxies import Ground, Point, train_points
-from xmodel_core.search.scaled import Parametrisation, at_constant_rate, at_rate, at_width
+from xmodel_core.search.scaled import Parametrisation, Widths, at_constant_rate, at_rate
 from xmodel_core.training.config import TrainingConfig
 
 VERSION = 1
@@ -77,37 +75,24 @@ def slope(sizes: Mapping[int, float]) -> float:
     return float(np.polyfit(np.log(list(sizes)), np.log(list(sizes.values())), 1)[0])
 
 
-def run(
-    name: str,
-    model: ModelConfig,
-    training: TrainingConfig,
-    ground: Ground,
-    store: Store,
-    cluster: Cluster,
-    widths: Sequence[int],
-    steps: Sequence[int],
-    seeds: int,
-    base_width: int | None = None,
-    layers: int = 4,
-    head_size: int = 32,
-) -> Artifact:
-    """The check, or the one that is there. `training`: from `schedule`, which `ground.plan` was made for; `steps`:
-    after which activations are looked at, beside 0. Facts: `table`, one row a parametrisation, role, step and
-    quantity; slopes.tsv, sizes.png, changes.png."""
-    widths, steps = sorted(set(widths)), sorted({0, *steps})
-    if len(widths) < 2:
-        raise XmodelError("a slope needs two widths", expected="at least two", found=widths)
+def run(ground: Ground, widths: Widths, steps: Sequence[int], seeds: int) -> Artifact:
+    """The check, or the one that is there. The ground's training is from `schedule`; `steps`: after which activations
+    are looked at, beside 0; `seeds`: trainings whose sizes are averaged. Facts: `table`, one row a parametrisation,
+    role, step and quantity; slopes.tsv, sizes.png, changes.png."""
+    training, all_widths, steps = ground.training, sorted(set(widths.widths)), sorted({0, *steps})
+    if len(all_widths) < 2:
+        raise XmodelError("a slope needs two widths", expected="at least two", found=all_widths)
     points = {
         (which, width, seed): Point(
             f"{which}-{width:05d}-{seed}",
-            at_width(model, width, which, base_width or widths[0], layers, head_size),
+            widths.at(ground.model, width, which),
             at_rate(training, training.peak_lr, training.seed + seed),
         )
-        for which, width, seed in product(PARAMETRISATIONS, widths, range(seeds))
+        for which, width, seed in product(PARAMETRISATIONS, all_widths, range(seeds))
     }
     identity = Identity(
         kind="coordinate_checks",
-        name=name,
+        name=ground.name,
         version=VERSION,
         config={
             "points": {point.name: point.model.model_dump(mode="json") for point in points.values()},
@@ -116,12 +101,12 @@ def run(
         },
         inputs=ground.inputs(),
     )
-    if done := store.find(identity):
+    if done := ground.store.find(identity):
         return done
-    build = store.build(identity)
-    facts = train_points(train_one, list(points.values()), ground, build, cluster, "check coordinates", steps=steps)
-    seen = {key: facts[point.name]["seen"] for key, point in points.items()}
-    table = slopes_of(seen, widths, steps, seeds)
+    build = ground.store.build(identity)
+    facts = train_points(train_one, list(points.values()), ground, build, "check coordinates", steps=steps)
+    seen = {key: found["seen"] for key, found in zip(points, facts, strict=True)}
+    table = slopes_of(seen, all_widths, steps, seeds)
     with write_shard(build.folder, "slopes") as shard:
         write_table(table, shard.file("slopes.tsv"))
         for quantity in ("size", "change"):

@@ -11,13 +11,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from xmodel_core.artifacts import Artifact, Identity, Store, write_shard
-from xmodel_core.cluster import Cluster
+from xmodel_core.artifacts import Artifact, Identity, write_shard
 from xmodel_core.errors import XmodelError
-from xmodel_core.model.config import ModelConfig
 from xmodel_core.search.proxies import Ground, Point, train_points
-from xmodel_core.search.scaled import Parametrisation, at_rate, at_width
-from xmodel_core.training.config import TrainingConfig
+from xmodel_core.search.scaled import Parametrisation, Widths, at_rate
 
 VERSION = 1
 TITLES = {"mup": "muP", "standard": "standard parametrisation"}
@@ -42,58 +39,51 @@ def train_one(settings: dict[str, Any]) -> None:
 
 
 def run(
-    name: str,
-    model: ModelConfig,
-    training: TrainingConfig,
     ground: Ground,
-    store: Store,
-    cluster: Cluster,
-    widths: Sequence[int],
+    widths: Widths,
     rates: Sequence[float],
     parametrisations: Sequence[Parametrisation] = ("mup", "standard"),
     seeds: int = 1,
-    base_width: int | None = None,
-    layers: int = 4,
-    head_size: int = 32,
 ) -> Artifact:
-    """The transfer test, or the one that is there. `training`: the schedule that `ground.plan` was made for; `seeds`:
-    trainings of each point, whose losses are averaged. Facts: `losses`, one row a point; `best`, one a width;
-    `transfers`, parametrisation → whether every best rate is within one step of the grid from the narrowest's."""
-    widths, rates = sorted(set(widths)), sorted(set(rates))
-    if len(widths) < 2 or len(rates) < 3:
+    """The transfer test, or the one that is there. `seeds`: trainings of each point, whose losses are averaged. Facts:
+    `losses`, one row a point; `best`, one a width; `transfers`, parametrisation → whether every best rate is within one
+    step of the grid from the narrowest's."""
+    all_widths, rates = sorted(set(widths.widths)), sorted(set(rates))
+    if len(all_widths) < 2 or len(rates) < 3:
         raise XmodelError(
             "too little to compare",
             expected="at least two widths and three learning rates",
-            found=f"widths {widths}, rates {rates}",
+            found=f"widths {all_widths}, rates {rates}",
         )
     points = {
         (which, width, rate, seed): Point(
             f"{which}-{width:05d}-lr{rate:.6g}-{seed}",
-            at_width(model, width, which, base_width or widths[0], layers, head_size),
-            at_rate(training, rate, training.seed + seed),
+            widths.at(ground.model, width, which),
+            at_rate(ground.training, rate, ground.training.seed + seed),
         )
-        for which, width, rate, seed in product(parametrisations, widths, rates, range(seeds))
+        for which, width, rate, seed in product(parametrisations, all_widths, rates, range(seeds))
     }
     identity = Identity(
         kind="lr_transfers",
-        name=name,
+        name=ground.name,
         version=VERSION,
         config={
             "points": {
                 point.name: {"model": point.model.model_dump(mode="json"), "peak_lr": point.training.peak_lr}
                 for point in points.values()
             },
-            "training": training.identity(),
+            "training": ground.training.identity(),
         },
         inputs=ground.inputs(),
     )
-    if done := store.find(identity):
+    if done := ground.store.find(identity):
         return done
-    build = store.build(identity)
-    facts = train_points(train_one, list(points.values()), ground, build, cluster, "train proxies")
+    build = ground.store.build(identity)
+    trained = train_points(train_one, list(points.values()), ground, build, "train proxies")
+    facts = dict(zip(points, trained, strict=True))
     losses = []
-    for which, width, rate in product(parametrisations, widths, rates):
-        ended = [facts[points[which, width, rate, seed].name]["loss"] for seed in range(seeds)]
+    for which, width, rate in product(parametrisations, all_widths, rates):
+        ended = [facts[which, width, rate, seed]["loss"] for seed in range(seeds)]
         whole = None if None in ended else sum(ended) / seeds
         losses.append({"parametrisation": which, "width": width, "peak_lr": rate, "loss": whole})
     best = best_rates(losses)

@@ -4,7 +4,8 @@ Takes a recipe's model and training settings; gives those of one proxy. A width 
 their size, and keeps the proportions of Xmodel-2's ladder, so that nothing but width differs between two proxies.
 """
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
@@ -54,6 +55,21 @@ def at_width(
         "num_key_value_heads": heads // QUERY_HEADS_PER_KEY,
     }
     return validate(ModelConfig, {**model.model_dump(), **shape, **settings}, f"the model at width {width}")
+
+
+class Widths(NamedTuple):
+    """Widths to compare, and what their models have in common."""
+
+    widths: Sequence[int]
+    base_width: int | None = None
+    """muP's dim_model_base, where m is 1; None: the narrowest."""
+    layers: int = 4
+    head_size: int = 32
+
+    def at(self, model: ModelConfig, width: int, parametrisation: Parametrisation) -> ModelConfig:
+        """The model at one of them."""
+        base = self.base_width or min(self.widths)
+        return at_width(model, width, parametrisation, base, self.layers, self.head_size)
 
 
 def of_length(training: TrainingConfig, steps: int) -> TrainingConfig:

@@ -1,4 +1,4 @@
-"""The door of the hyperparameter search: (model, training, ranges, plan, shards, tokenizer) in, a search out.
+"""The door of the hyperparameter search: (ground, ranges) in, a search out.
 
 Rounds of trials are chosen, trained side by side and told in their order, so that what is tried depends on the recipe
 alone. Each finished trial has its receipt: a killed search asks the sampler the same again, is told what is known, and
@@ -8,20 +8,19 @@ trains what is missing.
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xmodel_core.artifacts import Artifact, Build, Identity, Store, write_shard
-from xmodel_core.artifacts.shard import Receipt, receipt_name
-from xmodel_core.cluster import Cluster
+from xmodel_core.artifacts import Artifact, Build, Identity, write_shard
+from xmodel_core.artifacts.shard import receipt_name
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.cost import count_parameters, flops_per_token
 from xmodel_core.progress import track
 from xmodel_core.search.config import SearchConfig
+from xmodel_core.search.proxies import Ground, Point, train_points
 from xmodel_core.training.config import TrainingConfig
-from xmodel_core.training.stage import job_of
 
 if TYPE_CHECKING:
     from xmodel_core.search.hparams import Sampler, Trial
@@ -31,23 +30,21 @@ VERSION = 1
 MUP = {"scale_emb", "dim_model_base", "scale_depth"}
 
 
-def identity(
-    name: str, model: ModelConfig, training: TrainingConfig, search: SearchConfig, plan: str, tokenizer: str
-) -> Identity:
-    """What a search is made of; `plan` and `tokenizer` are fingerprints. The recipe's own values of what is searched
-    are no part of it, nor is `training.workers`: a proxy is trained in one process."""
-    settings = training.identity()
+def identity(ground: Ground, search: SearchConfig) -> Identity:
+    """What a search is made of. The recipe's own values of what is searched are no part of it, nor is
+    `training.workers`: a proxy is trained in one process."""
+    settings = ground.training.identity()
     del settings["peak_lr"]
     return Identity(
         kind="searches",
-        name=name,
+        name=ground.name,
         version=VERSION,
         config={
-            "model": model.model_dump(mode="json", exclude=MUP),
+            "model": ground.model.model_dump(mode="json", exclude=MUP),
             "training": settings,
             "search": search.model_dump(mode="json"),
         },
-        inputs={"plan": plan, "tokenizer": tokenizer},
+        inputs=ground.inputs(),
     )
 
 
@@ -88,101 +85,61 @@ def repeated_sources(plan: Mapping[str, Any]) -> dict[str, float]:
     return {source: round(count, 2) for source, count in sorted(epochs.items()) if count > 1}
 
 
-@dataclass(frozen=True)
-class _Task:
-    """One trial, as a worker is handed it."""
-
-    shard: str
-    row: dict[str, Any]
-    job: dict[str, Any]
-
-
-def _train_trial(task: _Task) -> None:
+def _train_trial(settings: dict[str, Any]) -> None:
     """Trains one proxy and leaves its receipt, whose row of `trials` is all that stays of it."""
     from xmodel_core.training.job import Job
     from xmodel_core.training.proxy import train_proxy
 
-    job = Job.from_settings(task.job)
+    job = Job.from_settings(settings["job"])
     started = time.monotonic()
-    with write_shard(job.folder, task.shard) as shard:
+    with write_shard(job.folder, settings["point"]) as shard:
         proxy = train_proxy(job)
-        result = {
+        row = {
+            **settings["row"],
             "loss": None if proxy.diverged else proxy.last(),
             "diverged": proxy.diverged,
             "steps": len(proxy.losses),
         }
-        seconds = round(time.monotonic() - started, 3)
-        shard.facts.update(result)
-        shard.rows("trials", [{"search": job.folder.name, **task.row, **result, "seconds": seconds}])
+        shard.facts.update(row)
+        shard.rows("trials", [{"search": job.folder.name, **row, "seconds": round(time.monotonic() - started, 3)}])
 
 
-def _shard(trial: "Trial") -> str:
-    return f"trial-{trial.number:05d}"
+def _point(trial: "Trial", ground: Ground) -> Point:
+    proxy = trial.hyperparameters.applied(ground.model, ground.training)
+    return Point(f"trial-{trial.number:05d}", *proxy, trial.row())
 
 
-def _result(build: Build, trial: "Trial") -> dict[str, Any] | None:
-    """A finished trial as plain values; None where there is none, or it was at another point."""
-    receipt: Receipt | None = build.finished(_shard(trial))
-    row = trial.row()
-    if receipt is None or any(receipt.rows["trials"][0][key] != value for key, value in row.items()):
-        return None
-    return {**row, **receipt.facts}
-
-
-def _trained(
-    build: Build, job: "Job", search: SearchConfig, cluster: Cluster
-) -> "tuple[list[dict[str, Any]], Sampler]":
-    """All trials in order, the report's first, and the sampler that chose them."""
+def _trained(build: Build, ground: Ground, search: SearchConfig) -> "tuple[list[dict[str, Any]], Sampler]":
+    """The rows of all trials in order, the report's first, and the sampler that chose them."""
     from xmodel_core.search.hparams import REPORT, Sampler, Trial
 
     sampler, report = Sampler(search), Trial(0, "report", REPORT)
-    results: dict[int, dict[str, Any]] = {}
+    rows: list[dict[str, Any]] = []
     known = len(build.folder.names(receipt_name("trial-*")))
     with track(f"search {build.identity.name}", search.trials + 1 - known, "trials") as bar:
         for first in range(0, search.trials, search.trials_per_round):
             asked = sampler.ask(min(search.trials_per_round, search.trials - first))
-            trials = [report, *asked] if first == 0 else asked
-            missing = [_task(trial, job) for trial in trials if _result(build, trial) is None]
-            cluster.map(_train_trial, missing, "search", "trials", bar=bar, on_gpu=job.training.device != "cpu")
-            for trial in trials:
-                result = _result(build, trial)
-                assert result is not None, trial
-                results[trial.number] = result
-            sampler.tell(asked, [results[trial.number]["loss"] for trial in asked])
-    return [results[number] for number in sorted(results)], sampler
+            points = [_point(trial, ground) for trial in ([report, *asked] if first == 0 else asked)]
+            rows += train_points(_train_trial, points, ground, build, "search", bar)
+            sampler.tell(asked, [row["loss"] for row in rows[-len(asked) :]])
+    return rows, sampler
 
 
-def _task(trial: "Trial", job: "Job") -> _Task:
-    values = job.settings()
-    model, training = trial.hyperparameters.applied(job.model, job.training)
-    return _Task(_shard(trial), trial.row(), {**values, "model": model.model_dump(), "training": training.model_dump()})
-
-
-def run(
-    name: str,
-    model: ModelConfig,
-    training: TrainingConfig,
-    search: SearchConfig,
-    plan: Artifact,
-    shards: Mapping[str, Artifact],
-    tokenizer: Artifact,
-    store: Store,
-    cluster: Cluster,
-) -> Artifact:
+def run(ground: Ground, search: SearchConfig) -> Artifact:
     """Searches, or finds the search done: trials.parquet, panels.png, index.html, rows of `trials`. Its facts are the
     best trial, the one at the report's values, and what of the four mattered.
 
     XmodelError: a model without muP; settings, plan and shards that do not belong together; every trial diverged.
     """
-    require_mup(model)
-    identified = identity(name, model, training, search, plan.fingerprint, tokenizer.fingerprint)
-    if done := store.find(identified):
+    require_mup(ground.model)
+    identified = identity(ground, search)
+    if done := ground.store.find(identified):
         return done
-    build = store.build(identified)
-    job = job_of(identified.label, name, build.folder, model, training, plan, shards, tokenizer)
+    build = ground.store.build(identified)
+    job = ground.job(build)
     for source in job.shards:
-        job.tokens[source].verify(store.digest)
-    trials, sampler = _trained(build, job, search, cluster)
+        job.tokens[source].verify(ground.store.digest)
+    trials, sampler = _trained(build, ground, search)
     facts = _facts(trials, sampler.importance(), search, job)
     from xmodel_core.search.page import write_page
     from xmodel_core.search.panels import draw_panels

@@ -1,0 +1,1 @@
+"""What each verb of the `xmodel` command takes and prints, a file for each kind."""
