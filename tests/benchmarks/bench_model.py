@@ -1,6 +1,6 @@
 """A training step of ours beside transformers' LlamaForCausalLM: the same weights, tokens, precision and threads.
 
-    python tests/benchmarks/bench_model.py [--write] [--rounds 5] [--precision fp32 bf16]
+    python tests/benchmarks/bench_model.py [--write] [--rounds 3] [--precision fp32 bf16]
 
 A step is forward, backward, clipping and fused AdamW. The variants take turns; of the ratios theirs : ours in each
 round the median counts. Memory is the highest resident size of a process of its own in three steps, less what it had
@@ -242,7 +242,7 @@ def main() -> None:
     """Prints the table row by row; `--write` keeps it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="keep the table in results/")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--precision", nargs="+", default=["bf16", "fp32"] if MULTIPLIES_BF16 else ["fp32"])
     parser.add_argument("--vocab", type=int, nargs="+", default=[32_000, 65_280])

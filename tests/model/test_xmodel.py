@@ -103,6 +103,20 @@ def test_loss_in_pieces_is_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     assert nothing.item() == 0 and not torch.autograd.grad(nothing, x)[0].any()
 
 
+def test_both_ways_to_the_loss_of_logits_agree() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 20 * torch.randn(7, 50, generator=generator)
+    targets, weights = torch.randint(0, 50, (7,), generator=generator), torch.rand(7, generator=generator)
+    by_hand, fused = logits.clone(), logits.clone()
+    one = xmodel._loss_of_logits(by_hand, targets, weights)
+    two = xmodel._loss_of_logits_fused(fused, targets, weights)
+    leaf = logits.clone().requires_grad_()
+    whole = (functional.cross_entropy(leaf, targets, reduction="none") * weights).sum()
+    for loss, gradient in ((one, by_hand), (two, fused)):
+        torch.testing.assert_close(loss, whole)
+        torch.testing.assert_close(gradient, torch.autograd.grad(whole, leaf, retain_graph=True)[0])
+
+
 def test_loss_never_holds_the_full_logits() -> None:
     x, weight = torch.zeros(64, 8, requires_grad=True), torch.zeros(2**20, 8)
     sizes: list[int] = []
