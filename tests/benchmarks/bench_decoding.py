@@ -120,7 +120,10 @@ def main() -> None:
             torch.set_num_threads(threads)
             rows.append(compare(checkpoint, llama, getattr(torch, name), batch, arguments.rounds))
     if arguments.write:
-        write_results("decoding", "Decoding beside transformers' generate", f"{title}.\n\n" + "\n".join(rows))
+        machine = hardware().lower().replace(" ", "-")
+        write_results(
+            f"decoding_{machine}", "Decoding beside transformers' generate", f"{title}.\n\n" + "\n".join(rows)
+        )
 
 
 if __name__ == "__main__":

@@ -85,8 +85,8 @@ class TrainingConfig(Strict):
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the matrix products; weights, gradients and optimizer stay fp32."""
     compile: bool = False
-    """Blocks and loss as fused kernels: a tenth to a fifth faster in fp32 on a CPU (tests/benchmarks/results), after
-    up to a minute; roundings differ from uncompiled ones. Takes a C++ compiler."""
+    """Blocks and loss as fused kernels: in fp32 on a CPU up to a tenth faster, in a third less memory
+    (tests/benchmarks/results), after up to a minute; roundings differ from uncompiled ones. Takes a C++ compiler."""
     gradient_checkpointing: bool = False
     """A block keeps its input alone and is run again for its gradients: the same bits, a third more work, far less
     memory."""
