@@ -99,7 +99,11 @@ def test_a_person_ends_answers_and_the_conversation(checkpoint: Path, tmp_path: 
     (patient / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 100_000}))
     keyboard, terminal = pty.openpty()
     words = [sys.executable, "-m", "flows.cli", "chat", str(patient), "--max-new-tokens", "90000"]
-    with subprocess.Popen(words, stdin=terminal, stdout=terminal, stderr=terminal) as chat:
+
+    def hear_interrupts() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell lets what it runs in the background ignore them
+
+    with subprocess.Popen(words, stdin=terminal, stdout=terminal, stderr=terminal, preexec_fn=hear_interrupts) as chat:
         os.close(terminal)
         seen = b""
 
@@ -108,6 +112,7 @@ def test_a_person_ends_answers_and_the_conversation(checkpoint: Path, tmp_path: 
             while not wanted(seen):
                 assert select.select([keyboard], [], [], 20)[0], chat.kill() or seen[-300:]
                 seen += os.read(keyboard, 4096)
+                assert len(seen) < 500_000, chat.kill() or seen[-300:]
 
         for _ in range(2):
             read_until(lambda text: text.endswith(b"> "))
