@@ -610,8 +610,7 @@ def main() -> None:
             say(line)
     table = "\n".join(lines)
     if asked.write:
-        name = re.sub(r"[^a-z0-9]+", "-", hardware().lower()).strip("-")
-        write_results(f"corpus_{name}", "Corpus: ours against datatrove's stock blocks", table)
+        write_results("corpus", "Corpus: ours against datatrove's stock blocks", table, hardware())
 
 
 if __name__ == "__main__":

@@ -120,10 +120,8 @@ def main() -> None:
             torch.set_num_threads(threads)
             rows.append(compare(checkpoint, llama, getattr(torch, name), batch, arguments.rounds))
     if arguments.write:
-        machine = hardware().lower().replace(" ", "-")
-        write_results(
-            f"decoding_{machine}", "Decoding beside transformers' generate", f"{title}.\n\n" + "\n".join(rows)
-        )
+        table = "\n".join(rows)
+        write_results("decoding", "Decoding beside transformers' generate", f"{title}.\n\n{table}", hardware())
 
 
 if __name__ == "__main__":

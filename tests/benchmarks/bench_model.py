@@ -273,7 +273,7 @@ def main() -> None:
         print(lines[-1], f"largest difference of losses {worst:.1e}", flush=True)
     if asked.write:
         title = f"A training step beside transformers' Llama, {hardware()}, {asked.threads} threads"
-        write_results(f"model_{hardware().lower().replace(' ', '-')}", title, "\n".join(lines))
+        write_results("model", title, "\n".join(lines), hardware())
 
 
 if __name__ == "__main__":

@@ -79,8 +79,7 @@ def main() -> None:
             lines.append(row(sequences, asked.steps, deterministic))
             print(lines[-1], flush=True)
     if asked.write:
-        name = gpu.lower().replace(" ", "-")
-        write_results(f"model_{name}", f"Training the 1.2B preset at sequence 4096, {gpu}", "\n".join(lines))
+        write_results("model", f"Training the 1.2B preset at sequence 4096, {gpu}", "\n".join(lines), gpu)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,10 @@ def hardware() -> str:
     return (names or [platform.processor() or platform.machine()])[0]
 
 
-def write_results(what: str, title: str, text: str) -> None:
-    """Writes results/<what>_<date>.md, and says so."""
-    target = RESULTS / f"{what}_{datetime.now(UTC).date().isoformat()}.md"
+def write_results(what: str, title: str, text: str, machine: str = "") -> None:
+    """Writes results/<what>_<date>.md, or <what>_<machine>_<date>.md, and says so."""
+    date = datetime.now(UTC).date().isoformat()
+    name = re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-")
+    target = RESULTS / f"{'_'.join(filter(None, (what, name, date)))}.md"
     target.write_text(f"# {title}\n\n{text}\n", encoding="utf-8")
     print(f"\nwritten to {target}")
