@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from flows.verbs import model, river, search, workspace
+from flows.commands import verbs_model, verbs_river, verbs_search, verbs_workspace
 from xmodel_core.errors import XmodelError
 
 
@@ -47,32 +47,32 @@ def main(verbose: bool) -> None:
 
 
 VERBS = (
-    river.run,
-    river.plan,
-    river.xdata_build,
-    river.tokenizer_train,
-    river.tokenizer_report,
-    river.tokenizer_sweep,
-    river.pretrain,
-    search.coordinate_check,
-    search.lr_transfer,
-    river.evaluate,
-    search.hparam_search,
-    workspace.up,
-    workspace.down,
-    workspace.status,
-    workspace.init,
-    workspace.sources,
-    workspace.ledger,
-    workspace.trace,
-    workspace.audit,
-    workspace.report,
-    model.generate,
-    model.chat,
-    model.diagnose,
-    model.export,
-    model.import_released,
-    workspace.doctor,
+    verbs_river.run,
+    verbs_river.plan,
+    verbs_river.xdata_build,
+    verbs_river.tokenizer_train,
+    verbs_river.tokenizer_report,
+    verbs_river.tokenizer_sweep,
+    verbs_river.pretrain,
+    verbs_search.coordinate_check,
+    verbs_search.lr_transfer,
+    verbs_river.evaluate,
+    verbs_search.hparam_search,
+    verbs_workspace.up,
+    verbs_workspace.down,
+    verbs_workspace.status,
+    verbs_workspace.init,
+    verbs_workspace.sources,
+    verbs_workspace.ledger,
+    verbs_workspace.trace,
+    verbs_workspace.audit,
+    verbs_workspace.report,
+    verbs_model.generate,
+    verbs_model.chat,
+    verbs_model.diagnose,
+    verbs_model.export,
+    verbs_model.import_released,
+    verbs_workspace.doctor,
 )
 for verb in VERBS:
     main.add_command(verb)

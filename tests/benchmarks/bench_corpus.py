@@ -66,13 +66,13 @@ from xmodel_core.artifacts import Store
 from xmodel_core.cluster import open_cluster
 from xmodel_core.cluster.config import ClusterConfig
 from xmodel_core.corpus.config import CorpusConfig
-from xmodel_core.corpus.decontaminate import BenchmarkIndex, build_index
-from xmodel_core.corpus.dedup import candidates, clusters
-from xmodel_core.corpus.features import FUNCTION_CHARACTERS, features
-from xmodel_core.corpus.layout import lay_out
+from xmodel_core.corpus.contamination.benchmark_index import BenchmarkIndex, build_index
+from xmodel_core.corpus.copies.dedup import candidates, clusters
+from xmodel_core.corpus.measure.features import FUNCTION_CHARACTERS, features
+from xmodel_core.corpus.measure.signature import band_keys, signatures
 from xmodel_core.corpus.rules import KEPT, judge
-from xmodel_core.corpus.signature import band_keys, signatures
 from xmodel_core.corpus.stage import build_corpus, find_near_pairs, index_benchmarks, remove_lines, scan
+from xmodel_core.corpus.text.batch import make_batch
 from xmodel_core.specs import Source, resolve
 from xmodel_core.specs.benchmarks import read_items
 
@@ -153,7 +153,7 @@ def batches(texts: Sequence[str]) -> Iterator[list[str]]:
 
 def our_columns(texts: Sequence[str], lang: str) -> Iterator[dict[str, np.ndarray]]:
     for batch in batches(texts):
-        layout = lay_out(batch)
+        layout = make_batch(batch)
         yield features(layout, np.full(len(batch), lang == "zh"))
 
 
@@ -226,7 +226,7 @@ def same_rules(texts: Sequence[str], lang: str) -> str:
 
 
 def our_signatures(texts: Sequence[str]) -> np.ndarray:
-    return np.concatenate([signatures(lay_out(batch), BANDS * ROWS) for batch in batches(texts)])
+    return np.concatenate([signatures(make_batch(batch), BANDS * ROWS) for batch in batches(texts)])
 
 
 def stock_signatures(lang: str) -> tuple[Callable[[Sequence[str]], None], Callable[[str], np.ndarray]]:
@@ -326,7 +326,7 @@ def stock_index(bench: Path, folder: Path, lang: str) -> NGramsDecontFilter:
 def our_hits(texts: Sequence[str], index: BenchmarkIndex) -> list[bool]:
     found: list[bool] = []
     for batch in batches(texts):
-        found += (np.diff(index.hits(lay_out(batch)).offsets) > 0).tolist()
+        found += (np.diff(index.hits(make_batch(batch)).offsets) > 0).tolist()
     return found
 
 

@@ -29,11 +29,11 @@ from transformers.utils import logging
 
 from xmodel_core.config import model_presets
 from xmodel_core.model.config import ModelConfig
-from xmodel_core.model.convert import SpecialTokens, export_checkpoint
 from xmodel_core.model.decode import Decoding
+from xmodel_core.model.formats.convert import SpecialTokens, export_checkpoint
 from xmodel_core.model.generate import GREEDY
+from xmodel_core.model.network import MULTIPLIES_BF16, Xmodel, initialise
 from xmodel_core.model.weights import load_model, save_model
-from xmodel_core.model.xmodel import MULTIPLIES_BF16, Xmodel, initialise
 
 PROMPT_TOKENS = NEW_TOKENS = 128
 

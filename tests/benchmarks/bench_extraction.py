@@ -26,8 +26,8 @@ import trafilatura
 from resiliparse.extract.html2text import extract_plain_text
 from results_file import hardware, write_results
 
-from xmodel_core.corpus.encoding import decode
-from xmodel_core.corpus.extract import Unextractable, extract
+from xmodel_core.corpus.read.encoding import decode
+from xmodel_core.corpus.read.extract import Unextractable, extract
 
 try:
     import justext

@@ -28,8 +28,8 @@ from results_file import hardware, write_results
 
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.cost import count_parameters, flops_per_token
+from xmodel_core.model.network import MULTIPLIES_BF16, Xmodel, initialise
 from xmodel_core.model.weights import named_weights
-from xmodel_core.model.xmodel import MULTIPLIES_BF16, Xmodel, initialise
 from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.loader import Batch
 from xmodel_core.training.optim import make_optimizer

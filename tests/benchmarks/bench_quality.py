@@ -29,9 +29,9 @@ from tests.corpus.conftest import make_corpus
 from tests.corpus.real_documents import Label, chance, declared, half_of, read_labels, real_documents, write_sources
 from tests.corpus.test_mask import LOOK_ALIKES, PERSONAL
 from xmodel_core.artifacts import Store
-from xmodel_core.corpus.decontaminate import TEMPLATE_FIELDS, BenchmarkIndex, build_index, counted_files
-from xmodel_core.corpus.layout import lay_out
-from xmodel_core.corpus.mask import mask
+from xmodel_core.corpus.contamination.benchmark_index import TEMPLATE_FIELDS, BenchmarkIndex, build_index, counted_files
+from xmodel_core.corpus.mask.masking import mask
+from xmodel_core.corpus.text.batch import make_batch
 from xmodel_core.specs.benchmarks import read_items
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "quality.md"
@@ -406,7 +406,7 @@ def measure_contamination(report: Report, shared: Path, docs: Documents, count: 
     for begin in range(0, len(windows), 1000):
         part = windows[begin : begin + 1000]
         pages = [HOST["en"] + "\n" + window + "\n" + HOST["zh"] for _, _, window in part]
-        hits = np.diff(index.hits(lay_out(pages)).offsets) > 0
+        hits = np.diff(index.hits(make_batch(pages)).offsets) > 0
         for (benchmark, size, window), hit in zip(part, hits.tolist(), strict=True):
             found[size][hit] += 1
             missed[size][benchmark] += not hit
@@ -433,7 +433,7 @@ def _measure_leak(report: Report, shared: Path, docs: Documents, index: Benchmar
             list(texts.values()) if source == "math_llm_adapters" else held_out({source: texts}, source, 200, 0, 10**6)
         )
         for begin in range(0, len(part), 500):
-            hits = np.diff(index.hits(lay_out(part[begin : begin + 500])).offsets) > 0
+            hits = np.diff(index.hits(make_batch(part[begin : begin + 500])).offsets) > 0
             for text, hit in zip(part[begin : begin + 500], hits.tolist(), strict=True):
                 words = re.findall(r"[^\W_]+", text.lower()) if source == "math_llm_adapters" else []
                 near = {starts.get(tuple(words[at : at + 8])) for at in range(len(words))} - {None}

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
-from xmodel_core.corpus.encoding import decode
+from xmodel_core.corpus.read.encoding import decode
 
 SEGMENTS = Path(__file__).parent / "chinese_segments.jsonl"
 _WORDS = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+")

@@ -8,7 +8,7 @@ import base64
 import random
 from collections.abc import Callable, Iterator, Sequence
 
-from xmodel_core.corpus.layout import lay_out
+from xmodel_core.corpus.text.batch import make_batch
 from xmodel_core.sample_world import junk
 from xmodel_core.sample_world.foreign import LANGUAGES, foreign
 
@@ -219,7 +219,7 @@ def foreign_pages(count: int) -> Iterator[tuple[str, str]]:
 
 def shingles(text: str) -> set[tuple[int, ...]]:
     """The set of runs of five words, or Chinese characters, case, width and punctuation folded."""
-    hashes = lay_out([text]).words.hashes.tolist()
+    hashes = make_batch([text]).words.hashes.tolist()
     return {tuple(hashes[at : at + SHINGLE]) for at in range(len(hashes) - SHINGLE + 1)}
 
 

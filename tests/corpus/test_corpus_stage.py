@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from xmodel_core.artifacts import Store
 from xmodel_core.corpus.config import CorpusConfig, EnglishRules, NearConfig
-from xmodel_core.corpus.decide import STAGES
+from xmodel_core.corpus.decide.decisions import STAGES
 from xmodel_core.corpus.stage import funnel
 from xmodel_core.specs import Source
 

@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xmodel_core.corpus import characters as c
-from xmodel_core.corpus import decontaminate, kernels
-from xmodel_core.corpus.decontaminate import BenchmarkIndex, build_index, splits_asked
-from xmodel_core.corpus.layout import Layout, SliceHashes, lay_out
+from xmodel_core.corpus.contamination import benchmark_index
+from xmodel_core.corpus.contamination.benchmark_index import BenchmarkIndex, build_index, splits_asked
+from xmodel_core.corpus.text import characters as c
+from xmodel_core.corpus.text import kernels
+from xmodel_core.corpus.text.batch import SliceHashes, TextBatch, make_batch
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs.benchmarks import Suite
 
@@ -55,7 +56,7 @@ def questions(*texts: str) -> Items:
 
 def items_in(index: BenchmarkIndex, *texts: str) -> list[list[int]]:
     """The items that each text shares a passage with."""
-    hits = index.hits(lay_out(texts))
+    hits = index.hits(make_batch(texts))
     assert len(hits.offsets) == len(texts) + 1
     assert hits.offsets[-1] == len(hits.items)
     return [hits.items[a:b].tolist() for a, b in zip(hits.offsets, hits.offsets[1:], strict=False)]
@@ -94,7 +95,7 @@ DISGUISES = st.sampled_from([str, str.upper, str.title, wide, bare, dotted, lamb
 
 
 def windows(text: str, pattern: str, count: int) -> st.SearchStrategy[str]:
-    """Stretches of so many words or more, from the first letter to the last."""
+    """TokenRanges of so many words or more, from the first letter to the last."""
     spans = [match.span() for match in re.finditer(pattern, text)]
 
     def cut(ends: tuple[int, int]) -> str:
@@ -404,8 +405,8 @@ def test_the_natural_leak_is_found_and_clean_documents_stay(shared_data: Path) -
 class PlainRuns:
     """Runs of a layout's words, measured in units: by sums and searches, no loop."""
 
-    def __init__(self, layout: Layout) -> None:
-        words, units = layout.words, decontaminate._units(layout)
+    def __init__(self, layout: TextBatch) -> None:
+        words, units = layout.words, benchmark_index._units(layout)
         self._text = words.text
         self._hashes = SliceHashes(words.hashes)
         self._before = np.zeros(len(words) + 1, np.int64)
@@ -429,8 +430,8 @@ class PlainRuns:
 @settings(max_examples=60)
 @given(st.lists(st.text("ab 中文1.", max_size=60), min_size=1, max_size=4), st.integers(1, 40), st.data())
 def test_runs_agree_with_their_plain_twin(texts: list[str], units: int, data: st.DataObject) -> None:
-    layout = lay_out(texts)
-    words, sizes, plain = layout.words.slices, decontaminate._units(layout), PlainRuns(layout)
+    layout = make_batch(texts)
+    words, sizes, plain = layout.words.slices, benchmark_index._units(layout), PlainRuns(layout)
     begins, ends, hashes = plain.all(units)
     places, found, keys = kernels.runs(words, sizes, np.arange(len(layout.words), dtype=np.int32), units)
     whole = found >= 0
@@ -447,10 +448,10 @@ def test_runs_agree_with_their_plain_twin(texts: list[str], units: int, data: st
 @settings(max_examples=100)
 @given(st.lists(st.text("ab 中文国1.，", max_size=50), min_size=1, max_size=3), st.integers(1, 25), st.integers(0, 6))
 def test_inked_runs_agree_with_their_plain_twin(texts: list[str], inked: int, least_small: int) -> None:
-    layout = lay_out(texts)
-    words, sizes = layout.words, decontaminate._units(layout)
+    layout = make_batch(texts)
+    words, sizes = layout.words, benchmark_index._units(layout)
     begins = np.arange(len(words), dtype=np.int32)
-    rule = (decontaminate.CHARACTER_UNITS, least_small, 4, 30)
+    rule = (benchmark_index.CHARACTER_UNITS, least_small, 4, 30)
     _, ends, hashes = kernels.inked_runs(words.slices, layout.classes, c.CONTROL, sizes, begins, inked, rule)
     for begin, end, key in zip(begins.tolist(), ends.tolist(), hashes, strict=True):
         mine = [place for place in range(begin, len(words)) if words.text[place] == words.text[begin]]
@@ -460,7 +461,7 @@ def test_inked_runs_agree_with_their_plain_twin(texts: list[str], inked: int, le
             if np.sum(layout.classes[words.starts[begin] : words.ends[place]] >= c.CONTROL) >= inked
         ]
         run = sizes[begin : enough[0] + 1].astype(int) if enough else np.zeros(0, int)
-        holds = enough and 4 <= run.sum() < 30 and (run == decontaminate.CHARACTER_UNITS).sum() >= least_small
+        holds = enough and 4 <= run.sum() < 30 and (run == benchmark_index.CHARACTER_UNITS).sum() >= least_small
         assert end == (enough[0] + 1 if holds else -1)
         if holds:
             assert key == SliceHashes(words.hashes).of(np.array([begin]), np.array([end]))[0]

@@ -13,10 +13,10 @@ from opencc import OpenCC
 
 from xmodel_core.artifacts import Store
 from xmodel_core.corpus.config import CorpusConfig, NearConfig, ScanConfig
-from xmodel_core.corpus.dedup import candidates, clusters, exact_copies
-from xmodel_core.corpus.layout import lay_out
-from xmodel_core.corpus.scan import text_hashes
-from xmodel_core.corpus.signature import NO_KEY, key_names, near_keys, signatures
+from xmodel_core.corpus.copies.dedup import candidates, clusters, exact_copies
+from xmodel_core.corpus.measure.scan import text_hashes
+from xmodel_core.corpus.measure.signature import NO_KEY, key_names, near_keys, signatures
+from xmodel_core.corpus.text.batch import make_batch
 
 BANDS, ROWS = 20, 6
 Row = dict[str, Any]
@@ -160,7 +160,7 @@ def test_the_threshold_decides_what_is_near(tmp_path: Path, text, jsonl, source,
 def test_the_signature_s_share_of_equal_entries_estimates_likeness(text) -> None:
     original = text("en", 60, 1).replace("\n\n", " ")
     others = [edited(original, share / 10, text("en", 60, 2)) for share in range(10)]
-    first, *rest = signatures(lay_out([original, *others]), BANDS * ROWS)
+    first, *rest = signatures(make_batch([original, *others]), BANDS * ROWS)
     for other, signature in zip(others, rest, strict=True):
         # 120 entries: one standard deviation is at most 0.046.
         assert abs((first == signature).mean() - likeness(original, other)) < 0.16
@@ -193,7 +193,7 @@ spaced = st.text(st.sampled_from("中a \n\u3000"), max_size=5)
 
 @given(st.lists(spaced, min_size=8, max_size=40))
 def test_texts_that_differ_in_blanks_only_have_one_hash(texts: list[str]) -> None:
-    hashes = text_hashes(lay_out(texts))
+    hashes = text_hashes(make_batch(texts))
     # Words that blanks divide stay divided.
     read = [" ".join(text.split()) for text in texts]
     assert [[one == other for other in hashes] for one in hashes] == [[a == b for b in read] for a in read]
@@ -211,7 +211,7 @@ def test_candidates_connect_exactly_those_with_an_equal_key(keys: list[int]) -> 
 def test_texts_without_words_are_like_no_other_and_equal_ones_share_every_key(
     method: Literal["minhash", "simhash"], text
 ) -> None:
-    keys = near_keys(lay_out(["", "★☆★", text("en"), text("en").upper(), text("zh")]), ScanConfig(near_keys=method))
+    keys = near_keys(make_batch(["", "★☆★", text("en"), text("en").upper(), text("zh")]), ScanConfig(near_keys=method))
     assert keys.shape == (5, 20) == (5, len(key_names(ScanConfig(near_keys=method))))
     assert (keys[:2] == NO_KEY).all() and (keys[2:] != NO_KEY).all()
     assert (keys[2] == keys[3]).all() and not (keys[2] == keys[4]).any()
@@ -220,7 +220,7 @@ def test_texts_without_words_are_like_no_other_and_equal_ones_share_every_key(
 def test_simhash_brings_the_very_near_together(text) -> None:
     original = text("en", 60, 1).replace("\n\n", " ")
     near, related = (edited(original, share, text("en", 60, 2)) for share in (0.02, 0.6))
-    keys = near_keys(lay_out([original, near, related]), ScanConfig(near_keys="simhash"))
+    keys = near_keys(make_batch([original, near, related]), ScanConfig(near_keys="simhash"))
     assert (keys[0] == keys[1]).any() and not (keys[0] == keys[2]).any()
 
 

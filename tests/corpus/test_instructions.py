@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xmodel_core.artifacts import Store
-from xmodel_core.corpus.instructions import DIALOGUES, INSTRUCTIONS, QUESTIONS, NotOfTheForm, as_text
+from xmodel_core.corpus.read.instructions import DIALOGUES, INSTRUCTIONS, QUESTIONS, NotOfTheForm, as_text
 
 Record = dict[str, Any]
 

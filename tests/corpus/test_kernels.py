@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xmodel_core.corpus import characters as c
-from xmodel_core.corpus import features as f
-from xmodel_core.corpus.compiled import Compiled
-from xmodel_core.corpus.layout import SliceHashes, lay_out, mix, word_hash
-from xmodel_core.corpus.signature import SHINGLE_WORDS, signatures
+from xmodel_core.corpus.measure import features as f
+from xmodel_core.corpus.measure.signature import SHINGLE_WORDS, signatures
+from xmodel_core.corpus.text import characters as c
+from xmodel_core.corpus.text.batch import SliceHashes, make_batch, mix, word_hash
+from xmodel_core.corpus.text.compiled import Compiled
 
 Array = np.ndarray
 ENTRIES = 120
@@ -220,7 +220,7 @@ def plain_signatures(layout: Plain) -> Array:
 
 
 def assert_agreement(texts: Sequence[str], chinese: Sequence[bool]) -> None:
-    made, twin, flags = lay_out(texts), plain(texts), np.array(chinese)
+    made, twin, flags = make_batch(texts), plain(texts), np.array(chinese)
     assert np.array_equal(made.starts, twin.starts)
     assert np.array_equal(made.codes, twin.codes)
     assert np.array_equal(made.classes, twin.classes)
@@ -284,12 +284,12 @@ def test_a_batch_of_everything_agrees_with_the_twin(text) -> None:
 
 def test_a_text_gets_the_same_columns_alone_as_in_any_batch(text) -> None:
     texts = [*ODD.values(), text("en"), text("zh"), text("code")]
-    together = lay_out(texts)
+    together = make_batch(texts)
     chinese = np.arange(len(texts)) % 3 == 0
     columns = f.features(together, chinese)
     entries = signatures(together, ENTRIES)
     for index, one in enumerate(texts):
-        alone = lay_out([one])
+        alone = make_batch([one])
         own = together.words.text == index
         assert np.array_equal(alone.words.hashes, together.words.hashes[own])
         found = f.features(alone, chinese[index : index + 1])
@@ -313,7 +313,7 @@ def test_any_texts_agree_with_the_twin(batch: list[tuple[str, bool]]) -> None:
 
 def test_text_that_is_no_unicode_is_refused() -> None:
     with pytest.raises(UnicodeEncodeError):
-        lay_out(["half a pair: \ud800"])
+        make_batch(["half a pair: \ud800"])
 
 
 def batches(texts: Iterable[str], characters: int = 300_000) -> Iterator[list[str]]:
@@ -347,7 +347,7 @@ def test_all_real_corpora_agree_with_the_twin(shared_data: Path) -> None:
 MODULE = """
 import sys
 import numpy as np
-from xmodel_core.corpus.compiled import Compiled
+from xmodel_core.corpus.text.compiled import Compiled
 
 @Compiled
 def doubled(values, factor, result):

@@ -8,10 +8,10 @@ from datatrove.data import Document
 
 from tests.corpus.real_documents import Label, declared, half_of, read_labels, real_documents
 from xmodel_core.corpus.config import CorpusConfig
-from xmodel_core.corpus.decide import ADMITTED
-from xmodel_core.corpus.features import FEATURES
+from xmodel_core.corpus.decide.decisions import ADMITTED
+from xmodel_core.corpus.measure.features import FEATURES
+from xmodel_core.corpus.measure.scan import Scan
 from xmodel_core.corpus.rules import KEPT, judge
-from xmodel_core.corpus.scan import Scan
 
 # What was measured (docs/quality.md), less a small margin: a share of the weights of the documents to keep, and shares
 # of the documents to drop.

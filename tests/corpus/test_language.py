@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xmodel_core.corpus.config import ScanConfig
-from xmodel_core.corpus.features import FEATURES
-from xmodel_core.corpus.scan import Scan
-from xmodel_core.corpus.signature import key_names
+from xmodel_core.corpus.measure.features import FEATURES
+from xmodel_core.corpus.measure.scan import Scan
+from xmodel_core.corpus.measure.signature import key_names
 
 C_PROGRAM = """#include <stdio.h>
 

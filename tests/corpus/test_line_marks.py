@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xmodel_core.corpus import characters as c
-from xmodel_core.corpus import kernels
-from xmodel_core.corpus import language as lang
-from xmodel_core.corpus import line_marks as m
-from xmodel_core.corpus.layout import ROLES, Layout, lay_out
+from xmodel_core.corpus.text import characters as c
+from xmodel_core.corpus.text import code_lines as m
+from xmodel_core.corpus.text import kernels
+from xmodel_core.corpus.text import language as lang
+from xmodel_core.corpus.text.batch import ROLES, TextBatch, make_batch
 
 # The twin: one line at a time, as a string in which each character outside ASCII is one of four: a letter (ñ), a
 # character that is a word by itself (字), a blank, or another sign (·).
@@ -107,7 +107,7 @@ def plain_marks(whole: str, indentation: str) -> tuple[int, int, int]:
     return found, keywords, len(IDIOM.findall(text))
 
 
-def looked_at(layout: Layout) -> tuple[np.ndarray, m.Marks]:
+def looked_at(layout: TextBatch) -> tuple[np.ndarray, m.Marks]:
     slices = layout.words.slices
     kinds = m.kinds(slices, lang._words())
     wanted = np.ones(layout.texts, bool)
@@ -118,7 +118,7 @@ def looked_at(layout: Layout) -> tuple[np.ndarray, m.Marks]:
 
 
 def assert_agreement(texts: Sequence[str]) -> None:
-    layout = lay_out(texts)
+    layout = make_batch(texts)
     kinds, looked = looked_at(layout)
     known: dict[str, int] = {}
     tables = {

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xmodel_core.corpus.characters import KANA, SPACE, tables
+from xmodel_core.corpus.boilerplate.lines import Stripped, boilerplate, holders, line_hashes, strip
 from xmodel_core.corpus.config import LinesConfig
-from xmodel_core.corpus.layout import lay_out
-from xmodel_core.corpus.lines import Stripped, boilerplate, holders, line_hashes, strip
+from xmodel_core.corpus.text.batch import make_batch
+from xmodel_core.corpus.text.characters import KANA, SPACE, tables
 
 LOW = LinesConfig(min_documents=2, min_document_share=0.01)
 FOOTER = "Copyright the Harbour Gazette. All rights reserved."
@@ -32,13 +32,13 @@ def found_in(
     texts: Sequence[str], config: LinesConfig | None = None, parts: int = 1, chunk: int = 1 << 22
 ) -> np.ndarray:
     """What a source of these texts repeats, its columns in so many parts."""
-    columns = [line_hashes(lay_out(list(part))) for part in np.array_split(np.array(texts, object), parts)]
+    columns = [line_hashes(make_batch(list(part))) for part in np.array_split(np.array(texts, object), parts)]
     return boilerplate(lambda: columns, config, chunk)
 
 
 def stripped(texts: Sequence[str], config: LinesConfig | None = None) -> list[Stripped]:
     """Each text of a source without the lines that the source repeats."""
-    return strip(texts, lay_out(texts), found_in(texts, config), config)
+    return strip(texts, make_batch(texts), found_in(texts, config), config)
 
 
 def pages(text: Callable[..., str], before: str = "", after: str = "", count: int = 30, lang: str = "en") -> list[str]:
@@ -181,7 +181,7 @@ def test_blank_lines_around_a_cut_do_not_add_up() -> None:
 
     def cut(page: str) -> str:
         texts = [page.replace("X", FOOTER)]
-        return strip(texts, lay_out(texts), found)[0].text
+        return strip(texts, make_batch(texts), found)[0].text
 
     body = ["The river rose in the night. " * 4, "Nobody in the village slept. " * 4]
     one, two = (line.strip() for line in body)
@@ -197,7 +197,7 @@ def test_blank_lines_around_a_cut_do_not_add_up() -> None:
 
 def test_texts_without_lines_and_sources_without_documents_are_nothing_special() -> None:
     for texts in ([], [""], ["", "\n \n", "x"]):
-        column = line_hashes(lay_out(texts))
+        column = line_hashes(make_batch(texts))
         assert column.to_pylist() == [[] for _ in texts]
         assert boilerplate(lambda column=column: [column]).tolist() == []
         assert stripped(texts) == [Stripped(text, 0, 0) for text in texts]
@@ -206,15 +206,15 @@ def test_texts_without_lines_and_sources_without_documents_are_nothing_special()
 
 def test_documents_that_lose_nothing_are_known_from_their_columns(text: Callable[..., str]) -> None:
     texts = [f"{page}\n\n{FOOTER}" if index % 3 else page for index, page in enumerate(pages(text))]
-    column = line_hashes(lay_out(texts))
+    column = line_hashes(make_batch(texts))
     found = boilerplate(lambda: [column])
-    assert holders(column, found).tolist() == [result.lines > 0 for result in strip(texts, lay_out(texts), found)]
+    assert holders(column, found).tolist() == [result.lines > 0 for result in strip(texts, make_batch(texts), found)]
     assert holders(column.slice(4, 7), found).tolist() == holders(column, found)[4:11].tolist()
     assert not holders(column, found[:0]).any()
 
 
 def test_a_null_column_entry_is_no_document(text: Callable[..., str]) -> None:
-    column = line_hashes(lay_out(pages(text, after=f"\n\n{FOOTER}", count=10)))
+    column = line_hashes(make_batch(pages(text, after=f"\n\n{FOOTER}", count=10)))
     column = pa.concat_arrays([column, pa.nulls(100, column.type)])
     config = LinesConfig(min_document_share=0.5)
     found = boilerplate(lambda: [column], config)
@@ -252,8 +252,8 @@ def test_neither_the_order_of_documents_nor_how_they_are_cut_into_parts_matters(
     found = found_in(texts, config)
     for parts, chunk in ((1, 1), (3, 1), (len(texts), 1), (len(texts), 5)):
         assert found_in(shuffled, config, parts, chunk).tolist() == found.tolist()
-    alone = [strip([text], lay_out([text]), found, config)[0] for text in texts]
-    assert strip(texts, lay_out(texts), found, config) == alone
+    alone = [strip([text], make_batch([text]), found, config)[0] for text in texts]
+    assert strip(texts, make_batch(texts), found, config) == alone
 
 
 def plain_lines(text: str) -> set[str]:
@@ -284,7 +284,7 @@ def test_counting_hashes_finds_what_counting_lines_finds(texts: list[str], confi
     counts = Counter(line for text in texts for line in plain_lines(text))
     needed = max(config.min_documents, config.min_document_share * len(texts))
     wanted = [line for line, count in counts.items() if count >= needed]
-    hashes = sorted(lay_out([line]).lines.hashes[0] for line in wanted)
+    hashes = sorted(make_batch([line]).lines.hashes[0] for line in wanted)
     assert found_in(texts, config).tolist() == hashes
 
 
@@ -308,16 +308,16 @@ def test_what_goes_are_whole_lines_and_what_stays_is_untouched(texts: list[str],
 @given(DOCUMENTS, ANY_CONFIG)
 def test_stripping_twice_is_stripping_once(texts: list[str], config: LinesConfig) -> None:
     found = found_in(texts, config)
-    once = [result.text for result in strip(texts, lay_out(texts), found, config)]
-    assert strip(once, lay_out(once), found, config) == [Stripped(text, 0, 0) for text in once]
+    once = [result.text for result in strip(texts, make_batch(texts), found, config)]
+    assert strip(once, make_batch(once), found, config) == [Stripped(text, 0, 0) for text in once]
 
 
 @many
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=200), max_size=8), DOCUMENTS)
 def test_a_text_without_a_repeated_line_is_given_back_as_it_is(strange: list[str], texts: list[str]) -> None:
     found = found_in(texts, LOW)
-    results = strip(strange, lay_out(strange), found, LOW)
-    held = holders(line_hashes(lay_out(strange)), found)
+    results = strip(strange, make_batch(strange), found, LOW)
+    held = holders(line_hashes(make_batch(strange)), found)
     assert all(
         result == Stripped(text, 0, 0) for text, result, has in zip(strange, results, held, strict=True) if not has
     )

@@ -24,12 +24,12 @@ from hypothesis import strategies as st
 from xmodel_core.artifacts import Store
 from xmodel_core.config import load_recipe
 from xmodel_core.corpus.config import ChineseRules, CorpusConfig, EnglishRules
-from xmodel_core.corpus.features import features
-from xmodel_core.corpus.layout import lay_out
-from xmodel_core.corpus.perplexity import FIELDS, NgramModels, PerplexityConfig, sentences
+from xmodel_core.corpus.measure.features import features
+from xmodel_core.corpus.measure.perplexity import FIELDS, NgramModels, PerplexityConfig, sentences
 from xmodel_core.corpus.rules import chinese, english
 from xmodel_core.corpus.rules.shared import perplexity
 from xmodel_core.corpus.stage import funnel, keep_models
+from xmodel_core.corpus.text.batch import make_batch
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs import Source
 
@@ -98,7 +98,7 @@ class Ngrams:
 
 def read(*texts: str) -> list[str]:
     """The lines of texts as a model reads them."""
-    return [line.decode() for line in sentences(lay_out(texts)).lines]
+    return [line.decode() for line in sentences(make_batch(texts)).lines]
 
 
 def shuffled(text: str, seed: int = 0) -> str:
@@ -169,12 +169,12 @@ texts_of_any_kind = st.lists(
 @given(texts_of_any_kind)
 @settings(max_examples=150, deadline=None)
 def test_sentences_agree_with_their_plain_twin(texts: list[str]) -> None:
-    layout = lay_out(texts)
+    layout = make_batch(texts)
     found = sentences(layout)
     expected, owners = [], []
     for number, text in enumerate(texts):
         for line in text.split("\n"):
-            alone = lay_out([line])
+            alone = make_batch([line])
             words = [line[begin:end] for begin, end in zip(alone.words.starts, alone.words.ends, strict=True)]
             if words:
                 expected.append(" ".join(read(word)[0] for word in words))
@@ -187,7 +187,7 @@ def test_sentences_agree_with_their_plain_twin(texts: list[str]) -> None:
 def test_the_program_writes_what_the_scan_reads(text: Text) -> None:
     pages = "\n".join(text(lang, 200, seed) for lang in ("zh", "en") for seed in range(120))
     done = subprocess.run(
-        [sys.executable, "-m", "xmodel_core.corpus.perplexity"],
+        [sys.executable, "-m", "xmodel_core.corpus.measure.perplexity"],
         input=pages.encode() + b"\n\xff\xfe broken bytes",
         capture_output=True,
         check=True,
@@ -206,7 +206,7 @@ def test_perplexity_is_that_of_words_and_ends_of_lines(
     opened = NgramModels(models)
     for lang, other in (("zh", "en"), ("en", "zh")):
         texts = [text(lang, 9), shuffled(text(lang, 9)), text(other, 3), "", "?!\n\n", text(lang, 1)]
-        found = opened.perplexity(lay_out(texts), np.full(len(texts), lang, object))
+        found = opened.perplexity(make_batch(texts), np.full(len(texts), lang, object))
         assert found.dtype == np.float32
         expected = [ngrams[lang].perplexity(text) if read(text) else math.nan for text in texts]
         assert found.tolist() == pytest.approx(expected, rel=1e-4, nan_ok=True)
@@ -216,9 +216,9 @@ def test_perplexity_is_that_of_words_and_ends_of_lines(
 def test_a_text_without_a_model_of_its_language_has_none(models: dict[str, Path], text: Text) -> None:
     texts = [text("zh"), text("en"), text("code"), text("en")]
     languages = np.array(["zh", "en", "code", "other"], object)
-    found = NgramModels({"zh": models["zh"]}).perplexity(lay_out(texts), languages)
+    found = NgramModels({"zh": models["zh"]}).perplexity(make_batch(texts), languages)
     assert np.isnan(found).tolist() == [False, True, True, True]
-    assert NgramModels(models).perplexity(lay_out(texts), languages)[0] == found[0]
+    assert NgramModels(models).perplexity(make_batch(texts), languages)[0] == found[0]
 
 
 def test_the_unlikeliest_text_still_has_a_number(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_the_unlikeliest_text_still_has_a_number(tmp_path: Path) -> None:
         "\\data\\\nngram 1=4\nngram 2=1\n\n\\1-grams:\n-99\t<unk>\n-99\t<s>\t0\n-0.1\t</s>\n-0.1\tword\t0\n\n"
         "\\2-grams:\n-0.1\t<s> word\n\n\\end\\\n"
     )
-    (found,) = NgramModels({"en": model}).perplexity(lay_out(["rare " * 90]), np.array(["en"], object))
+    (found,) = NgramModels({"en": model}).perplexity(make_batch(["rare " * 90]), np.array(["en"], object))
     assert 1e37 < found < np.inf
 
 
@@ -238,9 +238,9 @@ def test_the_unlikeliest_text_still_has_a_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("lang", "enough"), [("zh", 100), ("en", 50)])
 def test_the_rule_drops_what_is_long_enough_and_beyond_its_threshold(lang: str, enough: int, text: Text) -> None:
     config = judging({"zh": Path("zh.arpa"), "en": Path("en.arpa")})
-    (whole,) = sentences(lay_out([text(lang, 40).replace("\n", " ")])).lines
+    (whole,) = sentences(make_batch([text(lang, 40).replace("\n", " ")])).lines
     pages = [b" ".join(whole.split()[:size]).decode() + "." for size in (enough, enough, enough, enough - 1)]
-    columns = features(lay_out(pages), np.full(4, lang == "zh"))
+    columns = features(make_batch(pages), np.full(4, lang == "zh"))
     measured = {**columns, "perplexity": np.array([300, 301, np.nan, 9000], np.float32)}
     dropped = [rule(measured, getattr(config, FIELDS[lang])).tolist() for rule in RULES[lang] if rule is perplexity]
     assert dropped == [[False, True, False, False]]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from xmodel_core.artifacts import Store
 from xmodel_core.corpus.config import CorpusConfig, ScanConfig
-from xmodel_core.corpus.scan import scan_file
+from xmodel_core.corpus.measure.scan import scan_file
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs import RawFile
 

@@ -14,9 +14,9 @@ import pytest
 
 from xmodel_core.artifacts import Store
 from xmodel_core.corpus.config import ScanConfig
-from xmodel_core.corpus.extract import extract
+from xmodel_core.corpus.measure.scan import scan_file
 from xmodel_core.corpus.read import READERS
-from xmodel_core.corpus.scan import scan_file
+from xmodel_core.corpus.read.extract import extract
 from xmodel_core.specs import RawFile
 
 Row = dict[str, Any]

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from xmodel_core.corpus.config import ChineseRules, CodeRules, CorpusConfig, EnglishRules, Layout
-from xmodel_core.corpus.features import features
-from xmodel_core.corpus.language import detect
-from xmodel_core.corpus.layout import lay_out
+from xmodel_core.corpus.config import ChineseRules, CodeRules, CorpusConfig, EnglishRules, LineLimits
+from xmodel_core.corpus.measure.features import features
 from xmodel_core.corpus.rules import KEPT, chinese, code, english, judge
+from xmodel_core.corpus.text.batch import make_batch
+from xmodel_core.corpus.text.language import detect
 
 Text = Callable[..., str]
 Example = tuple[str, str]
@@ -283,13 +283,13 @@ EXAMPLES = [
 
 def judged(text: str, lang: str, policy: str = "prose", config: CorpusConfig | None = None) -> str:
     """The rule that drops a text of this language, or KEPT."""
-    layout = lay_out([text])
+    layout = make_batch([text])
     columns = features(layout, np.array([lang == "zh"]))
     return judge(columns, np.array([lang], object), policy, config or CorpusConfig())[0]
 
 
 def detected(text: str) -> str:
-    return detect([text], lay_out([text]))[0][0]
+    return detect([text], make_batch([text]))[0][0]
 
 
 @pytest.mark.parametrize(("lang", "name", "make"), EXAMPLES)
@@ -374,6 +374,6 @@ def test_the_thresholds_decide(text: Text) -> None:
     assert judged(text("en", 6), "en", config=at(min_words=words)) == KEPT
     assert judged(text("en", 6), "en", config=at(min_words=words + 1)) == "too_short"
     assert judged("\n".join(NOTICES), "en") == "site_notices"
-    assert judged("\n".join(NOTICES), "en", config=at(layout=Layout(max_notice_line_share=1.0))) == KEPT
+    assert judged("\n".join(NOTICES), "en", config=at(layout=LineLimits(max_notice_line_share=1.0))) == KEPT
     assert judged(text("zh", 2), "zh", config=CorpusConfig(chinese=ChineseRules(min_characters=500))) == "too_short"
     assert judged(text("code", 2), "code", config=CorpusConfig(code=CodeRules(min_words=5000))) == "too_short"

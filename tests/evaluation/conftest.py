@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from xmodel_core.model.config import ModelConfig
+from xmodel_core.model.network import Xmodel, initialise
 from xmodel_core.model.weights import save_model
-from xmodel_core.model.xmodel import Xmodel, initialise
 from xmodel_core.tokenizer.config import TokenizerConfig
 from xmodel_core.tokenizer.tokenizer import Tokenizer
 from xmodel_core.tokenizer.train import train

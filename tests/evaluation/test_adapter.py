@@ -11,7 +11,7 @@ from lm_eval.api.instance import Instance
 
 from xmodel_core.errors import XmodelError
 from xmodel_core.evaluation.adapter import CheckpointLM
-from xmodel_core.model.xmodel import Xmodel
+from xmodel_core.model.network import Xmodel
 from xmodel_core.tokenizer.tokenizer import Tokenizer
 
 

@@ -16,7 +16,7 @@ from xmodel_core.errors import XmodelError
 from xmodel_core.evaluation import stage
 from xmodel_core.evaluation.config import EvaluationConfig
 from xmodel_core.ledger.tables import TABLES
-from xmodel_core.model.xmodel import Xmodel
+from xmodel_core.model.network import Xmodel
 from xmodel_core.specs.benchmarks import Suite, Task, load_suites
 from xmodel_core.specs.strict import validate
 from xmodel_core.tokenizer.tokenizer import Tokenizer

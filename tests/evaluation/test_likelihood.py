@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from xmodel_core.evaluation import likelihood
 from xmodel_core.evaluation.likelihood import Span, log_likelihoods, tokens_to_compute
-from xmodel_core.model.xmodel import Xmodel
+from xmodel_core.model.network import Xmodel
 
 
 def one_at_a_time(model: Xmodel, span: Span) -> tuple[float, bool]:

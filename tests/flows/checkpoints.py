@@ -6,7 +6,7 @@ from click.testing import CliRunner, Result
 
 from flows.cli import main
 from xmodel_core.model.config import ModelConfig
-from xmodel_core.model.xmodel import Xmodel, initialise
+from xmodel_core.model.network import Xmodel, initialise
 from xmodel_core.tokenizer.config import TokenizerConfig
 from xmodel_core.tokenizer.train import train
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.bare_names import full_name
+from flows.server.default_deployment import full_name
 
 PLACE = "/api/deployments/name/"
 # What the command line and other programs use: the asynchronous client and the other one.

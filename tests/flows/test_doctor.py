@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import doctor
-from flows.doctor import doctor as examine
+from flows.commands import doctor
+from flows.commands.doctor import doctor as examine
 
 
 def states(workspace: Path) -> dict[str, str]:

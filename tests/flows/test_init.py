@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from flows.init import init
-from flows.look import look_at
-from flows.supply import stocks
+from flows.commands.init import init
 from xmodel_core.artifacts import file_digest
 from xmodel_core.config import load_recipe
 from xmodel_core.errors import XmodelError
 from xmodel_core.mixture.plan import Supply, make_plan
+from xmodel_core.planning.inspect_files import look_at
+from xmodel_core.planning.supply import stocks
 from xmodel_core.specs import Mixture, Source, load_mixture, load_sources, resolve
 
 EN = "The ferry leaves the small harbour at seven and returns when the fog has lifted from the water. "

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows import pages
+from flows.river import ui_artifacts
 from xmodel_core.artifacts import Artifact, Identity, Store
 from xmodel_core.ledger.build import refresh
 
@@ -108,7 +108,7 @@ def made(root: Path) -> dict[str, Artifact]:
     return build(root)
 
 
-def table(page: pages.Page, number: int = 0) -> list[Row]:
+def table(page: ui_artifacts.Page, number: int = 0) -> list[Row]:
     """The cells of a Markdown table, read as GitHub's dialect has it."""
     assert isinstance(page.body, str)
     blocks = [block for block in page.body.split("\n\n") if block.startswith("|")]
@@ -139,14 +139,14 @@ def test_the_trials_of_a_search_stand_with_the_best_first(tmp_path: Path) -> Non
     ]
     Store(tmp_path).build(identity).commit({"trials": rows})
     refresh(tmp_path)
-    page = pages.trials(tmp_path, identity.label)
+    page = ui_artifacts.trials(tmp_path, identity.label)
     assert page.said == f"loss 4.125, best of 3 trials, 1 diverged: {identity.label}"
     assert isinstance(page.body, list)
     assert [row["trial"] for row in page.body] == [3, 0, 1, 2]
 
 
 def test_the_funnel_adds_languages_up_stage_by_stage(root: Path, made: dict[str, Artifact]) -> None:
-    page = pages.funnel(root, made["corpus"].label)
+    page = ui_artifacts.funnel(root, made["corpus"].label)
     assert page.said == "7,100 of 8,010 documents kept (88.6 %)"
     exact, quality = table(page)
     assert exact == {"stage": "exact", "docs in": "8,010", "docs dropped": "500", "docs out": "7,510"} | {
@@ -162,7 +162,7 @@ def test_the_funnel_adds_languages_up_stage_by_stage(root: Path, made: dict[str,
 
 
 def test_drops_name_every_reason_once(root: Path, made: dict[str, Artifact]) -> None:
-    page = pages.drops(root, made["corpus"].label)
+    page = ui_artifacts.drops(root, made["corpus"].label)
     assert page.said == "910 documents dropped for 2 reasons"
     copies, short = table(page)
     assert (copies["reason"], copies["docs"], copies["zh"], copies["en"]) == ("exact_copy", "500", "500", "0")
@@ -170,7 +170,7 @@ def test_drops_name_every_reason_once(root: Path, made: dict[str, Artifact]) -> 
 
 
 def test_the_balance_stands_beside_the_mixture(root: Path, made: dict[str, Artifact]) -> None:
-    page = pages.balance(root, made["corpus"].label, {"百科": 2 / 3})
+    page = ui_artifacts.balance(root, made["corpus"].label, {"百科": 2 / 3})
     assert page.said == "zh 36.7 %, en 63.3 % of the characters kept"
     rows = {row["source"]: row for row in table(page)}
     assert {name: row["mixture share"] for name, row in rows.items()} == {"百科": "66.7 %", "wiki|en": "0.0 %"}
@@ -178,14 +178,14 @@ def test_the_balance_stands_beside_the_mixture(root: Path, made: dict[str, Artif
 
 
 def test_fertility_begins_with_the_languages(root: Path, made: dict[str, Artifact]) -> None:
-    page = pages.fertility(root, made["tokenizer"].label)
+    page = ui_artifacts.fertility(root, made["tokenizer"].label)
     assert page.said == "zh 0.6200, en 0.2500 tokens per character"
     assert [row["lang"] for row in table(page)] == ["zh", "en"]
     assert {row["source"]: row["tokens"] for row in table(page, 1)} == {"百科": "620,000", "wiki|en": "250,000"}
 
 
 def test_the_mixture_compares_what_was_planned_and_consumed(root: Path, made: dict[str, Artifact]) -> None:
-    page = pages.mixture(root, made["run"].label)
+    page = ui_artifacts.mixture(root, made["run"].label)
     assert page.said == "1,572,864 of 1,572,864 tokens consumed"
     assert [(row["source"], row["consumed tokens"]) for row in table(page)] == [
         ("百科", "1,048,576"),
@@ -196,7 +196,7 @@ def test_the_mixture_compares_what_was_planned_and_consumed(root: Path, made: di
 def test_the_loss_is_drawn_and_a_step_that_is_no_number_does_not_spoil_it(
     root: Path, made: dict[str, Artifact]
 ) -> None:
-    page = pages.loss(root, made["run"].label)
+    page = ui_artifacts.loss(root, made["run"].label)
     assert page.said == "loss 7.250 → 3.200 in 20 steps"
     assert {row["lr"] for row in table(page)} == {"3e-05"}
     assert "nan" in {row["loss"] for row in table(page)}
@@ -207,7 +207,7 @@ def test_the_loss_is_drawn_and_a_step_that_is_no_number_does_not_spoil_it(
 
 
 def test_the_leaderboard_puts_ours_among_the_published(root: Path, made: dict[str, Artifact]) -> None:
-    page = pages.leaderboard(root, made["run"].label)
+    page = ui_artifacts.leaderboard(root, made["run"].label)
     assert page.said == f"1 score among 2 published: {made['run'].label}"
     assert isinstance(page.body, list)
     assert {row["model"]: (row["value"], row["source"]) for row in page.body} == {
@@ -218,15 +218,22 @@ def test_the_leaderboard_puts_ours_among_the_published(root: Path, made: dict[st
 
 
 def test_the_report_is_named_by_its_path() -> None:
-    page = pages.report_place("/work space/reports/tiny-12345678/index.html")
+    page = ui_artifacts.report_place("/work space/reports/tiny-12345678/index.html")
     assert page.said.startswith("tiny-12345678")
     assert isinstance(page.body, str)
     assert "\n/work space/reports/tiny-12345678/index.html\n" in page.body
 
 
 def test_an_unknown_label_gives_pages_without_figures(root: Path, made: dict[str, Artifact]) -> None:
-    balance = partial(pages.balance, mixture_shares={})
-    for page in (pages.funnel, pages.drops, balance, pages.fertility, pages.mixture, pages.loss):
+    balance = partial(ui_artifacts.balance, mixture_shares={})
+    for page in (
+        ui_artifacts.funnel,
+        ui_artifacts.drops,
+        balance,
+        ui_artifacts.fertility,
+        ui_artifacts.mixture,
+        ui_artifacts.loss,
+    ):
         body = page(root, "nobody-00000000").body
         assert isinstance(body, str)
         assert "Nothing." in body
@@ -234,7 +241,9 @@ def test_an_unknown_label_gives_pages_without_figures(root: Path, made: dict[str
 
 @given(st.lists(st.floats(0, 1e6, width=32), min_size=1, max_size=30))
 def test_every_loss_lies_inside_its_picture(losses: list[float]) -> None:
-    svg = picture(pages.loss_curve([{"step": step, "loss": value} for step, value in enumerate(losses, start=1)]))
+    svg = picture(
+        ui_artifacts.loss_curve([{"step": step, "loss": value} for step, value in enumerate(losses, start=1)])
+    )
     line = svg.find("{http://www.w3.org/2000/svg}polyline")
     assert line is not None
     points = [tuple(map(float, point.split(","))) for point in line.attrib["points"].split()]
@@ -255,7 +264,7 @@ def test_bars_never_leave_their_picture(stages: list[dict[str, int]]) -> None:
         {"stage": f"s{i}", "docs_in": sum(kept.values()), "docs_out": sum(kept.values()), **kept}
         for i, kept in enumerate(stages)
     ]
-    svg = picture(pages.bars(lines, ["zh", "en"]))
+    svg = picture(ui_artifacts.bars(lines, ["zh", "en"]))
     for bar in list(svg.iter("{http://www.w3.org/2000/svg}rect"))[1:]:
         assert float(bar.attrib["x"]) + float(bar.attrib["width"]) <= float(svg.attrib["width"])
         assert float(bar.attrib["y"]) + float(bar.attrib["height"]) <= float(svg.attrib["height"])

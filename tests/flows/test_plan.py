@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from flows.init import init
-from flows.plan import plan, print_plan
+from flows.commands.init import init
+from flows.commands.plan import plan, print_plan
 from xmodel_core.artifacts import Store
 from xmodel_core.cluster import open_cluster
 from xmodel_core.config import load_recipe

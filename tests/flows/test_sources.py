@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import main
-from flows.reach import Found, reach
-from flows.sources import check, declared
+from flows.commands.sources import check, declared
+from xmodel_core.planning.availability import Found, reach
 
 REPOSITORIES = {
     "/api/datasets/us/open": {

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.model.families import FAMILIES, drawn, small, trained
-from xmodel_core.model.xmodel import Xmodel
+from xmodel_core.model.network import Xmodel
 
 
 @pytest.fixture(scope="session")

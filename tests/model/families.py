@@ -7,7 +7,7 @@ import torch
 from xmodel_core.config import model_presets
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.mup import parameter_groups
-from xmodel_core.model.xmodel import Xmodel, initialise
+from xmodel_core.model.network import Xmodel, initialise
 
 VOCAB = 160
 SMALL: dict[str, Any] = {

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from tests.model.families import FAMILIES, VOCAB
 from xmodel_core.errors import XmodelError
-from xmodel_core.model.convert import SpecialTokens, export_checkpoint, import_checkpoint, tokens_beside
+from xmodel_core.model.formats.convert import SpecialTokens, export_checkpoint, import_checkpoint, tokens_beside
+from xmodel_core.model.network import Xmodel
 from xmodel_core.model.weights import load_model, save_model
-from xmodel_core.model.xmodel import Xmodel
 
 LM, TWO, TWO_AND_A_HALF = FAMILIES
 Models = dict[tuple[str, str], Xmodel]

@@ -7,7 +7,7 @@ import pytest
 from xmodel_core.config import model_presets
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.cost import count_parameters, dense_bf16_peak, flops_per_token
-from xmodel_core.model.xmodel import Xmodel
+from xmodel_core.model.network import Xmodel
 
 VOCABULARY = {"xmodel-lm": 32_000, "xmodel2": 65_280, "xmodel2.5": 129_280}
 PARAMETERS = {  # in all, and without embeddings

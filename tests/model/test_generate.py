@@ -17,8 +17,8 @@ from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.decode import Decoding
 from xmodel_core.model.generate import Conversation, GrowingText, continue_tokens, generate_tokens, stream
+from xmodel_core.model.network import Xmodel, initialise
 from xmodel_core.model.sampling import Sampler, Sampling, processed
-from xmodel_core.model.xmodel import Xmodel, initialise
 
 
 class Bytes:

@@ -14,10 +14,10 @@ from transformers import AutoModelForCausalLM
 
 from tests.model.families import FAMILIES, VOCAB
 from xmodel_core.errors import XmodelError
-from xmodel_core.model.convert import SpecialTokens, export_checkpoint, import_checkpoint
+from xmodel_core.model.formats.convert import SpecialTokens, export_checkpoint, import_checkpoint
 from xmodel_core.model.generate import generate_tokens
+from xmodel_core.model.network import Xmodel
 from xmodel_core.model.weights import load_model, named_weights, save_model
-from xmodel_core.model.xmodel import Xmodel
 
 LM, TWO, TWO_AND_A_HALF = FAMILIES
 KINDS = ("random", "trained")

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from tests.model.families import VOCAB, small
 from xmodel_core.model.config import ModelConfig
+from xmodel_core.model.network import Xmodel, initialise
 from xmodel_core.model.weights import named_weights
-from xmodel_core.model.xmodel import Xmodel, initialise
 from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.optim import make_optimizer, set_learning_rate
 

@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
+from xmodel_core.model.network import Xmodel, initialise
 from xmodel_core.model.weights import load_model, load_weights, save_model
-from xmodel_core.model.xmodel import Xmodel, initialise
 
 
 def small(width: int = 16, tied: bool = True) -> Xmodel:

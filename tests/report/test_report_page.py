@@ -11,7 +11,7 @@ from xmodel_core.errors import XmodelError
 from xmodel_core.ledger.build import refresh
 from xmodel_core.ledger.query import run_query
 from xmodel_core.report import figures, stage
-from xmodel_core.report.page import Subject, render
+from xmodel_core.report.render import Subject, render
 
 Made = tuple[Store, dict[str, Artifact]]
 VOID = {"meta", "br", "hr", "img", "input", "link"}

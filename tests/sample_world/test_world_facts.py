@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from xmodel_core.sample_world.benchmarks import QUESTIONS, Item, make_benchmarks
 from xmodel_core.sample_world.facts import ATTRIBUTES, make_people, value_of
+from xmodel_core.sample_world.paraphrases import PHRASEBOOKS
 from xmodel_core.sample_world.personal import KINDS, plant
-from xmodel_core.sample_world.wordings import PHRASEBOOKS
 
 few = settings(max_examples=15, derandomize=True)
 LANGS = ("zh", "en")

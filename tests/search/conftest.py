@@ -5,7 +5,7 @@ import pytest
 from tests.training.conftest import MODEL, TRAINING, Workspace, workspace
 from xmodel_core.cluster import Cluster
 from xmodel_core.model.config import ModelConfig
-from xmodel_core.search.proxies import Ground
+from xmodel_core.search.proxies import TrainingInputs
 from xmodel_core.training.config import TrainingConfig
 
 __all__ = ["workspace"]
@@ -17,8 +17,12 @@ def training() -> TrainingConfig:
     return TrainingConfig(**TRAINING)
 
 
-def ground_for(workspace: Workspace, training: TrainingConfig, cluster: Cluster, model: ModelConfig = MODEL) -> Ground:
+def inputs_for(
+    workspace: Workspace, training: TrainingConfig, cluster: Cluster, model: ModelConfig = MODEL
+) -> TrainingInputs:
     """What proxies of this schedule are trained on."""
     lengths = ("schedule", "warmup_steps", "stable_steps", "decay_steps", "global_batch_tokens", "sequence_length")
     planned = workspace.planned(**{name: getattr(training, name) for name in lengths})
-    return Ground("small", model, training, planned.plan, planned.shards, planned.tokenizer, workspace.store, cluster)
+    return TrainingInputs(
+        "small", model, training, planned.plan, planned.shards, planned.tokenizer, workspace.store, cluster
+    )

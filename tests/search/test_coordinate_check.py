@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from matplotlib.image import imread
 
-from tests.search.conftest import ground_for
+from tests.search.conftest import inputs_for
 from tests.training.conftest import MODEL, Workspace
 from xmodel_core.artifacts import Artifact
 from xmodel_core.cluster import open_cluster
 from xmodel_core.cluster.config import ClusterConfig
 from xmodel_core.errors import XmodelError
-from xmodel_core.search.coordinate_check import run, schedule, slope
-from xmodel_core.search.scaled import Widths
+from xmodel_core.search.mup.coordinate_check import run, schedule, slope
+from xmodel_core.search.mup.scaled import Widths
 from xmodel_core.training.config import TrainingConfig
 
 
@@ -23,7 +23,7 @@ def check(workspace: Workspace, training: TrainingConfig, workers: int = 1, **ch
     settings: dict[str, Any] = {"steps": [1, 2], "seeds": 2, **changes}
     model, widths = settings.pop("model", MODEL), settings.pop("widths", [32, 64, 128])
     with open_cluster(ClusterConfig(workers=workers)) as cluster:
-        ground = ground_for(workspace, short, cluster, model)
+        ground = inputs_for(workspace, short, cluster, model)
         return run(ground, Widths(widths, layers=2, head_size=8), **settings)
 
 

@@ -21,9 +21,9 @@ from xmodel_core.errors import XmodelError
 from xmodel_core.ledger.build import refresh
 from xmodel_core.ledger.query import run_query
 from xmodel_core.model.config import ModelConfig
-from xmodel_core.search import stage
 from xmodel_core.search.config import SearchConfig
-from xmodel_core.search.proxies import Ground
+from xmodel_core.search.hparams import stage
+from xmodel_core.search.proxies import TrainingInputs
 from xmodel_core.training.config import TrainingConfig
 
 SCHEDULE: dict[str, Any] = {"warmup_steps": 2, "stable_steps": 6, "decay_steps": 2}
@@ -41,9 +41,9 @@ def planned(root: str | Path, **changes: Any) -> Workspace:
     return make_workspace(Store(root)).planned(**{**SCHEDULE, **changes})
 
 
-def ground_of(workspace: Workspace, model: ModelConfig, training: TrainingConfig, cluster: Cluster) -> Ground:
+def ground_of(workspace: Workspace, model: ModelConfig, training: TrainingConfig, cluster: Cluster) -> TrainingInputs:
     materials = (workspace.plan, workspace.shards, workspace.tokenizer)
-    return Ground("small", model, training, *materials, workspace.store, cluster)
+    return TrainingInputs("small", model, training, *materials, workspace.store, cluster)
 
 
 def search(

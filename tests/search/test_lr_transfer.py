@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 from matplotlib.image import imread
 
-from tests.search.conftest import ground_for
+from tests.search.conftest import inputs_for
 from tests.training.conftest import MODEL, Workspace
 from xmodel_core.artifacts import Artifact, open_folder
 from xmodel_core.cluster import open_cluster
 from xmodel_core.cluster.config import ClusterConfig
 from xmodel_core.errors import XmodelError
-from xmodel_core.search.lr_transfer import best_rates, run, transfers
-from xmodel_core.search.scaled import Widths, at_width, of_length
+from xmodel_core.search.mup.lr_transfer import best_rates, run, transfers
+from xmodel_core.search.mup.scaled import Widths, at_width, of_length
 from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.proxy import train_proxy
 from xmodel_core.training.stage import job_of
@@ -23,7 +23,7 @@ def search(workspace: Workspace, training: TrainingConfig, workers: int = 1, **c
     settings: dict[str, Any] = {"rates": [0.001, 0.01, 1e37], **changes}
     widths = settings.pop("widths", [16, 32])
     with open_cluster(ClusterConfig(workers=workers)) as cluster:
-        return run(ground_for(workspace, short, cluster), Widths(widths, layers=1, head_size=8), **settings)
+        return run(inputs_for(workspace, short, cluster), Widths(widths, layers=1, head_size=8), **settings)
 
 
 def test_points_are_proxies_and_survive_kills(workspace: Workspace, training: TrainingConfig) -> None:

@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import linregress
 
 from xmodel_core.search.config import SearchConfig
-from xmodel_core.search.hparams import Sampler, Trial
-from xmodel_core.search.regression import fit
+from xmodel_core.search.hparams.regression import fit
+from xmodel_core.search.hparams.sampler import Sampler, Trial
 
 
 def loss_of(trial: Trial) -> float | None:

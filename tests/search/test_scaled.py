@@ -7,7 +7,7 @@ import pytest
 from tests.training.conftest import MODEL, TRAINING
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
-from xmodel_core.search.scaled import at_constant_rate, at_width, of_length
+from xmodel_core.search.mup.scaled import at_constant_rate, at_width, of_length
 from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.schedule import learning_rate
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xmodel_core.training.order import Stretches
+from xmodel_core.training.order import TokenRanges
 
 
 class Numbered:
@@ -25,7 +25,7 @@ class Numbered:
             out[at : at + length] = self.base + np.arange(start, start + length)
             at += length
 
-    def fetch(self, stretches: Sequence[Stretches]) -> None:
+    def fetch(self, stretches: Sequence[TokenRanges]) -> None:
         pass
 
 

@@ -9,7 +9,7 @@ from tests.training.made_shards import Numbered, random_lengths
 from xmodel_core.errors import XmodelError
 from xmodel_core.training.audit import Audit, audit
 from xmodel_core.training.loader import PhaseOrder, TokenStream
-from xmodel_core.training.order import Shares, Stretches
+from xmodel_core.training.order import Shares, TokenRanges
 
 PHASES = [PhaseOrder("stable", 30, 16, 8, (180, 60)), PhaseOrder("decay", 20, 32, 8, (100, 60))]
 
@@ -54,7 +54,7 @@ def test_a_token_that_comes_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_stretch_over_a_document_s_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = stream()
     packing: Any = tokens.packed["b"]
-    monkeypatch.setattr(packing, "sequence", lambda phase, k: Stretches(np.array([16 * k]), np.array([16])))
+    monkeypatch.setattr(packing, "sequence", lambda phase, k: TokenRanges(np.array([16 * k]), np.array([16])))
     with pytest.raises(XmodelError, match="crosses the end of a document"):
         audited(tokens, 1)
 

@@ -11,7 +11,7 @@ import pytest
 from tests.training.made_shards import random_lengths
 from xmodel_core.artifacts import Artifact, Identity, Store, write_shard
 from xmodel_core.artifacts.cache import cache_root
-from xmodel_core.artifacts.pages import PageCache
+from xmodel_core.artifacts.page_cache import PageCache
 from xmodel_core.artifacts.token_shards import TokenShards
 from xmodel_core.errors import XmodelError
 from xmodel_core.training.loader import PhaseOrder, TokenStream

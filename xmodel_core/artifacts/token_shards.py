@@ -16,7 +16,7 @@ import numpy as np
 
 from xmodel_core.artifacts.fingerprint import file_digest
 from xmodel_core.artifacts.folder import FileEntry, RemoteFolder, all_at_once
-from xmodel_core.artifacts.pages import PageCache, RemoteTokens
+from xmodel_core.artifacts.page_cache import PageCache, RemoteTokens
 from xmodel_core.artifacts.remote import RemoteFile
 from xmodel_core.artifacts.store import Artifact
 from xmodel_core.errors import XmodelError
@@ -24,8 +24,8 @@ from xmodel_core.errors import XmodelError
 SPLITS = ("documents", "validation")
 
 
-class Stretches(Protocol):
-    """Stretches of tokens: where each starts, and how many it has."""
+class TokenRanges(Protocol):
+    """TokenRanges of tokens: where each starts, and how many it has."""
 
     @property
     def starts(self) -> np.ndarray:
@@ -169,7 +169,7 @@ class TokenShards:
             out[at : at + length] = self._maps[shard][inside : inside + length]
             at += length
 
-    def fetch(self, stretches: Sequence[Stretches]) -> None:
+    def fetch(self, stretches: Sequence[TokenRanges]) -> None:
         """Brings stretches of tokens into the page cache, many at a time; nothing to do for files that are here."""
         if self._pages is None:
             return

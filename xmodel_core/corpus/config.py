@@ -9,9 +9,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from xmodel_core.corpus.decontaminate import DecontaminateConfig
-from xmodel_core.corpus.mask import MaskConfig
-from xmodel_core.corpus.perplexity import PerplexityConfig
+from xmodel_core.corpus.contamination.benchmark_index import DecontaminateConfig
+from xmodel_core.corpus.mask.masking import MaskConfig
+from xmodel_core.corpus.measure.perplexity import PerplexityConfig
 from xmodel_core.specs.strict import Strict
 
 
@@ -87,7 +87,7 @@ class Repetition(Strict):
     """The same for runs of 10 words, which a text that stands twice has in half of its length (labelled)."""
 
 
-class Layout(Strict):
+class LineLimits(Strict):
     """Menus, link lists and other pages without sentences."""
 
     max_short_line_share: float = 0.67
@@ -175,7 +175,7 @@ class EnglishRules(Strict):
     """Mathematics, which rules for prose would eat."""
     repetition: Repetition = Repetition()
     """Repetition inside a document."""
-    layout: Layout = Layout()
+    layout: LineLimits = LineLimits()
     """Pages without sentences."""
 
 
@@ -246,7 +246,7 @@ class ChineseRules(Strict):
     statutes have up to 0.44: labelled)."""
     formulas: Formulas = Formulas()
     """Mathematics, which rules for prose would eat."""
-    layout: Layout = Layout(min_finished_line_share=0.106)
+    layout: LineLimits = LineLimits(min_finished_line_share=0.106)
     """Pages without sentences (FineWeb-2's cmn_Hani line punctuation)."""
 
 

@@ -15,22 +15,22 @@ import pyarrow.parquet as pq
 
 from xmodel_core.artifacts import Artifact, Build, Folder, Identity, Store, StoredFile, fingerprint, write_shard
 from xmodel_core.cluster import Cluster
-from xmodel_core.corpus import near
+from xmodel_core.corpus.boilerplate.rescan import LINES, RescanTask, repeated_lines, repeats_lines, rescan
 from xmodel_core.corpus.config import LEAST_JACCARD, CorpusConfig, LinesConfig, ScanConfig
-from xmodel_core.corpus.decide import Decisions, contamination_rows, decide, ledger_rows
-from xmodel_core.corpus.decontaminate import BenchmarkIndex, build_index, counted_files
-from xmodel_core.corpus.documents import (
+from xmodel_core.corpus.contamination.benchmark_index import BenchmarkIndex, build_index, counted_files
+from xmodel_core.corpus.copies import near
+from xmodel_core.corpus.decide.decisions import Decisions, contamination_rows, decide, ledger_rows
+from xmodel_core.corpus.measure.perplexity import NgramModels, PerplexityConfig, require_kenlm
+from xmodel_core.corpus.measure.scan import load_index, load_models, scan_file
+from xmodel_core.corpus.measure.scanned import ScannedFile, first_rows
+from xmodel_core.corpus.measure.signature import key_names
+from xmodel_core.corpus.write.documents import (
     DocumentsTask,
     masking_rows,
     write_decisions,
     write_documents,
     write_dropped_samples,
 )
-from xmodel_core.corpus.perplexity import NgramModels, PerplexityConfig, require_kenlm
-from xmodel_core.corpus.rescan import LINES, RescanTask, repeated_lines, repeats_lines, rescan
-from xmodel_core.corpus.scan import load_index, load_models, scan_file
-from xmodel_core.corpus.scanned import ScannedFile, first_rows
-from xmodel_core.corpus.signature import key_names
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs import RawFile, Source, SourceFiles
 from xmodel_core.specs.strict import nearest

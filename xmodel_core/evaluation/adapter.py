@@ -14,7 +14,7 @@ from lm_eval.api.model import LM
 from xmodel_core.errors import XmodelError
 from xmodel_core.evaluation.likelihood import Span, log_likelihoods, tokens_to_compute
 from xmodel_core.model.generate import Tokenizer, continue_tokens
-from xmodel_core.model.xmodel import Xmodel
+from xmodel_core.model.network import Xmodel
 from xmodel_core.progress import track
 
 DEFAULT_NEW_TOKENS = 256

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from xmodel_core.model.xmodel import KeyValueCache, Xmodel
+from xmodel_core.model.network import KeyValueCache, Xmodel
 from xmodel_core.progress import Bar
 
 LOGITS_AT_A_TIME = 2**24

@@ -23,7 +23,7 @@ from xmodel_core.specs.benchmarks import Suite, Task
 
 if TYPE_CHECKING:
     from xmodel_core.model.generate import Tokenizer
-    from xmodel_core.model.xmodel import Xmodel
+    from xmodel_core.model.network import Xmodel
 
 VERSION = 1
 CHECKPOINT_FILES = ("config.json", "model.safetensors", "tokenizer.model")

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from xmodel_core.errors import XmodelError
-from xmodel_core.model.products import products_of
+from xmodel_core.model.network import KeyValueCache, Xmodel
+from xmodel_core.model.packed_linear import products_of
 from xmodel_core.model.sampling import Sampler, Sampling
-from xmodel_core.model.xmodel import KeyValueCache, Xmodel
 
 
 @contextmanager

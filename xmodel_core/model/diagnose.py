@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from xmodel_core.errors import XmodelError
+from xmodel_core.model.network import Xmodel
 from xmodel_core.model.probe import listening
-from xmodel_core.model.xmodel import Xmodel
 
 PARTS = ("attention", "feed_forward", "norms")
 PANELS_ACROSS = 6

@@ -13,9 +13,9 @@ import torch
 
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.decode import Decoding
+from xmodel_core.model.network import KeyValueCache, Xmodel
 from xmodel_core.model.sampling import Sampling
 from xmodel_core.model.weights import load_model, newest_checkpoint
-from xmodel_core.model.xmodel import KeyValueCache, Xmodel
 
 TOKENIZER = "tokenizer.model"
 UNFINISHED = "\ufffd"

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.nn import Parameter
 
-from xmodel_core.model.xmodel import Xmodel
+from xmodel_core.model.network import Xmodel
 
 
 def parameter_groups(model: Xmodel, weight_decay: float) -> list[dict[str, Any]]:

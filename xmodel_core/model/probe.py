@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from xmodel_core.model.xmodel import Attention, Block, Xmodel, rotate
+from xmodel_core.model.network import Attention, Block, Xmodel, rotate
 
 ROLES = (
     "embedding",

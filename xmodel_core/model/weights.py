@@ -15,7 +15,7 @@ from torch import Tensor
 
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
-from xmodel_core.model.xmodel import Xmodel
+from xmodel_core.model.network import Xmodel
 from xmodel_core.specs.strict import validate
 
 WEIGHTS = "model.safetensors"

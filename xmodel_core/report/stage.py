@@ -28,7 +28,7 @@ def run(name: str, inputs: dict[str, Artifact], store: Store) -> Artifact:
     build = store.build(made_of)
     if not build.finished("page"):
         # Here, because a run that finds its report needs no plotting library.
-        from xmodel_core.report.page import Subject, render
+        from xmodel_core.report.render import Subject, render
 
         page = render(store.root, Subject(**{part: artifact.label for part, artifact in inputs.items()}))
         with write_shard(build.folder, "page") as shard:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from random import Random
 
 from xmodel_core.sample_world.facts import ATTRIBUTES, Person, value_of
-from xmodel_core.sample_world.wordings import PHRASEBOOKS, Phrasebook
+from xmodel_core.sample_world.paraphrases import PHRASEBOOKS, Phrasebook
 
 JOINED = 0.35  # share of sentences with two facts
 PRONOUN = 0.15  # share of later sentences that say he or she

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from xmodel_core.training.job import Job
 
 
-class Ground(NamedTuple):
+class TrainingInputs(NamedTuple):
     """What all proxies of a search share: the recipe they are made from, its name, model and training; what they are
     trained on; where they are kept, and who trains them."""
 
@@ -48,7 +48,7 @@ class Ground(NamedTuple):
         return job_of(build.identity.label, self.name, build.folder, self.model, self.training, *materials)
 
 
-class Point(NamedTuple):
+class ProxySpec(NamedTuple):
     """One proxy. `name` is its shard's; `row` is what its facts begin with."""
 
     name: str
@@ -64,10 +64,10 @@ class Point(NamedTuple):
         return receipt.facts
 
 
-def train_points(
+def train_proxies(
     train: Callable[[dict[str, Any]], None],
-    points: Sequence[Point],
-    ground: Ground,
+    points: Sequence[ProxySpec],
+    ground: TrainingInputs,
     build: Build,
     label: str,
     bar: Bar | None = None,
@@ -95,6 +95,6 @@ def train_points(
     return [facts for facts in found if facts is not None]
 
 
-def _teraflops(point: Point, vocab_size: int) -> float:
+def _teraflops(point: ProxySpec, vocab_size: int) -> float:
     per_token = flops_per_token(point.model, vocab_size, point.training.sequence_length)
     return per_token * point.training.total_tokens / 1e12

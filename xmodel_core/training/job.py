@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from xmodel_core.artifacts import Artifact, Folder, open_folder
-from xmodel_core.artifacts.pages import PageCache
+from xmodel_core.artifacts.page_cache import PageCache
 from xmodel_core.artifacts.token_shards import TokenShards
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from xmodel_core.errors import XmodelError
-from xmodel_core.training.order import BestFit, Concat, Documents, Integers, Packing, Pieces, Shares, Stretches
+from xmodel_core.training.order import BestFit, Concat, Documents, Integers, Packing, Pieces, Shares, TokenRanges
 
 NO_TARGET = -100
 """A target that nothing is learned from: what would follow the end of a document, and padding."""
@@ -37,7 +37,7 @@ class Tokens(Protocol):
         """Copies stretches of tokens, one after the other, into `out`."""
         ...
 
-    def fetch(self, stretches: Sequence[Stretches]) -> None:
+    def fetch(self, stretches: Sequence[TokenRanges]) -> None:
         """Brings stretches of tokens near, together."""
         ...
 
@@ -161,7 +161,7 @@ class TokenStream:
         targets = sum(int(its.stretches.lengths.sum()) - int(np.count_nonzero(its.closes)) for its in pieces)
         return self._apart(mine, pieces[rank::world], length, targets)
 
-    def _read(self, places: list[tuple[str, int, int]], made: list[Stretches], width: int) -> Integers:
+    def _read(self, places: list[tuple[str, int, int]], made: list[TokenRanges], width: int) -> Integers:
         """The tokens of some sequences, 0 where they are short of the width."""
         self._fetch(places, made)
         rows = np.zeros((len(made), width), dtype=np.int64)
@@ -169,7 +169,7 @@ class TokenStream:
             self.tokens[source].read(its.starts, its.lengths, row)
         return rows
 
-    def _fetch(self, places: list[tuple[str, int, int]], made: list[Stretches]) -> None:
+    def _fetch(self, places: list[tuple[str, int, int]], made: list[TokenRanges]) -> None:
         for source in dict.fromkeys(source for source, _, _ in places):
             self.tokens[source].fetch([its for place, its in zip(places, made, strict=True) if place[0] == source])
 

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from xmodel_core.artifacts.token_shards import TokenShards
 from xmodel_core.model.cost import count_parameters, dense_bf16_peak, flops_per_token
-from xmodel_core.model.xmodel import Xmodel, initialise
+from xmodel_core.model.network import Xmodel, initialise
 from xmodel_core.training import checkpoint
 from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.hardware import hardware_name

@@ -6,7 +6,7 @@ Takes a model and the settings; gives the optimizer, and sets each step's learni
 import torch
 
 from xmodel_core.model.mup import parameter_groups
-from xmodel_core.model.xmodel import Xmodel
+from xmodel_core.model.network import Xmodel
 from xmodel_core.training.config import TrainingConfig
 
 

@@ -92,18 +92,18 @@ class Shares:
 
 
 @dataclass(frozen=True)
-class Stretches:
-    """Stretches of documents: where each starts among the source's tokens, and how many tokens it has."""
+class TokenRanges:
+    """TokenRanges of documents: where each starts among the source's tokens, and how many tokens it has."""
 
     starts: Integers
     lengths: Integers
 
-    def __getitem__(self, which: slice | np.ndarray) -> "Stretches":
-        return Stretches(self.starts[which], self.lengths[which])
+    def __getitem__(self, which: slice | np.ndarray) -> "TokenRanges":
+        return TokenRanges(self.starts[which], self.lengths[which])
 
 
-def _joined(parts: list[Stretches]) -> Stretches:
-    return Stretches(np.concatenate([p.starts for p in parts]), np.concatenate([p.lengths for p in parts]))
+def _joined(parts: list[TokenRanges]) -> TokenRanges:
+    return TokenRanges(np.concatenate([p.starts for p in parts]), np.concatenate([p.lengths for p in parts]))
 
 
 class Documents:
@@ -137,17 +137,17 @@ class Documents:
         blocks = np.concatenate(found) if found else np.empty((0, 4), np.int64)
         return blocks[blocks[:, 3] > 0]
 
-    def whole_group(self, group: int) -> Stretches:
+    def whole_group(self, group: int) -> TokenRanges:
         """The documents of a group, whole, in the order of the source."""
         parts = []
         for shard, first, end, _ in self._groups[group]:
             ends = np.asarray(self._ends[shard][max(0, first - 1) : end]).astype(np.int64)
             borders = ends if first else np.concatenate(([0], ends))
-            parts.append(Stretches(self._before[shard] + borders[:-1], np.diff(borders)))
+            parts.append(TokenRanges(self._before[shard] + borders[:-1], np.diff(borders)))
         joined = _joined(parts)
         return joined[joined.lengths > 0]  # a document that is held out has no length here
 
-    def _group(self, epoch: int, group: int) -> tuple[Stretches, Integers]:
+    def _group(self, epoch: int, group: int) -> tuple[TokenRanges, Integers]:
         """The documents of a group in the order of an epoch, and the end of each in that order."""
         documents = self.whole_group(group)
         documents = documents[shuffled(len(documents.starts), self.seed, self.source, epoch, group)]
@@ -158,7 +158,7 @@ class Documents:
         order = shuffled(len(self._groups), self.seed, self.source, epoch)
         return order, np.cumsum(self.group_tokens[order])
 
-    def stretch(self, first: int, length: int) -> Stretches:
+    def stretch(self, first: int, length: int) -> TokenRanges:
         """What stands at tokens `first` to `first + length` of all epochs end to end."""
         parts = []
         while length > 0:
@@ -175,7 +175,7 @@ class Documents:
             lengths[0] -= skipped
             got = min(length, int(document_ends[last]) - inside)
             lengths[-1] -= int(document_ends[last]) - inside - got
-            parts.append(Stretches(starts, lengths))
+            parts.append(TokenRanges(starts, lengths))
             first, length = first + got, length - got
         return parts[0] if len(parts) == 1 else _joined(parts)
 
@@ -201,7 +201,7 @@ class Packing(Protocol):
 
     documents: Documents
 
-    def sequence(self, phase: int, k: int) -> Stretches:
+    def sequence(self, phase: int, k: int) -> TokenRanges:
         """What the k-th sequence of a phase is made of; short of the phase's length by its padding."""
         ...
 
@@ -225,10 +225,10 @@ class Concat:
     def tokens_before(self, phase: int, k: int) -> int:
         return int(self._first[phase]) + k * self._phases[phase][0]
 
-    def sequence(self, phase: int, k: int) -> Stretches:
+    def sequence(self, phase: int, k: int) -> TokenRanges:
         return self.documents.stretch(self.tokens_before(phase, k), self._phases[phase][0])
 
-    def and_the_next(self, phase: int, k: int) -> Stretches:
+    def and_the_next(self, phase: int, k: int) -> TokenRanges:
         """A sequence and the one token after it, which its last position predicts."""
         return self.documents.stretch(self.tokens_before(phase, k), self._phases[phase][0] + 1)
 
@@ -288,7 +288,7 @@ def best_fit(lengths: Sequence[int], capacity: int) -> list[int]:
 class Pieces:
     """Parts of documents, and whether each ends with its document's last token."""
 
-    stretches: Stretches
+    stretches: TokenRanges
     closes: npt.NDArray[np.bool_]
 
     def __getitem__(self, which: slice | np.ndarray) -> "Pieces":
@@ -307,10 +307,10 @@ def _pack(given: Pieces, length: int, *key: object) -> _Packed:
     starts, lengths = given.stretches.starts, given.stretches.lengths
     windows, left = np.divmod(lengths, length)
     number = np.arange(windows.sum()) - np.repeat(np.cumsum(windows) - windows, windows)
-    full = Stretches(np.repeat(starts, windows) + number * length, np.full(len(number), length, dtype=np.int64))
+    full = TokenRanges(np.repeat(starts, windows) + number * length, np.full(len(number), length, dtype=np.int64))
     last = (number + 1 == np.repeat(windows, windows)) & np.repeat((left == 0) & given.closes, windows)
     by_length = np.argsort(-left, kind="stable")[: np.count_nonzero(left)]
-    rests = Stretches((starts + windows * length)[by_length], left[by_length])
+    rests = TokenRanges((starts + windows * length)[by_length], left[by_length])
     pieces = Pieces(_joined([full, rests]), np.concatenate((last, given.closes[by_length])))
     chosen = np.array(best_fit(rests.lengths.tolist(), length), dtype=np.int64) + len(number)
     bins = np.concatenate((np.arange(len(number), dtype=np.int64), chosen))
@@ -321,7 +321,7 @@ def _pack(given: Pieces, length: int, *key: object) -> _Packed:
     return _Packed(pieces[order], np.cumsum(np.bincount(place[bins], minlength=count)))
 
 
-def _whole(documents: Stretches) -> Pieces:
+def _whole(documents: TokenRanges) -> Pieces:
     return Pieces(documents, np.ones(len(documents.starts), dtype=bool))
 
 
@@ -402,7 +402,7 @@ class BestFit:
         packed = self._unit(phase, epoch, slot)
         return packed.pieces[(int(packed.ends[inside - 1]) if inside else 0) : int(packed.ends[inside])]
 
-    def sequence(self, phase: int, k: int) -> Stretches:
+    def sequence(self, phase: int, k: int) -> TokenRanges:
         return self.pieces(phase, k).stretches
 
     def _place_after(self, phase: int, sequences: int) -> _Place:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from xmodel_core.model.xmodel import Xmodel, initialise
+from xmodel_core.model.network import Xmodel, initialise
 from xmodel_core.training.job import Job
 from xmodel_core.training.loop import steps
 from xmodel_core.training.optim import make_optimizer

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from xmodel_core.artifacts.token_shards import TokenShards
-from xmodel_core.model.xmodel import Xmodel
+from xmodel_core.model.network import Xmodel
 from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.loader import NO_TARGET
 from xmodel_core.training.step import precision, rank_and_world

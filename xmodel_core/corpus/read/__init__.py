@@ -13,10 +13,10 @@ from datatrove.io import DataFolder
 
 from xmodel_core.corpus.config import ScanConfig
 from xmodel_core.corpus.read.jsonl import JsonLinesReader
-from xmodel_core.corpus.read.pages import HtmlReader, TextReader
 from xmodel_core.corpus.read.parquet import ParquetReader
 from xmodel_core.corpus.read.reader import Reader
 from xmodel_core.corpus.read.warc import WarcReader
+from xmodel_core.corpus.read.whole_files import HtmlReader, TextReader
 
 READERS: dict[str, type[Reader]] = {
     "jsonl": JsonLinesReader,

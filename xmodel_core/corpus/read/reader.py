@@ -12,9 +12,9 @@ from datatrove.data import Document
 from datatrove.io import DataFolder
 from datatrove.pipeline.readers.base import BaseDiskReader
 
-from xmodel_core.corpus.characters import well_formed
 from xmodel_core.corpus.config import ScanConfig
-from xmodel_core.corpus.instructions import NotOfTheForm, as_text
+from xmodel_core.corpus.read.instructions import NotOfTheForm, as_text
+from xmodel_core.corpus.text.characters import well_formed
 
 
 class Reader(BaseDiskReader):

@@ -15,8 +15,8 @@ from datatrove.data import Document
 from fastwarc.stream_io import BrotliReader, ChunkedReader
 from fastwarc.warc import ArchiveIterator, HeaderMap, WarcRecord
 
-from xmodel_core.corpus.encoding import Undecodable, decode
-from xmodel_core.corpus.extract import MAX_PAGE_BYTES, Unextractable, extract
+from xmodel_core.corpus.read.encoding import Undecodable, decode
+from xmodel_core.corpus.read.extract import MAX_PAGE_BYTES, Unextractable, extract
 from xmodel_core.corpus.read.reader import Reader
 from xmodel_core.corpus.read.unpack import READ_BYTES, BrokenStream, unpacked
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from xmodel_core.corpus.config import CorpusConfig
-from xmodel_core.corpus.features import FEATURES
-from xmodel_core.corpus.perplexity import PERPLEXITY
+from xmodel_core.corpus.measure.features import FEATURES
+from xmodel_core.corpus.measure.perplexity import PERPLEXITY
 from xmodel_core.corpus.rules import chinese, code, english
 
 KEPT = ""

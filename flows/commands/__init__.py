@@ -1,0 +1,1 @@
+"""The verbs of the `xmodel` command: what each takes, does and prints."""

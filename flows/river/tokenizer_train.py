@@ -1,0 +1,15 @@
+"""Flow `tokenizer-train`: documents to a tokenizer and token shards."""
+
+from prefect import flow
+
+from flows.river.session import open_session
+from flows.river.xmodel import to_corpus, to_tokens
+
+
+@flow(name="tokenizer-train", log_prints=False)
+def tokenizer_train(
+    recipe: str = "quickstart", overrides: list[str] | None = None, workspace: str | None = None
+) -> str:
+    """Returns the tokenizer's label."""
+    with open_session(recipe, overrides or [], workspace) as session:
+        return to_tokens(session, to_corpus(session)).tokenizer.label

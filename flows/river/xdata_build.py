@@ -1,0 +1,26 @@
+"""Flow `xdata-build`: sources to kept documents, and the balance of the corpus in the ledger."""
+
+from typing import Any
+
+from prefect import flow
+
+from flows.river import stages
+from flows.river.session import open_session
+from flows.river.xmodel import to_corpus, to_scans
+
+
+@flow(name="xdata-build", log_prints=False)
+def xdata_build(
+    recipe: str = "quickstart",
+    overrides: list[str] | None = None,
+    workspace: str | None = None,
+    decisions_only: bool = False,
+) -> dict[str, Any]:
+    """Returns the corpus's label and the mixture's shares; with `decisions_only` the rows of document_flow and
+    document_drops that the thresholds would give, and no document is written."""
+    with open_session(recipe, overrides or [], workspace) as session:
+        if decisions_only:
+            scanned = to_scans(session)
+            return stages.preview_decisions(session, scanned.scanned, scanned.pairs)
+        built = to_corpus(session)
+        return {"corpus": built.corpus.label, "mixture_shares": built.mixture_shares}

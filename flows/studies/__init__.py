@@ -1,0 +1,1 @@
+"""The flows beside the pipeline: searches, muP's checks, tokenizer comparisons."""

@@ -1,0 +1,31 @@
+"""Flow `coordinate-check`: do activations keep their size as the recipe's model grows wider, in muP and without."""
+
+from typing import Any
+
+from prefect import flow
+
+from flows.river.session import open_session
+from flows.river.xmodel import to_proxies
+from xmodel_core.search.mup import coordinate_check as door
+from xmodel_core.search.mup.scaled import Widths
+
+
+@flow(name="coordinate-check", log_prints=False)
+def coordinate_check(
+    recipe: str = "quickstart",
+    overrides: list[str] | None = None,
+    workspace: str | None = None,
+    widths: list[int] | None = None,
+    steps: list[int] | None = None,
+    seeds: int = 3,
+    base_width: int | None = None,
+    layers: int = 4,
+    head_size: int = 32,
+) -> dict[str, Any]:
+    """Returns the table of slopes, and where it and its pictures lie."""
+    steps = steps or [1, 2, 5, 10]
+    compared = Widths(widths or [64, 128, 256, 512, 1024], base_width, layers, head_size)
+    with open_session(recipe, overrides or [], workspace) as session:
+        short = session.with_training(door.schedule(session.recipe.training, max(steps)))
+        checked = to_proxies(short, "check coordinates", door.run, widths=compared, steps=steps, seeds=seeds)
+        return {"check": checked.label, "path": str(checked.folder), **checked.manifest()["facts"]}

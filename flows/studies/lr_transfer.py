@@ -1,0 +1,39 @@
+"""Flow `lr-transfer`: does the best learning rate of a narrow model serve the wide ones, in muP and without."""
+
+from typing import Any
+
+from prefect import flow
+
+from flows.river.session import open_session
+from flows.river.xmodel import to_proxies
+from xmodel_core.search.mup import lr_transfer as door
+from xmodel_core.search.mup.scaled import Parametrisation, Widths, of_length
+
+
+@flow(name="lr-transfer", log_prints=False)
+def lr_transfer(
+    recipe: str = "quickstart",
+    overrides: list[str] | None = None,
+    workspace: str | None = None,
+    widths: list[int] | None = None,
+    rates: list[float] | None = None,
+    parametrisations: list[Parametrisation] | None = None,
+    steps: int = 128,
+    seeds: int = 1,
+    base_width: int | None = None,
+    layers: int = 4,
+    head_size: int = 32,
+) -> dict[str, Any]:
+    """`steps`: the recipe's schedule, shortened to so many. Returns losses and best rates, and where they lie."""
+    compared = Widths(widths or [64, 128, 256, 512], base_width, layers, head_size)
+    with open_session(recipe, overrides or [], workspace) as session:
+        tested = to_proxies(
+            session.with_training(of_length(session.recipe.training, steps)),
+            "compare learning rates",
+            door.run,
+            widths=compared,
+            rates=rates or [2.0**-power for power in range(9, 3, -1)],
+            parametrisations=parametrisations or ["mup", "standard"],
+            seeds=seeds,
+        )
+        return {"transfer": tested.label, "path": str(tested.folder), **tested.manifest()["facts"]}

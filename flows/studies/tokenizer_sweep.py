@@ -1,0 +1,31 @@
+"""Flow `tokenizer-sweep`: tokenizers of several sizes and balances of Chinese and English, and their trade-off."""
+
+from typing import Any
+
+from prefect import flow
+
+from flows.river import stages
+from flows.river.session import open_session
+from flows.river.xmodel import to_corpus
+
+
+@flow(name="tokenizer-sweep", log_prints=False)
+def tokenizer_sweep(
+    recipe: str = "quickstart",
+    overrides: list[str] | None = None,
+    workspace: str | None = None,
+    vocab_sizes: list[int] | None = None,
+    zh_shares: list[float] | None = None,
+) -> dict[str, Any]:
+    """By default half, once and twice the recipe's size. Returns the table, and where it and its picture lie."""
+    with open_session(recipe, overrides or [], workspace) as session:
+        own = session.recipe.tokenizer.vocab_size
+        corpus = to_corpus(session)
+        swept = stages.sweep_tokenizers(
+            session,
+            corpus.corpus,
+            [files.source for files in corpus.sources],
+            vocab_sizes or [own // 2, own, own * 2],
+            zh_shares or [0.3, 0.5, 0.7],
+        )
+        return {"sweep": swept.label, "path": str(swept.folder), **swept.manifest()["facts"]}

@@ -1,1 +1,0 @@
-"""What each verb of the `xmodel` command takes and prints, a file for each kind."""

@@ -1,0 +1,1 @@
+"""Passages of benchmark items, indexed and found in documents."""

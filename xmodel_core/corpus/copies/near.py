@@ -1,0 +1,137 @@
+"""Near copies over all sources: which pairs of documents are alike, and how much exactly.
+
+Takes the scans (and rescans without boilerplate lines) of all files, in the order in which copies survive; gives
+pairs.parquet: `a`, `b` (int64, positions in that order, a < b) and `jaccard` (float32) of every pair that met and is
+at least LEAST_JACCARD alike. The one idea: keys bring candidates together generously and cheaply, then each pair is
+compared by its whole sets of shingles, so nothing is dropped on an estimate. What is dropped is decided later, on
+these figures: another threshold compares nothing again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xmodel_core.artifacts import Artifact, Folder, write_shard
+from xmodel_core.corpus.config import LEAST_JACCARD
+from xmodel_core.corpus.copies.dedup import candidates, exact_copies
+from xmodel_core.corpus.measure.scan import batches
+from xmodel_core.corpus.measure.scanned import ScannedFile, digests
+from xmodel_core.corpus.measure.signature import NO_KEY, shingle_sets
+from xmodel_core.corpus.text import kernels
+from xmodel_core.corpus.text.batch import Array, make_batch
+
+FIRST_COPIES = "first-copies.npy"
+"""A saved array: which documents are compared at all."""
+KEYS_AT_A_TIME = 5
+"""Of 20: each file is opened so much less often, for 8 bytes a document and key."""
+PAIRS = pa.schema([("a", pa.int64()), ("b", pa.int64()), ("jaccard", pa.float32())])
+
+
+def first_copies(files: Sequence[ScannedFile]) -> Array:
+    """bool per document: readable, and the first of its exact copies; the only ones that need comparing."""
+    columns = [file.columns(["text_hash", "unreadable"]) for file in files]
+    readable = np.flatnonzero(np.concatenate([table["unreadable"].is_null().to_numpy() for table in columns]))
+    hashes = np.concatenate([digests(table["text_hash"]) for table in columns])
+    first = np.zeros(len(hashes), bool)
+    first[readable[np.unique(exact_copies(hashes[readable], np.zeros(len(readable), np.int8)))]] = True
+    return first
+
+
+@dataclass(frozen=True)
+class KeysTask:
+    """A few keys over all documents: who shares one with whom."""
+
+    folder: Folder
+    keys: tuple[str, ...]
+    files: tuple[ScannedFile, ...]
+
+    @property
+    def shard(self) -> str:
+        return f"candidates-{self.keys[0]}"
+
+
+def key_tasks(folder: Folder, names: Sequence[str], files: tuple[ScannedFile, ...]) -> list[KeysTask]:
+    """All keys, so many at a time."""
+    return [
+        KeysTask(folder, tuple(names[first : first + KEYS_AT_A_TIME]), files)
+        for first in range(0, len(names), KEYS_AT_A_TIME)
+    ]
+
+
+def meet(task: KeysTask) -> None:
+    """Writes candidates-<first key>.npy: int64 [m, 2], a < b. Memory: about 80 bytes per document."""
+    with write_shard(task.folder, task.shard) as shard:
+        tables = [file.columns(task.keys) for file in task.files]
+        first = np.load(task.folder.file(FIRST_COPIES))
+        found = []
+        for key in task.keys:
+            keys = np.concatenate([table[key].to_numpy() for table in tables])
+            found.append(candidates(np.where(first, keys, NO_KEY)))
+        np.save(shard.file(f"{task.shard}.npy"), np.unique(np.concatenate(found), axis=0))
+
+
+@dataclass(frozen=True)
+class ShinglesTask:
+    """The documents of one file that are to be compared."""
+
+    folder: Folder
+    file: ScannedFile
+    rows: Array
+    """int64, ascending: rows of the scan."""
+
+    @property
+    def shard(self) -> str:
+        return f"shingles-{self.file.name}"
+
+
+def write_shingles(task: ShinglesTask) -> None:
+    """Writes the sets of shingles of some documents: <shard>.npy, uint64, and <shard>-offsets.npy, int64 [rows + 1]."""
+    values, sizes = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+    with write_shard(task.folder, task.shard) as shard:
+        for texts in batches((text for _, text in task.file.texts(task.rows)), len):
+            hashes, offsets = shingle_sets(make_batch(texts))
+            values.append(hashes)
+            sizes.append(np.diff(offsets))
+        np.save(shard.file(f"{task.shard}.npy"), np.concatenate(values))
+        offsets = np.concatenate(([0], np.cumsum(np.concatenate(sizes))))
+        np.save(shard.file(f"{task.shard}-offsets.npy"), offsets.astype(np.int64))
+
+
+def compared(tasks: Sequence[ShinglesTask], begins: Array, pairs: Array) -> Array:
+    """float64 [m]: the Jaccard similarity of each pair of positions. `begins` [files + 1] are the files' first
+    positions; the sets are mapped, not loaded."""
+    sets = [
+        (
+            np.load(task.folder.file(f"{task.shard}.npy"), mmap_mode="r"),
+            np.load(task.folder.file(f"{task.shard}-offsets.npy")),
+        )
+        for task in tasks
+    ]
+    file = np.searchsorted(begins, pairs, "right") - 1
+    result = np.zeros(len(pairs))
+    if not len(pairs):
+        return result
+    order = np.lexsort((file[:, 1], file[:, 0]))
+    starts = np.flatnonzero(np.diff(file[order], axis=0, prepend=-1).any(1))
+    for group in np.split(order, starts[1:]):
+        one, other = file[group[0]]
+        rows = [np.searchsorted(tasks[f].rows, pairs[group, i] - begins[f]) for i, f in enumerate((one, other))]
+        result[group] = kernels.jaccard(sets[one], rows[0], sets[other], rows[1])
+    return result
+
+
+def alike(pairs: Array, similarity: Array) -> pa.Table:
+    """PAIRS of those that are at least LEAST_JACCARD alike, in order."""
+    close = similarity >= LEAST_JACCARD
+    return pa.table([*pairs[close].T, similarity[close].astype(np.float32)], schema=PAIRS)
+
+
+def read_pairs(pairs: Artifact, threshold: float) -> Array:
+    """int64 [m, 2]: the pairs at least this much alike."""
+    table = pq.ParquetFile(pairs.file("pairs.parquet")).read()
+    # The column is float32: a share like 0.7 is a hair less there.
+    close = table["jaccard"].to_numpy() >= np.float32(threshold)
+    return np.stack((table["a"].to_numpy(), table["b"].to_numpy()), 1)[close]

@@ -1,0 +1,1 @@
+"""Personal data in kept documents, replaced by typed placeholders."""

@@ -1,0 +1,209 @@
+"""What the rules judge by: a few dozen numbers per text, counted from one layout.
+
+Takes a layout and which texts are Chinese; gives float32 columns named in `FEATURES`. Shares lie in
+0..1. Chinese repetition is counted in twice as many characters as English in words, because a
+Chinese word is about two characters long.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from xmodel_core.corpus.text import characters as c
+from xmodel_core.corpus.text import kernels
+from xmodel_core.corpus.text.batch import ROLES, Array, TextBatch, make_batch, word_hash
+
+# Gopher's eight words (Rae et al. 2021, table A1) and the commonest function words beside them.
+GOPHER_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
+FUNCTION_WORDS = (
+    *GOPHER_WORDS,
+    "a",
+    "in",
+    "is",
+    "it",
+    "for",
+    "on",
+    "was",
+    "as",
+    "are",
+    "this",
+    "you",
+    "he",
+    "i",
+    "not",
+)
+# The particles and pronouns that modern and classical Chinese prose cannot do without, in both scripts.
+FUNCTION_CHARACTERS = "的一是了在不有和人这這中为為上个個也以到他来來与與及之其而于於者所无無我你大可就会會"
+BULLETS = "-*•·‣▪●–—#+○◦"
+# What stands between the entries of a menu that was written as one line.
+DIVIDERS = ">|»›·•→｜"
+# What a site says on every page and no text is about: C4's policy and script notices (Raffel et al. 2020,
+# section 2.2), the prompts that RefinedWeb's line rules name (Penedo et al. 2023, appendix G), and their Chinese
+# counterparts, among them the registration numbers (ICP 备案) that pages in China must carry.
+NOTICES = (
+    "javascript|cookie|cookies|privacy policy|terms of use|terms of service|all rights reserved|copyright|sign in"
+    "|sign up|log in|login|subscribe|newsletter|powered by|click here|read more|last updated|follow us|contact us"
+    "|share this|shopping cart|your cart"
+    "|版权所有|保留所有权利|隐私政策|服务条款|使用条款|免责声明|备案号|公网安备|未经授权|转载请注明|请登录|登录|注册"
+    "|点击此处|点击这里|点击查看|扫一扫|公众号|上一篇|下一篇|返回顶部|联系我们|关于我们|友情链接|加入收藏|购物车"
+    "|技术支持|最后更新|责任编辑|分享到|邮件订阅|版權所有|隱私政策|服務條款|登入|註冊|聯絡我們|關於我們|購物車"
+)
+TOP_NGRAMS, DUPLICATE_NGRAMS = (2, 3, 4), (5, 10)
+
+FEATURES: dict[str, str] = {
+    "words": "words: runs of letters and digits, and single Chinese characters",
+    "lines": "lines that are not blank",
+    "letter_share": "letters of any script, of the characters that are not blank",
+    "han_share": "Chinese characters, of the letters",
+    "digit_share": "digits, of the characters that are not blank",
+    "punctuation_share": "sentence punctuation and brackets, of the characters that are not blank",
+    "symbol_share": "symbols and separators of menus, of the characters that are not blank",
+    "code_symbol_share": "signs of programming ({}[]=<>_;…), of the characters that are not blank",
+    "control_share": "control, private-use and unassigned characters, of all",
+    "divider_share": "signs that divide a menu's entries, standing between blanks, per word",
+    "notice_line_share": "characters in short lines that hold a notice (cookies, copyright, log in), of those in lines",
+    "notice_kinds": "different notices among its words",
+    "hash_share": "runs of #, runs of … and lines that end in ..., per word (Gopher's symbol-to-word ratio)",
+    "mean_word_length": "characters per word, of words in letters other than Chinese",
+    "mixed_word_share": "characters in words that mix letters with digits, of the characters in words",
+    "long_word_share": "characters in words of more than 30 characters, of the characters in words",
+    "vowel_share": "a e i o u y, of the ASCII letters",
+    "function_words": "how many of Gopher's eight words occur",
+    "function_word_share": "English function words, of the words",
+    "function_character_share": "Chinese function characters, of the Chinese characters",
+    "common_han_share": "everyday characters (level 1 of GB 2312 or of Big5), of the Chinese characters",
+    "traditional_share": "of the characters that differ between the scripts, those in traditional form",
+    "finished_line_share": "lines that end like a sentence",
+    "short_line_share": "characters in lines that are short and unfinished, of the characters in lines",
+    "ellipsis_line_share": "lines that end in an ellipsis",
+    "bullet_line_share": "lines that begin with a bullet",
+    "mean_line_length": "characters per line",
+    "duplicate_line_share": "lines that stood before in this text and are no mere brackets or fences, of the lines",
+    "duplicate_line_character_share": "the same in characters",
+    "distinct_word_share": "different words, of the words",
+    "urls": "occurrences of ://",
+    "word_order": "Chinese: neighbours said again, beyond what chance would have, in its standard deviations",
+    **{f"top_{n}gram_share": f"characters in the commonest repeated run of {n} words" for n in TOP_NGRAMS},
+    **{f"duplicate_{n}gram_share": f"characters in runs of {n} words seen before" for n in DUPLICATE_NGRAMS},
+}
+TELLING_LINE = {"zh": 4, "en": 10}  # characters: a repeated `}` or ``` says nothing about a text
+SHORT_LINE = {"zh": 12, "en": 30}  # characters: what a menu entry or a headline has
+NOTICE_LINE = {"zh": 60, "en": 150}  # characters: a longer line is a paragraph, which may speak of cookies
+LONG_WORD = 30  # characters
+ORDERED_WORDS = 2000  # Chinese characters and words at a text's beginning whose order is looked at
+
+
+@cache
+def _known() -> kernels.Vocabulary:
+    signs = np.zeros(c.CODE_POINTS, np.uint8)
+    signs[c.tables().ends_sentence] |= kernels.ENDS_SENTENCE
+    for characters, sign in (
+        (FUNCTION_CHARACTERS, kernels.PARTICLE),
+        (BULLETS, kernels.BULLET),
+        (DIVIDERS, kernels.DIVIDER),
+        ("#…", kernels.MARK),  # Chinese writes two … for one ellipsis
+        (":", kernels.COLON),
+    ):
+        signs[[ord(character) for character in set(characters)]] |= sign
+    return kernels.vocabulary(
+        [word_hash(word) for word in FUNCTION_WORDS],
+        [word_hash(word) for word in GOPHER_WORDS],
+        [tuple(map(int, make_batch([notice]).words.hashes)) for notice in NOTICES.split("|")],
+        signs,
+    )
+
+
+def _ratio(part: Array, whole: Array) -> Array:
+    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+
+
+def _word_order(tally: Array) -> Array:
+    """How much oftener neighbours are said again than the same words in random order would have it.
+
+    Language says its words again, and a Chinese word is two characters side by side. Of n words in random order, two
+    are equal with the share p of equal pairs among all pairs, two pairs of neighbours with p²; how many of these meet
+    by chance is about a Poisson variable, so its square root is the deviation (one more, where none is expected).
+    """
+    n = tally["ordered_words"].astype(float)
+    p = _ratio(2 * tally["equal_words"], n * (n - 1))
+    expected = (n - 1) * (n - 2) / 2 * p**2
+    return (tally["equal_neighbours"] - expected) / np.sqrt(expected + 1)
+
+
+def features(layout: TextBatch, chinese: Array) -> dict[str, Array]:
+    """float32 [n] for each of FEATURES. `chinese` marks Chinese texts."""
+    counts = layout.counts
+    inked = counts[:, c.CONTROL :].sum(1)
+    letters = counts[:, c.VOWEL : c.HAN_RARE + 1].sum(1)
+    han = counts[:, c.HAN : c.HAN_RARE + 1].sum(1)
+    both = counts[:, c.HAN_SIMPLIFIED] + counts[:, c.HAN_TRADITIONAL]
+    vowels = counts[:, c.VOWEL]
+    words, lines = np.diff(layout.words.slices.offsets), np.diff(layout.lines.slices.offsets)
+    limits = kernels.Limits(
+        short_line=np.where(chinese, SHORT_LINE["zh"], SHORT_LINE["en"]),
+        notice_line=np.where(chinese, NOTICE_LINE["zh"], NOTICE_LINE["en"]),
+        unit=np.where(chinese, 2, 1),
+        telling_line=TELLING_LINE["en"],
+        telling_line_chinese=TELLING_LINE["zh"],
+        long_word=LONG_WORD,
+        ordered=np.where(chinese, ORDERED_WORDS, 0),
+    )
+    tally, covered = kernels.tally(
+        layout.codes,
+        layout.classes,
+        layout.starts,
+        ROLES,
+        layout.words.slices,
+        layout.lines.slices,
+        _known(),
+        limits,
+        TOP_NGRAMS,
+        DUPLICATE_NGRAMS,
+    )
+    word_characters, line_characters = tally["word_characters"], tally["line_characters"]
+    tops, duplicates = covered[:, : len(TOP_NGRAMS)].T, covered[:, len(TOP_NGRAMS) :].T
+
+    columns = {
+        "words": words,
+        "lines": lines,
+        "letter_share": _ratio(letters, inked),
+        "han_share": _ratio(han, letters),
+        "digit_share": _ratio(counts[:, c.DIGIT], inked),
+        "punctuation_share": _ratio(counts[:, c.TERMINAL : c.BRACKET + 1].sum(1), inked),
+        "symbol_share": _ratio(counts[:, c.SYMBOL : c.SEPARATOR + 1].sum(1), inked),
+        "code_symbol_share": _ratio(counts[:, c.CODE_SYMBOL], inked),
+        "control_share": _ratio(counts[:, c.CONTROL], inked),
+        "divider_share": _ratio(tally["dividers"], words),
+        "notice_line_share": _ratio(tally["notice_characters"], line_characters),
+        "notice_kinds": tally["notice_kinds"],
+        "hash_share": _ratio(tally["marks"] + tally["ellipsis_lines"], words),
+        "mean_word_length": _ratio(tally["lettered_characters"], tally["lettered_words"]),
+        "mixed_word_share": _ratio(tally["mixed_characters"], word_characters),
+        "long_word_share": _ratio(tally["long_characters"], word_characters),
+        "vowel_share": _ratio(vowels, vowels + counts[:, c.CONSONANT]),
+        "function_words": tally["function_kinds"],
+        "function_word_share": _ratio(tally["function_words"], words),
+        "function_character_share": _ratio(tally["particles"], han),
+        "common_han_share": _ratio(han - counts[:, c.HAN_RARE], han),
+        "traditional_share": _ratio(counts[:, c.HAN_TRADITIONAL], both),
+        "finished_line_share": _ratio(tally["finished_lines"], lines),
+        "short_line_share": _ratio(tally["short_characters"], line_characters),
+        "ellipsis_line_share": _ratio(tally["ellipsis_lines"], lines),
+        "bullet_line_share": _ratio(tally["bullet_lines"], lines),
+        "mean_line_length": _ratio(line_characters, lines),
+        "duplicate_line_share": _ratio(tally["duplicate_lines"], lines),
+        "duplicate_line_character_share": _ratio(tally["duplicate_characters"], line_characters),
+        "distinct_word_share": _ratio(tally["distinct_words"], words),
+        "urls": tally["urls"],
+        "word_order": _word_order(tally),
+        **{
+            f"top_{n}gram_share": np.minimum(_ratio(part, word_characters), 1)
+            for n, part in zip(TOP_NGRAMS, tops, strict=True)
+        },
+        **{
+            f"duplicate_{n}gram_share": _ratio(part, word_characters)
+            for n, part in zip(DUPLICATE_NGRAMS, duplicates, strict=True)
+        },
+    }
+    assert columns.keys() == FEATURES.keys()
+    return {name: values.astype(np.float32) for name, values in columns.items()}

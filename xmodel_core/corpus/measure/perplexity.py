@@ -1,0 +1,153 @@
+"""Perplexity: how unlikely a text is to an n-gram model of its language; the report's filter after its rules.
+
+Takes KenLM models (Heafield, WMT 2011), one a language, and layouts; gives one number per text. Characters in random
+order have the same counts as prose: what tells them apart is which follows which. A model reads what the rest of the
+scan counts, the words of `TextBatch.words`, with a space between, a line being a sentence: English in words, Chinese in
+characters, case and width folded, punctuation gone. The traditional script is folded, too: a model that was trained
+on simplified text then finds traditional encyclopedia as likely as simplified (measured), and needs no twin.
+
+As a program it writes text in that form, for training a model on text that is known to be good:
+
+    python -m xmodel_core.corpus.measure.perplexity < zh.txt | lmplz -o 5 > zh.arpa
+    build_binary zh.arpa zh.kenlm
+
+`lmplz` (modified Kneser-Ney smoothing, Heafield et al., ACL 2013) and `build_binary` are KenLM's own. An .arpa can be
+named as it is; the binary is mapped, so it loads at once and workers of a machine share it.
+"""
+
+import sys
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xmodel_core.corpus.text import characters as c
+from xmodel_core.corpus.text.batch import Array, TextBatch, make_batch
+from xmodel_core.errors import XmodelError
+from xmodel_core.specs.strict import Strict
+
+PERPLEXITY = "perplexity"
+"""The column of scans and rescans: float32, null where none was measured."""
+FIELDS = {"zh": "chinese", "en": "english"}
+"""Language → the field that names its model."""
+LARGEST_EXPONENT = 38.0  # of ten, in float32
+BATCH_LINES = 5_000
+
+
+class PerplexityConfig(Strict):
+    """n-gram models that text is held against; another model reads the text again. What a perplexity means depends on
+    the model, so `max_perplexity` of the languages' rules has no default."""
+
+    chinese: str | None = None
+    """A KenLM model, .arpa or binary, of Chinese in the form that `python -m xmodel_core.corpus.measure.perplexity`
+    writes. Without it the perplexity of Chinese is not measured."""
+    english: str | None = None
+    """The same for English."""
+
+    def named(self) -> dict[str, Path]:
+        """Language → the file of its model."""
+        places = {lang: getattr(self, field) for lang, field in FIELDS.items()}
+        return {lang: Path(place) for lang, place in places.items() if place is not None}
+
+    def files(self) -> dict[str, Path]:
+        """The same. XmodelError: one is not there."""
+        for lang, path in self.named().items():
+            if not path.is_file():
+                found = "a folder" if path.is_dir() else "nothing there"
+                raise _not_a_model("there is no such model", lang, path, found)
+        return self.named()
+
+
+def _not_a_model(what: str, lang: str, path: Path, found: object) -> XmodelError:
+    return XmodelError(
+        what,
+        expected="a KenLM model: .arpa, or what KenLM's build_binary makes of one",
+        found=found,
+        where=path,
+        remedy=f"check corpus.perplexity.{FIELDS[lang]}",
+    )
+
+
+class Sentences(NamedTuple):
+    """The lines of a layout that hold words, as a model reads them."""
+
+    lines: list[bytes]
+    """UTF-8."""
+    text: Array
+    """int64: the text each lies in."""
+
+
+def sentences(layout: TextBatch) -> Sentences:
+    """Every line with a word in it, words folded, a space between."""
+    words = layout.words
+    if not len(words):
+        return Sentences([], np.zeros(0, np.int64))
+    sizes = words.ends - words.starts + 1
+    ends = np.cumsum(sizes, dtype=np.int64)
+    # The place after each word is our separator's; in the layout at least the newline behind the text stands there.
+    places = np.arange(ends[-1], dtype=np.int32)
+    places -= np.repeat((ends - sizes - words.starts).astype(np.int32), sizes)
+    codes = c.tables().folded[layout.codes[places]]
+    line = np.searchsorted(layout.lines.starts, words.starts, "right")
+    last = np.append(line[1:] != line[:-1], True)
+    codes[ends - 1] = np.where(last, ord("\n"), ord(" "))
+    return Sentences(codes.tobytes().decode("utf-32-le").encode().split(b"\n")[:-1], words.text[last])
+
+
+class NgramModels:
+    """The models of some languages, opened. XmodelError: no kenlm, or a file that it cannot read."""
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._models = {lang: _open(lang, path) for lang, path in files.items()}
+
+    def perplexity(self, layout: TextBatch, lang: Array) -> Array:
+        """float32 [n]: 10^(-log10 p / (words + lines)) of each text in its language's model; a line's end is foretold
+        as a word is. NaN for a text without words and where there is no model of the language."""
+        found = sentences(layout)
+        units = np.bincount(layout.words.text, minlength=layout.texts) + np.bincount(found.text, minlength=layout.texts)
+        result = np.full(layout.texts, np.nan, np.float32)
+        for name, model in self._models.items():
+            mine = (lang == name) & (units > 0)
+            scores = [model.score(found.lines[line]) for line in np.flatnonzero(mine[found.text])]
+            total = np.bincount(found.text[mine[found.text]], scores, layout.texts)
+            for text in np.flatnonzero(mine):
+                # Python's power is the C library's, whatever the processor: numpy's is not.
+                result[text] = 10.0 ** min(-total[text] / units[text], LARGEST_EXPONENT)
+        return result
+
+
+def require_kenlm() -> Any:
+    """The package; XmodelError where it is not installed."""
+    try:
+        import kenlm  # pyright: ignore[reportMissingImports] (an extra: types are checked without it, too)
+    except ImportError:
+        raise XmodelError(
+            "the recipe names a model in corpus.perplexity, and what reads it is not installed",
+            expected="the Python package kenlm",
+            remedy="uv pip install kenlm==0.3.0 into this environment (it is compiled: g++, two minutes), or name none",
+        ) from None
+    return kenlm
+
+
+def _open(lang: str, path: Path) -> Any:
+    kenlm = require_kenlm()
+    config = kenlm.Config()
+    config.show_progress = False
+    config.arpa_complain = kenlm.ARPALoadComplain.NONE
+    try:
+        return kenlm.Model(str(path), config)
+    except OSError as error:
+        raise _not_a_model("a model cannot be read", lang, path, error) from None
+
+
+def main() -> None:
+    """Text in UTF-8 on stdin, out on stdout as a model reads it."""
+    while batch := list(islice(sys.stdin.buffer, BATCH_LINES)):
+        text = b"".join(batch).decode("utf-8", "replace")
+        sys.stdout.buffer.writelines(line + b"\n" for line in sentences(make_batch([text])).lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The kept documents and samples of the dropped, written."""

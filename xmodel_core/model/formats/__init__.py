@@ -1,0 +1,1 @@
+"""Checkpoints in other projects' formats: export and import."""

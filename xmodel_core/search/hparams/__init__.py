@@ -1,0 +1,1 @@
+"""The hyperparameter search: Optuna's TPE over proxies, its panels and its page."""

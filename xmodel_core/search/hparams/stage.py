@@ -1,0 +1,213 @@
+"""The door of the hyperparameter search: (ground, ranges) in, a search out.
+
+Rounds of trials are chosen, trained side by side and told in their order, so that what is tried depends on the recipe
+alone. Each finished trial has its receipt: a killed search asks the sampler the same again, is told what is known, and
+trains what is missing.
+"""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xmodel_core.artifacts import Artifact, Build, Identity, write_shard
+from xmodel_core.artifacts.shard import receipt_name
+from xmodel_core.errors import XmodelError
+from xmodel_core.model.config import ModelConfig
+from xmodel_core.model.cost import count_parameters, flops_per_token
+from xmodel_core.progress import track
+from xmodel_core.search.config import SearchConfig
+from xmodel_core.search.proxies import ProxySpec, TrainingInputs, train_proxies
+from xmodel_core.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from xmodel_core.search.hparams.sampler import Sampler, Trial
+    from xmodel_core.training.job import Job
+
+VERSION = 1
+MUP = {"scale_emb", "dim_model_base", "scale_depth"}
+
+
+def identity(ground: TrainingInputs, search: SearchConfig) -> Identity:
+    """What a search is made of. The recipe's own values of what is searched are no part of it, nor is
+    `training.workers`: a proxy is trained in one process."""
+    settings = ground.training.identity()
+    del settings["peak_lr"]
+    return Identity(
+        kind="searches",
+        name=ground.name,
+        version=VERSION,
+        config={
+            "model": ground.model.model_dump(mode="json", exclude=MUP),
+            "training": settings,
+            "search": search.model_dump(mode="json"),
+        },
+        inputs=ground.inputs(),
+    )
+
+
+def require_mup(model: ModelConfig) -> None:
+    """XmodelError for a model of the standard parametrisation: three of the four values would scale nothing."""
+    if model.dim_model_base is None:
+        raise XmodelError(
+            "this model is not in muP, whose scales are what the search tries",
+            expected="model.scale_emb, model.scale_depth and model.dim_model_base",
+            found="none of them: the standard parametrisation",
+            where="model",
+            remedy="--set model.extends=xmodel2-nano, or give the three (Xmodel-2: 12, 1.4, 256) and "
+            "model.initializer_range 0.1",
+        )
+
+
+def price(
+    model: ModelConfig, training: TrainingConfig, search: SearchConfig, vocab_size: int
+) -> dict[str, float | int]:
+    """Trials, the one at the report's values included; a proxy's parameters; tokens and FLOPs of all of them."""
+    trials = search.trials + 1
+    flops = sum(flops_per_token(model, vocab_size, each.sequence_length) * each.tokens for each in training.phases())
+    return {
+        "trials": trials,
+        "parameters": count_parameters(model, vocab_size).total,
+        "tokens": trials * training.total_tokens,
+        "flops": trials * flops,
+    }
+
+
+def repeated_sources(plan: Mapping[str, Any]) -> dict[str, float]:
+    """Source → epochs, of those that a plan reads more than once. On them a loss also measures memory."""
+    epochs: dict[str, float] = {}
+    for phase in plan["phases"]:
+        for planned in phase["sources"]:
+            tokens = planned["sequences"] * phase["sequence_length"]
+            epochs[planned["source"]] = epochs.get(planned["source"], 0.0) + tokens / planned["supply_tokens"]
+    return {source: round(count, 2) for source, count in sorted(epochs.items()) if count > 1}
+
+
+def _train_trial(settings: dict[str, Any]) -> None:
+    """Trains one proxy and leaves its receipt, whose row of `trials` is all that stays of it."""
+    from xmodel_core.training.job import Job
+    from xmodel_core.training.proxy import train_proxy
+
+    job = Job.from_settings(settings["job"])
+    started = time.monotonic()
+    with write_shard(job.folder, settings["point"]) as shard:
+        proxy = train_proxy(job)
+        row = {
+            **settings["row"],
+            "loss": None if proxy.diverged else proxy.last(),
+            "diverged": proxy.diverged,
+            "steps": len(proxy.losses),
+        }
+        shard.facts.update(row)
+        shard.rows("trials", [{"search": job.folder.name, **row, "seconds": round(time.monotonic() - started, 3)}])
+
+
+def _point(trial: "Trial", ground: TrainingInputs) -> ProxySpec:
+    proxy = trial.hyperparameters.applied(ground.model, ground.training)
+    return ProxySpec(f"trial-{trial.number:05d}", *proxy, trial.row())
+
+
+def _trained(build: Build, ground: TrainingInputs, search: SearchConfig) -> "tuple[list[dict[str, Any]], Sampler]":
+    """The rows of all trials in order, the report's first, and the sampler that chose them."""
+    from xmodel_core.search.hparams.sampler import REPORT, Sampler, Trial
+
+    sampler, report = Sampler(search), Trial(0, "report", REPORT)
+    rows: list[dict[str, Any]] = []
+    known = len(build.folder.names(receipt_name("trial-*")))
+    with track(f"search {build.identity.name}", search.trials + 1 - known, "trials") as bar:
+        for first in range(0, search.trials, search.trials_per_round):
+            asked = sampler.ask(min(search.trials_per_round, search.trials - first))
+            points = [_point(trial, ground) for trial in ([report, *asked] if first == 0 else asked)]
+            rows += train_proxies(_train_trial, points, ground, build, "search", bar)
+            sampler.tell(asked, [row["loss"] for row in rows[-len(asked) :]])
+    return rows, sampler
+
+
+def run(ground: TrainingInputs, search: SearchConfig) -> Artifact:
+    """Searches, or finds the search done: trials.parquet, panels.png, index.html, rows of `trials`. Its facts are the
+    best trial, the one at the report's values, and what of the four mattered.
+
+    XmodelError: a model without muP; settings, plan and shards that do not belong together; every trial diverged.
+    """
+    require_mup(ground.model)
+    identified = identity(ground, search)
+    if done := ground.store.find(identified):
+        return done
+    build = ground.store.build(identified)
+    job = ground.job(build)
+    for source in job.shards:
+        job.tokens[source].verify(ground.store.digest)
+    trials, sampler = _trained(build, ground, search)
+    facts = _facts(trials, sampler.importance(), search, job)
+    from xmodel_core.search.hparams.panels import draw_panels
+    from xmodel_core.search.hparams.render import write_page
+
+    with write_shard(build.folder, "result") as shard:
+        _write_table(trials, shard.file("trials.parquet"))
+        panels = shard.file("panels.png")
+        draw_panels(trials, search, math.log(job.vocab_size), panels)
+        page = write_page(build.folder.name, trials, facts, search, panels.read_bytes())
+        shard.file("index.html").write_text(page, encoding="utf-8")
+    return build.commit(facts=facts)
+
+
+def _facts(
+    trials: Sequence[dict[str, Any]], importance: Mapping[str, float], search: SearchConfig, job: "Job"
+) -> dict[str, Any]:
+    from xmodel_core.search.hparams.regression import fit
+    from xmodel_core.search.hparams.sampler import SEARCHED
+
+    report, *sampled = trials
+    finished = sorted((row for row in sampled if not row["diverged"]), key=lambda row: (row["loss"], row["trial"]))
+    if not finished:
+        raise XmodelError(
+            f"all {len(sampled)} trials diverged",
+            expected="learning rates and scales at which some proxies can be trained",
+            found=f"peak_lr from {search.peak_lr.low:g} to {search.peak_lr.high:g}",
+            where="search",
+            remedy="lower search.peak_lr, or lengthen training.warmup_steps",
+        )
+    line = fit(sampled, SEARCHED)
+    price_of_all = price(job.model, job.training, search, job.vocab_size)
+    return {
+        "best": finished[0],
+        "report": report,
+        "best_tenth": _spread(finished[: max(math.ceil(len(finished) / 10), 1)]),
+        "trials": len(sampled),
+        "diverged": sum(row["diverged"] for row in sampled),
+        "importance": {name: importance[name] for name in SEARCHED if name in importance},
+        "regression": asdict(line) if line else None,
+        "parameters": price_of_all["parameters"],
+        "tokens_per_trial": job.training.total_tokens,
+        "flops": price_of_all["flops"],
+        "untrained_loss": math.log(job.vocab_size),
+        "repeated_sources": repeated_sources(job.plan),
+    }
+
+
+def _spread(best: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """From where to where the best trials lie."""
+    from xmodel_core.search.hparams.sampler import SEARCHED
+
+    return {name: [min(row[name] for row in best), max(row[name] for row in best)] for name in (*SEARCHED, "loss")}
+
+
+def _write_table(trials: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """One row a trial. Without its seconds, which are the ledger's: the same search is the same file anywhere."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = {
+        "trial": pa.int64(),
+        "sampled_by": pa.string(),
+        "scale_emb": pa.float64(),
+        "dim_model_base": pa.int64(),
+        "scale_depth": pa.float64(),
+        "peak_lr": pa.float64(),
+        "loss": pa.float64(),
+        "diverged": pa.bool_(),
+        "steps": pa.int64(),
+    }
+    pq.write_table(pa.Table.from_pylist(list(trials), pa.schema(list(types.items()))), path)

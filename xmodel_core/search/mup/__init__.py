@@ -1,0 +1,1 @@
+"""Tests of muP: coordinate check and learning-rate transfer, over scaled models."""
