@@ -16,7 +16,7 @@ import yaml
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.cost import count_parameters
-from xmodel_core.planning.inspect_files import Seen, look_at
+from xmodel_core.planning.inspect_files import SourceProfile, inspect_paths
 from xmodel_core.planning.supply import KEPT, chars_per_token
 
 MAX_EPOCHS = 4  # seen up to four times, a token is nearly as good as a new one (Muennighoff et al. 2023)
@@ -27,12 +27,12 @@ SEQUENCE_LENGTH = 256
 LEAST_STEPS = 10
 
 
-def tokens_of(seen: Seen) -> int:
+def tokens_of(seen: SourceProfile) -> int:
     """About how many tokens a source has after cleaning."""
     return max(round(KEPT * seen.chars / chars_per_token(seen.lang, 8192)), 1)
 
 
-def vocabulary(sources: list[Seen]) -> int:
+def vocabulary(sources: list[SourceProfile]) -> int:
     """Pieces of the tokenizer: one for 200 characters of text (text that repeats itself supports no more), with room
     for each distinct character; 512 to 8,192."""
     fed = sum(seen.chars for seen in sources) // 200
@@ -40,7 +40,7 @@ def vocabulary(sources: list[Seen]) -> int:
     return min(max(-(-max(fed, characters + 512) // 512) * 512, 512), 8192)
 
 
-def batch_and_steps(sources: list[Seen]) -> tuple[int, int]:
+def batch_and_steps(sources: list[SourceProfile]) -> tuple[int, int]:
     """Tokens per step, and steps of the first run: the tokens that eight minutes allow, or less where there is less."""
     # Half of what the epochs allow: if more is dropped than expected, the run still finds enough.
     tokens = min(FIRST_RUN_TOKENS, MAX_EPOCHS // 2 * sum(tokens_of(seen) for seen in sources))
@@ -48,9 +48,9 @@ def batch_and_steps(sources: list[Seen]) -> tuple[int, int]:
     return batch, max(tokens // batch, LEAST_STEPS)
 
 
-def weights(sources: list[Seen]) -> dict[str, float]:
+def weights(sources: list[SourceProfile]) -> dict[str, float]:
     """Percent of tokens per source: languages balanced, each source of a language by its size."""
-    by_lang: dict[str, list[Seen]] = defaultdict(list)
+    by_lang: dict[str, list[SourceProfile]] = defaultdict(list)
     for seen in sources:
         by_lang[seen.lang].append(seen)
     supply = {lang: sum(map(tokens_of, found)) for lang, found in by_lang.items()}
@@ -118,7 +118,7 @@ phases:   # named after the schedule's phases in the recipe
 """
 
 
-def _source(seen: Seen, folder: Path) -> str:
+def _source(seen: SourceProfile, folder: Path) -> str:
     lines = [
         f"  - name: {_plain(seen.name)}   # about {seen.documents:,} documents, {_size(seen.bytes_text)} of text, "
         f"{seen.files} file{'s' if seen.files != 1 else ''}",
@@ -144,7 +144,7 @@ def _source(seen: Seen, folder: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _phases(sources: list[Seen]) -> str:
+def _phases(sources: list[SourceProfile]) -> str:
     shares = weights(sources)
     lines = ["  - name: stable", "    sources: &shares"]
     for lang in dict.fromkeys(seen.lang for seen in sorted(sources, key=lambda seen: -LANGUAGE_WEIGHTS[seen.lang])):
@@ -218,7 +218,7 @@ training:                     # {total:,} steps of {batch:,} tokens: {tokens:,} 
 """
 
 
-def _recipe(name: str, sources: list[Seen]) -> str:
+def _recipe(name: str, sources: list[SourceProfile]) -> str:
     batch, total = batch_and_steps(sources)
     supply = sum(tokens_of(seen) for seen in sources)
     warmup, decay = total // 20, total // 5
@@ -249,7 +249,7 @@ def _recipe(name: str, sources: list[Seen]) -> str:
     )
 
 
-def _description(sources: list[Seen]) -> str:
+def _description(sources: list[SourceProfile]) -> str:
     langs = ", ".join(dict.fromkeys(seen.lang for seen in sources))
     documents, size = sum(seen.documents for seen in sources), sum(seen.bytes_text for seen in sources)
     return f"About {documents:,} documents, {_size(size)} of text in {len(sources)} sources ({langs})."
@@ -265,7 +265,7 @@ def init(paths: list[Path], name: str, into: Path | None = None) -> list[Path]:
     if folder.exists():
         remedy = "give another --name, or move the old one away"
         raise XmodelError(f"{name} is already there", expected="a name that is free", where=folder, remedy=remedy)
-    sources, left_out = look_at(paths)
+    sources, left_out = inspect_paths(paths)
     for line in left_out:
         click.echo(f"left out: {line}", err=True)
     notes = "".join(f"#   {line}\n" for line in left_out)

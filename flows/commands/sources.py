@@ -12,7 +12,7 @@ from typing import Any
 from flows.commands.summary import print_table
 from xmodel_core.config import RECIPES, load_recipe
 from xmodel_core.errors import XmodelError
-from xmodel_core.planning.availability import HUB, S3, SCHEMES, reach
+from xmodel_core.planning.availability import HUB, S3, SCHEMES, check_availability
 from xmodel_core.specs import Source, load_mixture, load_sources, resolve
 from xmodel_core.specs.sources import DATASETS_SPEC, RAW_SCHEME
 
@@ -106,7 +106,7 @@ def check(recipe: str | None, hub: str = HUB, s3: str = S3) -> tuple[list[dict[s
     families = _families(recipe)
     rows = [{**_row(family, source), **_presence(source)} for family, sources in families for source in sources]
     published = [row for row in rows if row["uri"].startswith(SCHEMES) and not row["problem"]]
-    answers = reach([(row["uri"], row["gated"]) for row in published], hub, s3)
+    answers = check_availability([(row["uri"], row["gated"]) for row in published], hub, s3)
     reached = {id(row): found for row, found in zip(published, answers, strict=True)}
     for row in rows:
         found = reached.get(id(row))

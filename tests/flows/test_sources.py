@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from flows.cli import main
 from flows.commands.sources import check, declared
-from xmodel_core.planning.availability import Found, reach
+from xmodel_core.planning.availability import Availability, check_availability
 
 REPOSITORIES = {
     "/api/datasets/us/open": {
@@ -67,17 +67,17 @@ def publisher(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_what_stands_under_an_address_is_said(publisher: str) -> None:
     wanted = {
-        ("hf://datasets/us/open", False): Found("reached"),
-        ("hf://datasets/us/open/data", False): Found("reached"),
-        ("hf://datasets/us/open/data/*.gz", None): Found("reached"),
-        ("hf://datasets/us/gated", True): Found("reached, gated"),
-        ("hf://datasets/us/strange", False): Found("not reached: its answer is none of the Hub's"),
-        ("s3://bucket/here.jsonl", None): Found("reached"),
-        ("s3://bucket/private", None): Found("there, or private: it asks for credentials"),
-        (f"{publisher}/page", None): Found("reached"),
-        (f"{publisher}/forbidden", None): Found("not reached: HTTP 403"),
+        ("hf://datasets/us/open", False): Availability("reached"),
+        ("hf://datasets/us/open/data", False): Availability("reached"),
+        ("hf://datasets/us/open/data/*.gz", None): Availability("reached"),
+        ("hf://datasets/us/gated", True): Availability("reached, gated"),
+        ("hf://datasets/us/strange", False): Availability("not reached: its answer is none of the Hub's"),
+        ("s3://bucket/here.jsonl", None): Availability("reached"),
+        ("s3://bucket/private", None): Availability("there, or private: it asks for credentials"),
+        (f"{publisher}/page", None): Availability("reached"),
+        (f"{publisher}/forbidden", None): Availability("not reached: HTTP 403"),
     }
-    assert dict(zip(wanted, reach(list(wanted), publisher, publisher), strict=True)) == wanted
+    assert dict(zip(wanted, check_availability(list(wanted), publisher, publisher), strict=True)) == wanted
 
 
 def test_what_is_not_there_and_what_is_said_wrongly_are_problems(publisher: str) -> None:
@@ -89,7 +89,7 @@ def test_what_is_not_there_and_what_is_said_wrongly_are_problems(publisher: str)
         ("s3://bucket/none", None): "nothing stands under s3://bucket/none: HTTP 404",
         (f"{publisher}/gone", None): "HTTP 404",
     }
-    for found, problem in zip(reach(list(wanted), publisher, publisher), wanted.values(), strict=True):
+    for found, problem in zip(check_availability(list(wanted), publisher, publisher), wanted.values(), strict=True):
         assert problem in found.problem
 
 
@@ -97,10 +97,10 @@ def test_no_network_and_a_server_that_does_not_answer_are_no_problem(publisher: 
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        (found,) = reach([("hf://datasets/us/open", False)], nobody)
-    assert found == Found("not reached: no network")
-    (found,) = reach([(f"{publisher}/busy", None)], timeout_seconds=0.3)
-    assert found == Found("not reached: no answer in 0.3 seconds")
+        (found,) = check_availability([("hf://datasets/us/open", False)], nobody)
+    assert found == Availability("not reached: no network")
+    (found,) = check_availability([(f"{publisher}/busy", None)], timeout_seconds=0.3)
+    assert found == Availability("not reached: no answer in 0.3 seconds")
 
 
 def test_each_address_is_asked_once_and_no_credentials_are_sent(
@@ -111,8 +111,8 @@ def test_each_address_is_asked_once_and_no_credentials_are_sent(
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     for name in ("HF_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "secret")
-    reach([("hf://datasets/us/open", False), ("hf://datasets/us/open/data", False)], publisher, publisher)
-    reach([("s3://bucket/here.jsonl", None)], publisher, publisher)
+    check_availability([("hf://datasets/us/open", False), ("hf://datasets/us/open/data", False)], publisher, publisher)
+    check_availability([("s3://bucket/here.jsonl", None)], publisher, publisher)
     assert [(verb, path) for verb, path, _ in Publisher.asked] == [
         ("GET", "/api/datasets/us/open"),
         ("HEAD", "/bucket/here.jsonl"),
