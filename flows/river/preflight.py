@@ -7,8 +7,9 @@ that come from a deployment or the UI; a command asks here first, before a serve
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from flows.recipes import load_recipe
 from xmodel_core.artifacts.remote import is_remote
-from xmodel_core.config import Recipe, load_recipe
+from xmodel_core.config import Recipe
 from xmodel_core.corpus.measure.perplexity import require_kenlm
 from xmodel_core.mixture.plan import Supply, shares
 from xmodel_core.specs import Source, load_mixture, load_sources, resolve

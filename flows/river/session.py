@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows.recipes import load_recipe
 from xmodel_core.artifacts import Artifact, Folder, Store, open_folder
 from xmodel_core.artifacts.remote import is_remote
 from xmodel_core.cluster import Cluster, open_cluster
-from xmodel_core.config import Recipe, load_recipe
+from xmodel_core.config import Recipe
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs.benchmarks import load_suites
 from xmodel_core.specs.sources import RAW_SCHEME

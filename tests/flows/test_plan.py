@@ -10,9 +10,9 @@ import pytest
 
 from flows.commands.init import init
 from flows.commands.plan import plan, print_plan
+from flows.recipes import load_recipe
 from xmodel_core.artifacts import Store
 from xmodel_core.cluster import open_cluster
-from xmodel_core.config import load_recipe
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs import load_mixture, load_sources, resolve
 
