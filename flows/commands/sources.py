@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.commands.summary import print_table
-from xmodel_core.config import RECIPES, load_recipe
+from flows.recipes import load_recipe, recipe_names
 from xmodel_core.errors import XmodelError
 from xmodel_core.planning.availability import HUB, S3, SCHEMES, check_availability
 from xmodel_core.specs import Source, load_mixture, load_sources, resolve
@@ -113,7 +113,7 @@ def check(recipe: str | None, hub: str = HUB, s3: str = S3) -> tuple[list[dict[s
         row["reached"] = found.state if found else ""
         row["problem"] = row["problem"] or (f"{row['name']}: {found.problem}" if found and found.problem else "")
     wrong = [line for family, sources in families for line in _of_a_family(family, sources)]
-    recipes = [recipe] if recipe else sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    recipes = [recipe] if recipe else recipe_names()
     return rows, wrong + [line for name in recipes for line in _of_a_recipe(name)]
 
 

@@ -30,8 +30,8 @@ def plan(recipe: str, overrides: Sequence[str], workspace: str | None, as_json: 
     """What would be built, what is reused and why; documents, tokens, parameters, FLOPs, hours."""
     from flows.commands.plan import plan as make_plan
     from flows.commands.plan import print_plan
+    from flows.recipes import load_recipe
     from flows.river.session import workspace_folder
-    from xmodel_core.config import load_recipe
 
     values, path = load_recipe(recipe, overrides)
     planned = make_plan(values, path, workspace_folder(workspace))

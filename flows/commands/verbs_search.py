@@ -107,7 +107,7 @@ def lr_transfer(
 def hparam_search(recipe: str, overrides: Sequence[str], workspace: str | None, as_json: bool) -> None:
     """Proxies over Xmodel-2's ranges: the best learning rate, scale_emb, dim_model_base, scale_depth."""
     from flows.commands.summary import search_price
-    from xmodel_core.config import load_recipe
+    from flows.recipes import load_recipe
     from xmodel_core.search.hparams.stage import require_mup
 
     values, _ = load_recipe(recipe, overrides)

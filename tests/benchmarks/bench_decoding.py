@@ -27,7 +27,7 @@ from results_file import hardware, write_results
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
-from xmodel_core.config import model_presets
+from flows.recipes import model_presets
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.decode import Decoding
 from xmodel_core.model.formats.convert import SpecialTokens, export_checkpoint

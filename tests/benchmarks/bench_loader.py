@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from results_file import hardware, write_results
 
+from flows.recipes import load_recipe
 from xmodel_core.artifacts import Artifact, Identity, Store, write_shard
 from xmodel_core.artifacts.token_shards import TokenShards
-from xmodel_core.config import load_recipe
 from xmodel_core.model.network import Xmodel, initialise
 from xmodel_core.training.loader import PhaseOrder, TokenStream
 from xmodel_core.training.optim import make_optimizer

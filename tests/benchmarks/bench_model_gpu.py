@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from results_file import write_results
 
-from xmodel_core.config import load_recipe
+from flows.recipes import load_recipe
 from xmodel_core.model.cost import dense_bf16_peak, flops_per_token
 from xmodel_core.model.network import Xmodel, initialise
 from xmodel_core.training.loader import Batch

@@ -21,8 +21,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.recipes import load_recipe
 from xmodel_core.artifacts import Store
-from xmodel_core.config import load_recipe
 from xmodel_core.corpus.config import ChineseRules, CorpusConfig, EnglishRules
 from xmodel_core.corpus.measure.features import features
 from xmodel_core.corpus.measure.perplexity import FIELDS, NgramModels, PerplexityConfig, sentences

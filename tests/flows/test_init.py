@@ -11,8 +11,8 @@ import pytest
 import zstandard
 
 from flows.commands.init import init
+from flows.recipes import load_recipe
 from xmodel_core.artifacts import file_digest
-from xmodel_core.config import load_recipe
 from xmodel_core.errors import XmodelError
 from xmodel_core.mixture.plan import Supply, make_plan
 from xmodel_core.planning.inspect_files import inspect_paths

@@ -12,7 +12,7 @@ from pathlib import Path
 from xmodel_core.artifacts import Artifact
 from xmodel_core.artifacts.remote import is_remote
 from xmodel_core.config import Recipe
-from xmodel_core.errors import XmodelError
+from xmodel_core.errors import MissingInput
 from xmodel_core.planning.inspect_files import measure
 from xmodel_core.specs import Source, resolve
 from xmodel_core.specs.sources import RAW_SCHEME
@@ -69,8 +69,8 @@ def _from_files(source: Source, raw: Artifact | None, vocab_size: int) -> Source
     try:
         # Names and sizes only: a plan must not read a terabyte.
         files = [Path(file.address) for file in resolve(source, lambda _: "", raw).files]
-    except XmodelError as error:
-        return _published(source, source.published_tokens, "published", vocab_size, str(error).splitlines()[0])
+    except MissingInput as error:
+        return _published(source, source.published_tokens, "published", vocab_size, error.what)
     documents, _, chars = measure(source.format, files, source.records, source.text_field)
     tokens = round(KEPT * chars / chars_per_token(source.lang, vocab_size))
     return SourceEstimate(source, len(files), round(KEPT * documents), round(KEPT * chars), tokens, "estimated from its files")

@@ -167,7 +167,7 @@ class TrainingConfig(Strict):
                 label = name if number == 1 else f"{name}_{number}"
                 if last > first:
                     at = lengths.sequence_length, lengths.global_batch_tokens
-                    found.append(ScheduledPhase(label, last - first, *at, goes_on=number > 1))
+                    found.append(ScheduledPhase(label, last - first, *at, continues_previous=number > 1))
             begin = end
         return found
 
