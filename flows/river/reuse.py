@@ -11,6 +11,7 @@ from flows.river.session import benchmarks_of
 from xmodel_core.artifacts import Artifact, Identity, Store
 from xmodel_core.artifacts.remote import is_remote
 from xmodel_core.config import Recipe
+from xmodel_core.corpus.references import References
 from xmodel_core.errors import XmodelError
 from xmodel_core.mixture.stage import plan_identity, used_sources
 from xmodel_core.specs import Mixture, Source, resolve
@@ -113,7 +114,7 @@ class Reuse:
             if not models_known:
                 self._say("scan", source.name, "known after the perplexity models")
                 continue
-            identities.append(scan_identity(files, self._recipe.corpus.scan, benchmarks, models))
+            identities.append(scan_identity(files, self._recipe.corpus.scan, References(benchmarks, models)))
             self._look_up("scan", identities[-1])
         return identities if len(identities) == len(self._sources) else None
 

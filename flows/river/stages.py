@@ -17,6 +17,7 @@ from prefect.tasks import Task
 from flows.river import preflight
 from flows.river.session import Session, benchmarks_of
 from xmodel_core.artifacts import Artifact
+from xmodel_core.corpus.references import References
 from xmodel_core.errors import TransientError, XmodelError
 from xmodel_core.ledger.build import refresh
 from xmodel_core.ledger.query import run_query
@@ -87,22 +88,20 @@ def keep_perplexity_models(session: Session) -> Artifact | None:
 
 
 @stage(name="scan", task_run_name="scan {files.source.name}")
-def scan(session: Session, files: SourceFiles, benchmarks: Artifact | None, models: Artifact | None) -> Artifact:
+def scan(session: Session, files: SourceFiles, references: References) -> Artifact:
     """Every readable document of a source with its features, its perplexity where there are models, its signature and
     the benchmark items it holds."""
     from xmodel_core.corpus import stage as door
 
-    return door.scan(files, session.recipe.corpus.scan, session.store, session.cluster, benchmarks, models)
+    return door.scan(files, session.recipe.corpus.scan, session.store, session.cluster, references)
 
 
 @stage(name="remove lines", task_run_name="remove lines {files.source.name}")
-def remove_lines(
-    session: Session, files: SourceFiles, scan: Artifact, benchmarks: Artifact | None, models: Artifact | None
-) -> "SourceScan":
+def remove_lines(session: Session, files: SourceFiles, scan: Artifact, references: References) -> "SourceScan":
     """A source's scan, its documents without the lines that it repeats."""
     from xmodel_core.corpus import stage as door
 
-    return door.remove_lines(files, scan, session.recipe.corpus, session.store, session.cluster, benchmarks, models)
+    return door.remove_lines(files, scan, session.recipe.corpus, session.store, session.cluster, references)
 
 
 @stage(name="find near copies")

@@ -14,6 +14,7 @@ from prefect import flow
 from flows.river import stages, ui_artifacts
 from flows.river.session import Session, open_session
 from xmodel_core.artifacts import Artifact
+from xmodel_core.corpus.references import References
 from xmodel_core.specs import SourceFiles
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ def to_scans(session: Session) -> Scanned:
     world = stages.make_sample_world(session) if session.recipe.sample_world else None
     sources = stages.find_sources(session, world)
     benchmarks = stages.index_benchmarks(session, world)
-    models = stages.keep_perplexity_models(session)
-    scans = [stages.scan(session, files, benchmarks, models) for files in sources]
-    scanned = [stages.remove_lines(session, *both, benchmarks, models) for both in zip(sources, scans, strict=True)]
+    references = References(benchmarks, stages.keep_perplexity_models(session))
+    scans = [stages.scan(session, files, references) for files in sources]
+    scanned = [stages.remove_lines(session, *pair, references) for pair in zip(sources, scans, strict=True)]
     return Scanned(world, sources, scanned, stages.find_near_pairs(session, scanned), benchmarks)
 
 
