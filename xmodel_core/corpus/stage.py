@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from xmodel_core.artifacts import Artifact, Build, Folder, Identity, Store, StoredFile, fingerprint, write_shard
+from xmodel_core.artifacts import Artifact, Build, Folder, Identity, Store, fingerprint, write_shard
 from xmodel_core.cluster import Cluster
 from xmodel_core.corpus.boilerplate.rescan import LINES, RescanTask, repeated_lines, repeats_lines, rescan
 from xmodel_core.corpus.config import LEAST_JACCARD, CorpusConfig, LinesConfig, ScanConfig
@@ -24,6 +24,7 @@ from xmodel_core.corpus.measure.perplexity import NgramModels, PerplexityConfig,
 from xmodel_core.corpus.measure.scan import load_index, load_models, scan_file
 from xmodel_core.corpus.measure.scanned import ScannedFile, first_rows
 from xmodel_core.corpus.measure.signature import key_names
+from xmodel_core.corpus.references import INDEX, MODEL_SUFFIX, ReferenceFiles, References
 from xmodel_core.corpus.write.documents import (
     DocumentsTask,
     masking_rows,
@@ -41,8 +42,7 @@ PAIRS_VERSION = 1
 CORPUS_VERSION = 4
 BENCHMARKS_VERSION = 2
 MODELS_VERSION = 1
-INDEX = "index.npz"
-MODEL = ".kenlm"
+NO_REFERENCES = References()
 
 
 def benchmarks_identity(name: str, folder: Path, evaluated: Mapping[str, set[str]], store: Store) -> Identity:
@@ -84,23 +84,13 @@ def keep_models(name: str, config: PerplexityConfig, store: Store) -> Artifact:
     for lang, path in files.items():
         if build.finished(lang) is None:
             with write_shard(build.folder, lang) as shard:
-                shutil.copyfile(path, shard.file(f"{lang}{MODEL}"))
+                shutil.copyfile(path, shard.file(f"{lang}{MODEL_SUFFIX}"))
     return build.commit(facts={lang: path.name for lang, path in files.items()})
 
 
-def scan_identity(
-    source_files: SourceFiles,
-    config: ScanConfig,
-    benchmarks: Artifact | Identity | None = None,
-    models: Artifact | Identity | None = None,
-) -> Identity:
-    """A scan is made of the source's bytes, the scan's settings, the benchmarks that are looked for, and the models
-    that prose is held against; programs are not."""
-    inputs = {"source": source_files.fingerprint}
-    if benchmarks:
-        inputs["benchmarks"] = benchmarks.fingerprint
-    if models and source_files.source.policy == "prose":
-        inputs["perplexity models"] = models.fingerprint
+def scan_identity(source_files: SourceFiles, config: ScanConfig, references: References = NO_REFERENCES) -> Identity:
+    """A scan depends on the source's bytes, the scan's settings and the references its texts are compared with."""
+    inputs = {"source": source_files.fingerprint, **references.fingerprints(source_files.source)}
     return Identity("scans", source_files.source.name, SCAN_VERSION, config.model_dump(), inputs)
 
 
@@ -119,8 +109,7 @@ class _ScanTask:
     source: Source
     file: RawFile
     config: ScanConfig
-    benchmarks: StoredFile | None
-    models: Mapping[str, StoredFile]
+    references: ReferenceFiles
 
     @property
     def name(self) -> str:
@@ -130,7 +119,7 @@ class _ScanTask:
 def _scan_one(task: _ScanTask) -> None:
     with write_shard(task.folder, task.name) as shard:
         target = shard.file(f"{task.name}.parquet")
-        index, models = load_index(task.benchmarks), load_models(task.models)
+        index, models = load_index(task.references.benchmarks), load_models(task.references.models)
         shard.facts.update(scan_file(task.source, task.file, task.config, target, index, models))
 
 
@@ -139,17 +128,16 @@ def scan(
     config: ScanConfig,
     store: Store,
     cluster: Cluster,
-    benchmarks: Artifact | None = None,
-    models: Artifact | None = None,
+    references: References = NO_REFERENCES,
 ) -> Artifact:
     """The scan of one source: <source>-NNNNN.parquet per raw file. XmodelError where no record has the text field."""
-    identity = scan_identity(source_files, config, benchmarks, models)
+    identity = scan_identity(source_files, config, references)
     if done := store.find(identity):
         return done
     build = store.build(identity)
-    aids = _stored(source_files.source, benchmarks, models)
+    reference_files = references.files(source_files.source)
     tasks = [
-        _ScanTask(build.folder, index, source_files.source, file, config, *aids)
+        _ScanTask(build.folder, index, source_files.source, file, config, reference_files)
         for index, file in enumerate(source_files.files)
     ]
     missing = [task for task in tasks if build.finished(task.name) is None]
@@ -158,15 +146,6 @@ def scan(
     facts = [receipt.facts for task in tasks if (receipt := build.finished(task.name))]
     _check_text_field(source_files, facts)
     return build.commit(facts={"records": sum(fact["records"] for fact in facts)})
-
-
-def _stored(
-    source: Source, benchmarks: Artifact | None, models: Artifact | None
-) -> tuple[StoredFile | None, dict[str, StoredFile]]:
-    """What a source's texts are held against: the index of benchmarks, and the models by language."""
-    index = benchmarks.stored()[INDEX] if benchmarks else None
-    files = models.stored() if models and source.policy == "prose" else {}
-    return index, {name.removesuffix(MODEL): file for name, file in files.items()}
 
 
 def _check_text_field(source_files: SourceFiles, facts: Sequence[Mapping[str, Any]]) -> None:
@@ -201,8 +180,7 @@ def remove_lines(
     config: CorpusConfig,
     store: Store,
     cluster: Cluster,
-    benchmarks: Artifact | None = None,
-    models: Artifact | None = None,
+    references: References = NO_REFERENCES,
 ) -> SourceScan:
     """The scan with its rescan: <source>-NNNNN.parquet per raw file, the documents that lost lines, measured again."""
     identity = rescan_identity(source_files.source, scan, config.lines)
@@ -215,8 +193,8 @@ def remove_lines(
     if build.finished("lines") is None:
         with write_shard(build.folder, "lines") as shard:
             np.save(shard.file(LINES), repeated_lines(files, config.lines))
-    aids = _stored(source_files.source, benchmarks, models)
-    tasks = [RescanTask(build.folder, file, config.lines, config.scan, *aids) for file in files]
+    reference_files = references.files(source_files.source)
+    tasks = [RescanTask(build.folder, file, config.lines, config.scan, reference_files) for file in files]
     missing = [task for task in tasks if build.finished(task.file.name) is None]
     sizes = [float(task.file.scan.bytes) for task in missing]
     cluster.map(rescan, missing, f"remove lines {source_files.source.name}", unit="bytes", sizes=sizes)
@@ -248,7 +226,7 @@ def find_near_pairs(
             np.save(shard.file(near.FIRST_COPIES), near.first_copies(files))
     keys = near.key_tasks(build.folder, key_names(config), files)
     missing = [task for task in keys if build.finished(task.shard) is None]
-    cluster.map(near.meet, missing, "find near copies", "keys", [float(len(task.keys)) for task in missing])
+    cluster.map(near.find_candidates, missing, "find near copies", "keys", [float(len(task.keys)) for task in missing])
     met = np.unique(np.concatenate([np.load(build.folder.file(f"{task.shard}.npy")) for task in keys]), axis=0)
 
     begins = first_rows(files)
@@ -262,7 +240,9 @@ def find_near_pairs(
     cluster.map(near.write_shingles, missing, "compare near copies", "docs", sizes)
     if build.finished("pairs") is None:
         with write_shard(build.folder, "pairs") as shard:
-            pq.write_table(near.alike(met, near.compared(tasks, begins, met)), shard.file("pairs.parquet"))
+            pq.write_table(
+                near.filter_pairs(met, near.jaccard_of_pairs(tasks, begins, met)), shard.file("pairs.parquet")
+            )
     for task in (*keys, *tasks):
         build.discard(task.shard)  # as large as the text they are made of
     return build.commit(facts={"compared": len(met), "documents": len(documents)})

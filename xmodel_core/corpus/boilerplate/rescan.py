@@ -4,7 +4,7 @@ Takes the scanned files of one source; gives for each the rows that lost lines, 
 again, so that every later decision is made on the text as it will be kept. Other documents are not read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xmodel_core.artifacts import Folder, StoredFile, write_shard
+from xmodel_core.artifacts import Folder, write_shard
 from xmodel_core.corpus.boilerplate.lines import boilerplate, holders, strip
 from xmodel_core.corpus.config import LinesConfig, ScanConfig
 from xmodel_core.corpus.copies.near import first_copies
 from xmodel_core.corpus.measure.scan import batches, load_index, load_models, measured, measured_fields
 from xmodel_core.corpus.measure.scanned import REMOVED, ScannedFile
+from xmodel_core.corpus.references import ReferenceFiles
 from xmodel_core.corpus.text.batch import Array, make_batch
 from xmodel_core.specs import Source
 
@@ -53,8 +54,7 @@ class RescanTask:
     file: ScannedFile
     config: LinesConfig
     scan_config: ScanConfig
-    benchmarks: StoredFile | None
-    models: Mapping[str, StoredFile]
+    references: ReferenceFiles
 
 
 def rescan(task: RescanTask) -> None:
@@ -65,7 +65,7 @@ def rescan(task: RescanTask) -> None:
     schema = pa.schema(
         [(name, pa.string() if name == "text" else pa.int64()) for name in names] + measured_fields(task.scan_config)
     )
-    index, models = load_index(task.benchmarks), load_models(task.models)
+    index, models = load_index(task.references.benchmarks), load_models(task.references.models)
     columns = task.file.columns(["line_hashes", "lang"])
     rows = np.flatnonzero(holders(columns["line_hashes"].combine_chunks(), found))
     lang = columns["lang"].to_numpy()

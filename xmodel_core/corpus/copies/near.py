@@ -61,7 +61,7 @@ def key_tasks(folder: Folder, names: Sequence[str], files: tuple[ScannedFile, ..
     ]
 
 
-def meet(task: KeysTask) -> None:
+def find_candidates(task: KeysTask) -> None:
     """Writes candidates-<first key>.npy: int64 [m, 2], a < b. Memory: about 80 bytes per document."""
     with write_shard(task.folder, task.shard) as shard:
         tables = [file.columns(task.keys) for file in task.files]
@@ -100,7 +100,7 @@ def write_shingles(task: ShinglesTask) -> None:
         np.save(shard.file(f"{task.shard}-offsets.npy"), offsets.astype(np.int64))
 
 
-def compared(tasks: Sequence[ShinglesTask], begins: Array, pairs: Array) -> Array:
+def jaccard_of_pairs(tasks: Sequence[ShinglesTask], begins: Array, pairs: Array) -> Array:
     """float64 [m]: the Jaccard similarity of each pair of positions. `begins` [files + 1] are the files' first
     positions; the sets are mapped, not loaded."""
     sets = [
@@ -123,7 +123,7 @@ def compared(tasks: Sequence[ShinglesTask], begins: Array, pairs: Array) -> Arra
     return result
 
 
-def alike(pairs: Array, similarity: Array) -> pa.Table:
+def filter_pairs(pairs: Array, similarity: Array) -> pa.Table:
     """PAIRS of those that are at least LEAST_JACCARD alike, in order."""
     close = similarity >= LEAST_JACCARD
     return pa.table([*pairs[close].T, similarity[close].astype(np.float32)], schema=PAIRS)
