@@ -101,7 +101,7 @@ def scan_identity(
         inputs["benchmarks"] = benchmarks.fingerprint
     if models and source_files.source.policy == "prose":
         inputs["perplexity models"] = models.fingerprint
-    return Identity("scans", source_files.source.name, SCAN_VERSION, config.model_dump(), inputs)
+    return Identity("scans", source_files.source.name, SCAN_VERSION, config.model_dump(by_alias=True), inputs)
 
 
 class SourceScan(NamedTuple):
