@@ -153,9 +153,8 @@ def batches(texts: Sequence[str]) -> Iterator[list[str]]:
 
 
 def our_columns(texts: Sequence[str], lang: str) -> Iterator[dict[str, np.ndarray]]:
-    for batch in batches(texts):
-        layout = make_batch(batch)
-        yield features(layout, np.full(len(batch), lang == "zh"))
+    for part in batches(texts):
+        yield features(make_batch(part), np.full(len(part), lang == "zh"))
 
 
 def our_rules(texts: Sequence[str], lang: str) -> list[bool]:

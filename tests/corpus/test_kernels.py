@@ -84,38 +84,38 @@ def grouped(text: Array, hashes: Array) -> tuple[Array, Array]:
     return first[group], size[group]
 
 
-def plain_features(layout: Plain, chinese: Array) -> dict[str, Array]:
-    counts, sums = layout.counts, layout.sums
-    starts, ends, text, hashes = layout.words
+def plain_features(batch: Plain, chinese: Array) -> dict[str, Array]:
+    counts, sums = batch.counts, batch.sums
+    starts, ends, text, hashes = batch.words
     lengths = (ends - starts).astype(float)
     inked, letters = counts[:, c.CONTROL :].sum(1), counts[:, c.VOWEL : c.HAN_RARE + 1].sum(1)
     han, vowels = counts[:, c.HAN : c.HAN_RARE + 1].sum(1), counts[:, c.VOWEL]
     words, characters = sums(text), sums(text, lengths)
-    kind = layout.classes[starts]
+    kind = batch.classes[starts]
     joined = kind <= c.WORD_LAST
     lettered = joined & (kind != c.DIGIT)
-    digits = np.concatenate(([0], np.cumsum(layout.classes == c.DIGIT)))
+    digits = np.concatenate(([0], np.cumsum(batch.classes == c.DIGIT)))
     digits = digits[ends] - digits[starts]
     mixed = joined & (digits > 0) & (digits < lengths)
-    kinds = [np.bincount(text[hashes == np.uint64(word_hash(w))], minlength=layout.texts) > 0 for w in f.GOPHER_WORDS]
+    kinds = [np.bincount(text[hashes == np.uint64(word_hash(w))], minlength=batch.texts) > 0 for w in f.GOPHER_WORDS]
     functional = np.isin(hashes, np.array([word_hash(word) for word in f.FUNCTION_WORDS], np.uint64))
 
     def one_of(codes: Array, wanted: str) -> Array:
         return np.isin(codes, np.array([ord(character) for character in wanted], np.uint32))
 
-    line_starts, line_ends, line_text, line_hashes = layout.lines
+    line_starts, line_ends, line_text, line_hashes = batch.lines
     line_lengths = (line_ends - line_starts).astype(float)
     lines, line_characters = sums(line_text), sums(line_text, line_lengths)
-    last, before_last = layout.codes[line_ends - 1], np.concatenate(([0], layout.codes))[line_ends - 1]
+    last, before_last = batch.codes[line_ends - 1], np.concatenate(([0], batch.codes))[line_ends - 1]
     finished = c.tables().ends_sentence[last]
     ellipsis = (last == ord("…")) | ((last == ord(".")) & (before_last == ord(".")))
     short = ~finished & (line_lengths < np.where(chinese, f.SHORT_LINE["zh"], f.SHORT_LINE["en"])[line_text])
-    line_kind = layout.classes[line_starts]
+    line_kind = batch.classes[line_starts]
     line_is_chinese = (line_kind >= c.SINGLE_FIRST) & (line_kind <= c.SINGLE_LAST)
     again = grouped(line_text, line_hashes)[0] != np.arange(len(line_text))
     again &= line_lengths >= np.where(line_is_chinese, f.TELLING_LINE["zh"], f.TELLING_LINE["en"])
 
-    noticed, notice_kinds = np.zeros(len(line_text), bool), np.zeros(layout.texts)
+    noticed, notice_kinds = np.zeros(len(line_text), bool), np.zeros(batch.texts)
     for notice in f.NOTICES.split("|"):
         phrase = plain([notice]).words[3]
         at = np.arange(len(hashes) - len(phrase) + 1)
@@ -127,8 +127,8 @@ def plain_features(layout: Plain, chinese: Array) -> dict[str, Array]:
         notice_kinds[np.unique(text[at[whole]])] += 1
     noticed &= line_lengths < np.where(chinese, f.NOTICE_LINE["zh"], f.NOTICE_LINE["en"])[line_text]
 
-    of_text = np.repeat(np.arange(layout.texts), np.diff(layout.starts))
-    blank, codes = layout.classes <= c.SPACE, layout.codes
+    of_text = np.repeat(np.arange(batch.texts), np.diff(batch.starts))
+    blank, codes = batch.classes <= c.SPACE, batch.codes
     dividers = one_of(codes, f.DIVIDERS) & np.roll(blank, 1) & np.roll(blank, -1)
     marks = one_of(codes, "#…") & (codes != np.roll(codes, 1))
     urls = (codes == ord(":")) & np.roll(codes == ord("/"), -1) & np.roll(codes == ord("/"), -2)
@@ -145,7 +145,7 @@ def plain_features(layout: Plain, chinese: Array) -> dict[str, Array]:
 
     def top(n: int) -> Array:
         begin, end, _, size = runs(n)
-        most = np.zeros(layout.texts)
+        most = np.zeros(batch.texts)
         np.maximum.at(most, text[begin[size > 1]], (size * (before[end] - before[begin]))[size > 1])
         return np.minimum(ratio(most, characters), 1)
 
@@ -200,17 +200,17 @@ def plain_features(layout: Plain, chinese: Array) -> dict[str, Array]:
         "distinct_word_share": ratio(sums(text[grouped(text, hashes)[0] == np.arange(len(text))]), words),
         "urls": sums(of_text[urls]),
         "word_order": np.array(
-            [order(hashes[text == index][:2000]) if chinese[index] else 0.0 for index in range(layout.texts)]
+            [order(hashes[text == index][:2000]) if chinese[index] else 0.0 for index in range(batch.texts)]
         ),
         **{f"top_{n}gram_share": top(n) for n in f.TOP_NGRAMS},
         **{f"duplicate_{n}gram_share": duplicate(n) for n in f.DUPLICATE_NGRAMS},
     }
 
 
-def plain_signatures(layout: Plain) -> Array:
+def plain_signatures(batch: Plain) -> Array:
     multipliers = np.random.Generator(np.random.PCG64(20241120)).integers(1, 2**31, ENTRIES, dtype=np.uint32) * 2 + 1
-    hashes, text = layout.words[3], layout.words[2]
-    slices, result = SliceHashes(hashes), np.full((layout.texts, ENTRIES), 0xFFFFFFFF, np.uint32)
+    hashes, text = batch.words[3], batch.words[2]
+    slices, result = SliceHashes(hashes), np.full((batch.texts, ENTRIES), 0xFFFFFFFF, np.uint32)
     for owner in np.unique(text):
         first, after = np.searchsorted(text, [owner, owner + 1])
         begins = np.arange(first, max(after - SHINGLE_WORDS, first) + 1)

@@ -107,19 +107,17 @@ def plain_marks(whole: str, indentation: str) -> tuple[int, int, int]:
     return found, keywords, len(IDIOM.findall(text))
 
 
-def looked_at(layout: TextBatch) -> tuple[np.ndarray, m.Marks]:
-    slices = layout.words.slices
+def looked_at(batch: TextBatch) -> tuple[np.ndarray, m.Marks]:
+    slices = batch.words.slices
     kinds = m.kinds(slices, lang._words())
-    wanted = np.ones(layout.texts, bool)
+    wanted = np.ones(batch.texts, bool)
     limits = lang.CODE_LOOKED_AT_CHARACTERS, lang.INSIDE_CHARACTERS
-    return kinds, m.mark(
-        layout.codes, lang._signs(), layout.starts, layout.lines.slices, slices, kinds, wanted, *limits
-    )
+    return kinds, m.mark(batch.codes, lang._signs(), batch.starts, batch.lines.slices, slices, kinds, wanted, *limits)
 
 
 def assert_agreement(texts: Sequence[str]) -> None:
-    layout = make_batch(texts)
-    kinds, looked = looked_at(layout)
+    batch = make_batch(texts)
+    kinds, looked = looked_at(batch)
     known: dict[str, int] = {}
     tables = {
         m.ENGLISH: lang._ENGLISH,
@@ -131,10 +129,10 @@ def assert_agreement(texts: Sequence[str]) -> None:
         for word in words.split():
             known[word] = known.get(word, 0) | kind
     everything = "\n".join((*texts, ""))
-    spans = zip(layout.words.starts.tolist(), layout.words.ends.tolist(), strict=True)
+    spans = zip(batch.words.starts.tolist(), batch.words.ends.tolist(), strict=True)
     assert kinds.tolist() == [known.get(folded(everything[start:end]), 0) for start, end in spans]
-    for line, (start, end) in enumerate(zip(layout.lines.starts.tolist(), layout.lines.ends.tolist(), strict=True)):
-        begin = int(layout.starts[layout.lines.text[line]])
+    for line, (start, end) in enumerate(zip(batch.lines.starts.tolist(), batch.lines.ends.tolist(), strict=True)):
+        begin = int(batch.starts[batch.lines.text[line]])
         if start - begin >= lang.CODE_LOOKED_AT_CHARACTERS:
             assert looked.marks[line] == 0
             continue

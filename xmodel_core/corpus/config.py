@@ -23,11 +23,12 @@ class ScanConfig(Strict):
     near_keys: Literal["minhash", "simhash"] = "minhash"
     """How near copies meet before they are compared: bands of MinHash entries, or SimHash with buckets, which the
     reports name and which finds little but the very nearest."""
-    bands: int = Field(default=20, gt=0, le=100)
-    """Bands of MinHash entries: two documents meet as candidates when one band is equal."""
-    rows: int = Field(default=5, gt=0)
-    """Entries per band. 20 bands of 5 meet at similarity 0.7 in 97.5 of 100 cases, at 0.8 in 99.96, at 0.5 in 47
-    (1 - (1 - s^5)^20; Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, 3.4)."""
+    # The aliases are the names that scans have recorded in their identities, so that a scan keeps its fingerprint.
+    minhash_bands: int = Field(default=20, gt=0, le=100, serialization_alias="bands")
+    """Bands of MinHash entries: two documents are candidates for near copies when one band is equal."""
+    rows_per_band: int = Field(default=5, gt=0, serialization_alias="rows")
+    """Entries per band. 20 bands of 5 make a candidate of a pair with similarity 0.7 in 97.5 of 100 cases, with 0.8 in
+    99.96, with 0.5 in 47 (1 - (1 - s^5)^20; Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, 3.4)."""
 
 
 class LinesConfig(Strict):

@@ -91,7 +91,7 @@ def keep_models(name: str, config: PerplexityConfig, store: Store) -> Artifact:
 def scan_identity(source_files: SourceFiles, config: ScanConfig, references: References = NO_REFERENCES) -> Identity:
     """A scan depends on the source's bytes, the scan's settings and the references its texts are compared with."""
     inputs = {"source": source_files.fingerprint, **references.fingerprints(source_files.source)}
-    return Identity("scans", source_files.source.name, SCAN_VERSION, config.model_dump(), inputs)
+    return Identity("scans", source_files.source.name, SCAN_VERSION, config.model_dump(by_alias=True), inputs)
 
 
 class SourceScan(NamedTuple):

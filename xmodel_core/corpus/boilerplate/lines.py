@@ -75,26 +75,26 @@ class Stripped(NamedTuple):
     """The text's and this sum to the characters there were: blank lines that the removal left are counted."""
 
 
-def _columns(layout: TextBatch) -> Array:
+def _columns(batch: TextBatch) -> Array:
     """int32 per line: the width of its letters."""
-    before = np.zeros(len(layout.classes) + 1, np.int32)
-    np.cumsum(_WIDTHS[layout.classes], dtype=np.int32, out=before[1:])
-    return before[layout.lines.ends] - before[layout.lines.starts]
+    before = np.zeros(len(batch.classes) + 1, np.int32)
+    np.cumsum(_WIDTHS[batch.classes], dtype=np.int32, out=before[1:])
+    return before[batch.lines.ends] - before[batch.lines.starts]
 
 
-def _whole(layout: TextBatch) -> Array:
+def _whole(batch: TextBatch) -> Array:
     """int64 [lines, 2]: each line from its first character, blanks included, to behind its newline."""
-    newlines = np.flatnonzero(layout.classes == c.NEWLINE)
-    which = np.searchsorted(newlines, layout.lines.starts)
+    newlines = np.flatnonzero(batch.classes == c.NEWLINE)
+    which = np.searchsorted(newlines, batch.lines.starts)
     return np.stack((np.concatenate(([0], newlines + 1))[which], newlines[which] + 1), 1)
 
 
-def _candidates(layout: TextBatch, whole: Array, columns: Array) -> Array:
+def _candidates(batch: TextBatch, whole: Array, columns: Array) -> Array:
     """bool per line: neither too short, nor a program's, nor Markdown's or reStructuredText's own structure.
 
     It depends on lines that are never candidates themselves, so it stays true when others are removed.
     """
-    lines, codes = layout.lines, layout.codes
+    lines, codes = batch.lines, batch.codes
     if not len(lines):
         return np.zeros(0, bool)
     first, last = codes[lines.starts], codes[lines.ends - 1]
@@ -130,16 +130,16 @@ def _codes(signs: str) -> Array:
     return np.array([ord(sign) for sign in signs], np.uint32)
 
 
-def line_hashes(layout: TextBatch) -> pa.ListArray:
+def line_hashes(batch: TextBatch) -> pa.ListArray:
     """list<uint64>, one entry per text: the hashes of its different lines, sorted; nothing of short lines,
     programs and headings. Case and width are folded."""
-    chosen = _candidates(layout, _whole(layout), _columns(layout))
-    text, hashes = layout.lines.text[chosen], layout.lines.hashes[chosen]
+    chosen = _candidates(batch, _whole(batch), _columns(batch))
+    text, hashes = batch.lines.text[chosen], batch.lines.hashes[chosen]
     order = np.lexsort((hashes, text))
     text, hashes = text[order], hashes[order]
     new = np.ones(len(text), bool)
     new[1:] = (text[1:] != text[:-1]) | (hashes[1:] != hashes[:-1])
-    offsets = np.searchsorted(text[new], np.arange(layout.texts + 1)).astype(np.int32)
+    offsets = np.searchsorted(text[new], np.arange(batch.texts + 1)).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(hashes[new], pa.uint64()))
 
 
@@ -196,17 +196,17 @@ def holders(column: pa.ListArray, found: Array) -> Array:
     return np.diff(hits[np.concatenate(([0], ends))]) > 0
 
 
-def strip(texts: Sequence[str], layout: TextBatch, found: Array, config: LinesConfig | None = None) -> list[Stripped]:
-    """Each text without its boilerplate lines; `layout` is theirs, `found` what `boilerplate` gave."""
+def strip(texts: Sequence[str], batch: TextBatch, found: Array, config: LinesConfig | None = None) -> list[Stripped]:
+    """Each text without its boilerplate lines; `batch` is theirs, `found` what `boilerplate` gave."""
     config = config or LinesConfig()
-    lines = layout.lines
-    whole, columns = _whole(layout), _columns(layout)
-    hits = _in(lines.hashes, found) & _candidates(layout, whole, columns)
+    lines = batch.lines
+    whole, columns = _whole(batch), _columns(batch)
+    hits = _in(lines.hashes, found) & _candidates(batch, whole, columns)
     telling = columns >= TELLING_COLUMNS
-    bounds = np.searchsorted(lines.text, np.arange(layout.texts + 1)).tolist()
+    bounds = np.searchsorted(lines.text, np.arange(batch.texts + 1)).tolist()
     results = [Stripped(text, 0, 0) for text in texts]
     for index in np.unique(lines.text[hits]).tolist():
-        mine, offset = slice(bounds[index], bounds[index + 1]), int(layout.starts[index])
+        mine, offset = slice(bounds[index], bounds[index + 1]), int(batch.starts[index])
         text = texts[int(index)]
         inked, hit = np.stack((lines.starts[mine], lines.ends[mine]), 1) - offset, hits[mine]
         written: dict[int, str] = {at: text[inked[at, 0] : inked[at, 1]] for at in np.flatnonzero(hit).tolist()}

@@ -1,7 +1,7 @@
 """Decontamination: which documents hold passages of which benchmark items.
 
 Takes a folder of `<benchmark>/<split>.jsonl`; gives a `BenchmarkIndex`, which tells for each text of a
-layout the items it shares a passage with. A passage is a run of 13 words or 20 Chinese characters (as
+batch the items it shares a passage with. A passage is a run of 13 words or 20 Chinese characters (as
 `TextBatch.words` has them: case, width, punctuation and white space folded), found by its hash; a shorter
 field of an item is found as a whole. Benchmarks and documents go through the same code, so they agree.
 
@@ -65,22 +65,22 @@ _UNITS_OF_CLASS = np.full(c.CLASSES, WORD_UNITS, np.uint8)
 _UNITS_OF_CLASS[c.SINGLE_FIRST : c.SINGLE_LAST + 1] = CHARACTER_UNITS
 
 
-def _units(layout: TextBatch) -> Array:
+def _units(batch: TextBatch) -> Array:
     """uint8 [words]: the units of each word."""
-    return _UNITS_OF_CLASS[layout.classes[layout.words.starts]]
+    return _UNITS_OF_CLASS[batch.classes[batch.words.starts]]
 
 
-def _mixed(layout: TextBatch, units: Array, begins: Array) -> tuple[Array, Array, Array]:
+def _mixed(batch: TextBatch, units: Array, begins: Array) -> tuple[Array, Array, Array]:
     """(texts, ends, uint64 hashes) of the shortest runs of whole words over MIXED_CHARACTERS from each of these words
     on; the end is -1 where there is none, where too few are Chinese, or where the run has a passage's units anyway."""
     rule = (CHARACTER_UNITS, MIXED_HAN, START_UNITS, PASSAGE_UNITS)
-    words = layout.words.slices
-    return kernels.inked_runs(words, layout.classes, c.CONTROL, units, begins, MIXED_CHARACTERS, rule)
+    words = batch.words.slices
+    return kernels.inked_runs(words, batch.classes, c.CONTROL, units, begins, MIXED_CHARACTERS, rule)
 
 
 @dataclass(frozen=True)
 class Hits:
-    """The items whose passages stand in each text of a layout, laid out as Arrow lays out a list column."""
+    """The items whose passages stand in each text of a batch, laid out as Arrow lays out a list column."""
 
     offsets: Array
     """int32 [n + 1]: the items of text i are items[offsets[i] : offsets[i + 1]]."""
@@ -107,9 +107,9 @@ class BenchmarkIndex:
     passage_items: Array
     """uint32: numbers of items."""
 
-    def hits(self, layout: TextBatch) -> Hits:
+    def hits(self, batch: TextBatch) -> Hits:
         """The items that each text shares a passage with."""
-        words, units_of_word = layout.words.slices, _units(layout)
+        words, units_of_word = batch.words.slices, _units(batch)
         begins, places = kernels.known_runs(words, units_of_word, START_UNITS, self._known_starts)
         lengths = self.start_lengths[places]
         texts, items = [np.zeros(0, np.int64)], [np.zeros(0, np.uint32)]
@@ -118,7 +118,7 @@ class BenchmarkIndex:
             if not len(asked):
                 continue
             if units == MIXED:
-                found, ends, hashes = _mixed(layout, units_of_word, asked)
+                found, ends, hashes = _mixed(batch, units_of_word, asked)
             else:
                 found, ends, hashes = kernels.runs(words, units_of_word, asked, units)
             places, known = _places(self.passages, hashes)
@@ -128,7 +128,7 @@ class BenchmarkIndex:
             texts.append(found[known].astype(np.int64)[which])
             items.append(self.passage_items[self.passage_offsets[places[which]] + item])
         pairs = np.unique((np.concatenate(texts) << 32) | np.concatenate(items).astype(np.int64))
-        offsets = np.searchsorted(pairs >> 32, np.arange(layout.texts + 1)).astype(np.int32)
+        offsets = np.searchsorted(pairs >> 32, np.arange(batch.texts + 1)).astype(np.int32)
         return Hits(offsets, (pairs & 0xFFFFFFFF).astype(np.uint32))
 
     def per_benchmark(self, items: Array) -> dict[str, int]:
@@ -292,8 +292,8 @@ def _batches(texts: list[str]) -> Iterator[tuple[list[str], int]]:
 
 def _passages_of_fields(texts: list[str], first: int) -> tuple[Array, Array, Array, Array]:
     """(number of the field, hash of the start, hash of the passage, its units) for each passage of each field."""
-    layout = make_batch(texts)
-    words, units_of_word, text = layout.words.slices, _units(layout), layout.words.text
+    batch = make_batch(texts)
+    words, units_of_word, text = batch.words.slices, _units(batch), batch.words.text
     everywhere = np.arange(len(text), dtype=np.int32)
     _, ends, passages = kernels.runs(words, units_of_word, everywhere, PASSAGE_UNITS)
     begins = np.flatnonzero(ends >= 0)
@@ -306,12 +306,12 @@ def _passages_of_fields(texts: list[str], first: int) -> tuple[Array, Array, Arr
     begins, ends = np.append(begins, field_begins[short]), np.append(ends, field_ends[short])
     passages = np.append(passages, SliceHashes(words.hashes).of(field_begins[short], field_ends[short]))
     lengths = np.append(lengths, units[short])
-    _, mixed_ends, mixed_passages = _mixed(layout, units_of_word, everywhere)
+    _, mixed_ends, mixed_passages = _mixed(batch, units_of_word, everywhere)
     mixed = np.flatnonzero(mixed_ends >= 0)
     begins, ends = np.append(begins, mixed), np.append(ends, mixed_ends[mixed])
     passages, lengths = np.append(passages, mixed_passages[mixed]), np.append(lengths, np.full(len(mixed), MIXED))
 
-    telling = np.concatenate(([0], np.cumsum(_telling(layout))))
+    telling = np.concatenate(([0], np.cumsum(_telling(batch))))
     tells = telling[ends] - telling[begins] >= TELLING_WORDS
     begins, passages, lengths = begins[tells], passages[tells], lengths[tells]
     order = np.argsort(begins, kind="stable")
@@ -321,9 +321,9 @@ def _passages_of_fields(texts: list[str], first: int) -> tuple[Array, Array, Arr
     return text[begins] + first, starts, passages, lengths
 
 
-def _telling(layout: TextBatch) -> Array:
+def _telling(batch: TextBatch) -> Array:
     """bool for each word: two letters or more, or a Chinese character."""
-    words = layout.words
-    first = layout.classes[words.starts]
-    letters = np.concatenate(([0], np.cumsum((layout.classes >= c.VOWEL) & (layout.classes <= c.WORD_LAST))))
+    words = batch.words
+    first = batch.classes[words.starts]
+    letters = np.concatenate(([0], np.cumsum((batch.classes >= c.VOWEL) & (batch.classes <= c.WORD_LAST))))
     return (first >= c.SINGLE_FIRST) | (letters[words.ends] - letters[words.starts] >= 2)

@@ -1,6 +1,6 @@
-"""What the rules judge by: a few dozen numbers per text, counted from one layout.
+"""What the rules judge by: a few dozen numbers per text, counted from one batch.
 
-Takes a layout and which texts are Chinese; gives float32 columns named in `FEATURES`. Shares lie in
+Takes a batch and which texts are Chinese; gives float32 columns named in `FEATURES`. Shares lie in
 0..1. Chinese repetition is counted in twice as many characters as English in words, because a
 Chinese word is about two characters long.
 """
@@ -130,15 +130,15 @@ def _word_order(tally: Array) -> Array:
     return (tally["equal_neighbours"] - expected) / np.sqrt(expected + 1)
 
 
-def features(layout: TextBatch, chinese: Array) -> dict[str, Array]:
+def features(batch: TextBatch, chinese: Array) -> dict[str, Array]:
     """float32 [n] for each of FEATURES. `chinese` marks Chinese texts."""
-    counts = layout.counts
+    counts = batch.counts
     inked = counts[:, c.CONTROL :].sum(1)
     letters = counts[:, c.VOWEL : c.HAN_RARE + 1].sum(1)
     han = counts[:, c.HAN : c.HAN_RARE + 1].sum(1)
     both = counts[:, c.HAN_SIMPLIFIED] + counts[:, c.HAN_TRADITIONAL]
     vowels = counts[:, c.VOWEL]
-    words, lines = np.diff(layout.words.slices.offsets), np.diff(layout.lines.slices.offsets)
+    words, lines = np.diff(batch.words.slices.offsets), np.diff(batch.lines.slices.offsets)
     limits = kernels.Limits(
         short_line=np.where(chinese, SHORT_LINE["zh"], SHORT_LINE["en"]),
         notice_line=np.where(chinese, NOTICE_LINE["zh"], NOTICE_LINE["en"]),
@@ -149,12 +149,12 @@ def features(layout: TextBatch, chinese: Array) -> dict[str, Array]:
         ordered=np.where(chinese, ORDERED_WORDS, 0),
     )
     tally, covered = kernels.tally(
-        layout.codes,
-        layout.classes,
-        layout.starts,
+        batch.codes,
+        batch.classes,
+        batch.starts,
         ROLES,
-        layout.words.slices,
-        layout.lines.slices,
+        batch.words.slices,
+        batch.lines.slices,
         _known(),
         limits,
         TOP_NGRAMS,

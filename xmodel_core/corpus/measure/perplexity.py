@@ -71,7 +71,7 @@ def _not_a_model(what: str, lang: str, path: Path, found: object) -> XmodelError
 
 
 class Sentences(NamedTuple):
-    """The lines of a layout that hold words, as a model reads them."""
+    """The lines of a batch that hold words, as a model reads them."""
 
     lines: list[bytes]
     """UTF-8."""
@@ -79,18 +79,18 @@ class Sentences(NamedTuple):
     """int64: the text each lies in."""
 
 
-def sentences(layout: TextBatch) -> Sentences:
+def sentences(batch: TextBatch) -> Sentences:
     """Every line with a word in it, words folded, a space between."""
-    words = layout.words
+    words = batch.words
     if not len(words):
         return Sentences([], np.zeros(0, np.int64))
     sizes = words.ends - words.starts + 1
     ends = np.cumsum(sizes, dtype=np.int64)
-    # The place after each word is our separator's; in the layout at least the newline behind the text stands there.
+    # The place after each word is our separator's; in the batch at least the newline behind the text stands there.
     places = np.arange(ends[-1], dtype=np.int32)
     places -= np.repeat((ends - sizes - words.starts).astype(np.int32), sizes)
-    codes = c.tables().folded[layout.codes[places]]
-    line = np.searchsorted(layout.lines.starts, words.starts, "right")
+    codes = c.tables().folded[batch.codes[places]]
+    line = np.searchsorted(batch.lines.starts, words.starts, "right")
     last = np.append(line[1:] != line[:-1], True)
     codes[ends - 1] = np.where(last, ord("\n"), ord(" "))
     return Sentences(codes.tobytes().decode("utf-32-le").encode().split(b"\n")[:-1], words.text[last])
@@ -102,16 +102,16 @@ class NgramModels:
     def __init__(self, files: Mapping[str, Path]) -> None:
         self._models = {lang: _open(lang, path) for lang, path in files.items()}
 
-    def perplexity(self, layout: TextBatch, lang: Array) -> Array:
+    def perplexity(self, batch: TextBatch, lang: Array) -> Array:
         """float32 [n]: 10^(-log10 p / (words + lines)) of each text in its language's model; a line's end is foretold
         as a word is. NaN for a text without words and where there is no model of the language."""
-        found = sentences(layout)
-        units = np.bincount(layout.words.text, minlength=layout.texts) + np.bincount(found.text, minlength=layout.texts)
-        result = np.full(layout.texts, np.nan, np.float32)
+        found = sentences(batch)
+        units = np.bincount(batch.words.text, minlength=batch.texts) + np.bincount(found.text, minlength=batch.texts)
+        result = np.full(batch.texts, np.nan, np.float32)
         for name, model in self._models.items():
             mine = (lang == name) & (units > 0)
             scores = [model.score(found.lines[line]) for line in np.flatnonzero(mine[found.text])]
-            total = np.bincount(found.text[mine[found.text]], scores, layout.texts)
+            total = np.bincount(found.text[mine[found.text]], scores, batch.texts)
             for text in np.flatnonzero(mine):
                 # Python's power is the C library's, whatever the processor: numpy's is not.
                 result[text] = 10.0 ** min(-total[text] / units[text], LARGEST_EXPONENT)

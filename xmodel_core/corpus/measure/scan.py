@@ -40,20 +40,20 @@ GROUP_CHARACTERS = 1_000_000  # of a group of rows in the scan's files
 GROUP_ROWS = 20_000
 
 
-def text_hashes(layout: TextBatch) -> list[bytes]:
+def text_hashes(batch: TextBatch) -> list[bytes]:
     """16 bytes per text, equal for texts that differ in blanks only. Case, width and punctuation count: what
     differs in those is left to the near stage, which folds them."""
-    inked = layout.classes > c.SPACE
+    inked = batch.classes > c.SPACE
     read = inked.copy()
     read[1:] |= inked[:-1]  # of the blanks in a row the first, as a space; each text ends with a newline of ours
-    codes = np.where(inked, layout.codes, np.uint32(ord(" ")))[read]
-    bounds = np.concatenate(([0], np.cumsum(read)))[layout.starts]
+    codes = np.where(inked, batch.codes, np.uint32(ord(" ")))[read]
+    bounds = np.concatenate(([0], np.cumsum(read)))[batch.starts]
     return [xxhash.xxh3_128_digest(codes[begin:end].tobytes()) for begin, end in pairwise(bounds.tolist())]
 
 
 def measured(
     texts: Sequence[str],
-    layout: TextBatch,
+    batch: TextBatch,
     lang: Array,
     config: ScanConfig,
     index: BenchmarkIndex | None,
@@ -62,14 +62,14 @@ def measured(
     """Column → one value per text: sizes, features, perplexity, near keys, benchmark items. Depends on the texts alone,
     so a text whose boilerplate lines went is measured like any other. `lang` [n] says in which unit words are counted
     and which model they are held against."""
-    hits = index.hits(layout) if index else Hits(np.zeros(len(texts) + 1, np.int32), np.zeros(0, np.uint32))
+    hits = index.hits(batch) if index else Hits(np.zeros(len(texts) + 1, np.int32), np.zeros(0, np.uint32))
     return {
         "chars": np.fromiter(map(len, texts), np.int64, len(texts)),
-        "bytes": layout.bytes,
+        "bytes": batch.bytes,
         "benchmark_items": pa.ListArray.from_arrays(pa.array(hits.offsets), pa.array(hits.items)),
-        **features(layout, lang == "zh"),
-        PERPLEXITY: models.perplexity(layout, lang) if models else np.full(len(texts), np.nan, np.float32),
-        **dict(zip(key_names(config), near_keys(layout, config).T, strict=True)),
+        **features(batch, lang == "zh"),
+        PERPLEXITY: models.perplexity(batch, lang) if models else np.full(len(texts), np.nan, np.float32),
+        **dict(zip(key_names(config), near_keys(batch, config).T, strict=True)),
     }
 
 
@@ -78,15 +78,15 @@ def scanned(
 ) -> dict[str, Any]:
     """Column → one value per text, of texts that are scanned together: `measured` and lang, script, text_hash,
     line_hashes."""
-    layout = make_batch(texts)
-    languages, scripts = detect(texts, layout)
+    batch = make_batch(texts)
+    languages, scripts = detect(texts, batch)
     lang = np.array(languages)
     return {
         "lang": languages,
         "script": scripts,
-        "text_hash": text_hashes(layout),
-        "line_hashes": _only(line_hashes(layout), (lang == "zh") | (lang == "en")),
-        **measured(texts, layout, lang, config, index, models),
+        "text_hash": text_hashes(batch),
+        "line_hashes": _only(line_hashes(batch), (lang == "zh") | (lang == "en")),
+        **measured(texts, batch, lang, config, index, models),
     }
 
 

@@ -110,7 +110,7 @@ class TextBatch:
 
 
 def make_batch(texts: Sequence[str]) -> TextBatch:
-    """The layout of some texts; memory is 7 bytes per character and 16 per word, while features are counted 26 more."""
+    """Splits and hashes texts; memory is 7 bytes per character and 16 per word, while features are counted 26 more."""
     table = c.tables()
     encoded = [text.encode() for text in texts]
     made = kernels.split(encoded, sum(map(len, texts)), table.classes, table.folded, ROLES)

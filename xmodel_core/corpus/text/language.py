@@ -1,6 +1,6 @@
 """Which language a text is in: zh, en, code or other, and in which script.
 
-Takes texts and their layout; gives (language, script) of each. Shares of scripts decide Chinese (kana and hangul
+Takes texts and their batch; gives (language, script) of each. Shares of scripts decide Chinese (kana and hangul
 rule out Japanese and Korean); among Latin texts, code is found by looking: lines that only a program has; English
 by the small words that no other language has, and what has few of them is left to fastText's lid.176.
 """
@@ -132,30 +132,30 @@ def _sums(values: Array, offsets: Array) -> Array:
     return np.diff(np.concatenate(([0], np.cumsum(values, dtype=np.int64)))[offsets])
 
 
-def english(layout: TextBatch, kinds: Array) -> Array:
+def english(batch: TextBatch, kinds: Array) -> Array:
     """bool [n]: certainly English, by its small words."""
-    words = layout.words
+    words = batch.words
     offsets = words.slices.offsets
     # Figures, single letters and the commands of formulas (\\frac) are nobody's.
-    telling = (words.ends - words.starts > 1) & (layout.classes[words.starts] != c.DIGIT)
-    telling &= layout.codes[np.maximum(words.starts, 1) - 1] != ord("\\")
+    telling = (words.ends - words.starts > 1) & (batch.classes[words.starts] != c.DIGIT)
+    telling &= batch.codes[np.maximum(words.starts, 1) - 1] != ord("\\")
     ours, theirs = _sums(kinds & m.ENGLISH != 0, offsets), _sums(kinds & m.FOREIGN != 0, offsets)
     enough = (ours >= ENGLISH_WORDS) & (ours >= ENGLISH_SHARE * _sums(telling, offsets))
-    letters = layout.counts[:, c.VOWEL : c.HAN_RARE + 1].sum(1)
-    alone = layout.counts[:, c.HAN : c.HAN_RARE + 1].sum(1) <= ENGLISH_HAN_SHARE * letters
+    letters = batch.counts[:, c.VOWEL : c.HAN_RARE + 1].sum(1)
+    alone = batch.counts[:, c.HAN : c.HAN_RARE + 1].sum(1) <= ENGLISH_HAN_SHARE * letters
     return enough & alone & (ours >= ENGLISH_OVER_FOREIGN * theirs)
 
 
-def code_shares(layout: TextBatch, kinds: Array, wanted: Array) -> Array:
+def code_shares(batch: TextBatch, kinds: Array, wanted: Array) -> Array:
     """float64 [n]: the share, in characters, of the lines that are a program's, of the wanted texts; looked at up to
     a limit."""
-    slices = layout.lines.slices
+    slices = batch.lines.slices
     looked = m.mark(
-        layout.codes,
+        batch.codes,
         _signs(),
-        layout.starts,
+        batch.starts,
         slices,
-        layout.words.slices,
+        batch.words.slices,
         kinds,
         wanted,
         CODE_LOOKED_AT_CHARACTERS,
@@ -203,9 +203,9 @@ def scripts_of(counts: Array) -> Array:
     )
 
 
-def detect(texts: Sequence[str], layout: TextBatch) -> tuple[list[str], list[str]]:
+def detect(texts: Sequence[str], batch: TextBatch) -> tuple[list[str], list[str]]:
     """(language, script) of each text. Nothing to go by (no letters) is `other`."""
-    counts = layout.counts
+    counts = batch.counts
     scripts = scripts_of(counts)
     han, latin = np.isin(scripts, ("hans", "hant")), scripts == "latn"
     inked = counts[:, c.CONTROL :].sum(1)
@@ -213,10 +213,10 @@ def detect(texts: Sequence[str], layout: TextBatch) -> tuple[list[str], list[str
     sparse = counts[:, c.HAN : c.HAN_RARE + 1].sum(1) < SPARSE_HAN_SHARE * letters
     candidate = (counts[:, c.CODE_SYMBOL] > CODE_SYMBOL_CANDIDATE * inked) & (latin | (han & sparse))
 
-    kinds = m.kinds(layout.words.slices, _words())
-    shares = code_shares(layout, kinds, candidate)
+    kinds = m.kinds(batch.words.slices, _words())
+    shares = code_shares(batch, kinds, candidate)
     code = candidate & (shares >= np.where(han, CODE_LINES_AMONG_CHINESE, CODE_LINES))
-    languages = np.select([code, han, latin & english(layout, kinds)], ["code", "zh", "en"], "other").tolist()
+    languages = np.select([code, han, latin & english(batch, kinds)], ["code", "zh", "en"], "other").tolist()
     for index in np.flatnonzero(latin & (np.array(languages) == "other")).tolist():
         languages[index] = spoken(texts[index])
     return languages, scripts.tolist()
