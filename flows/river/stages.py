@@ -25,6 +25,7 @@ from xmodel_core.specs.benchmarks import load_suites
 
 if TYPE_CHECKING:
     from xmodel_core.corpus.stage import SourceScan
+    from xmodel_core.training.inputs import TrainingInputs
 
 
 def only_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -209,22 +210,21 @@ def plan_mixture(session: Session, sources: list[Source], shards: dict[str, Arti
     return plan
 
 
+def _training_inputs(
+    session: Session, plan: Artifact, shards: dict[str, Artifact], tokenizer: Artifact
+) -> "TrainingInputs":
+    from xmodel_core.training.inputs import TrainingInputs
+
+    recipe, store, cluster = session.recipe, session.store, session.cluster
+    return TrainingInputs(recipe.name, recipe.model, recipe.training, plan, shards, tokenizer, store, cluster)
+
+
 @stage(name="pretrain")
 def pretrain(session: Session, plan: Artifact, shards: dict[str, Artifact], tokenizer: Artifact) -> Artifact:
     """Checkpoints and metrics of one run; goes on from its newest whole checkpoint."""
     from xmodel_core.training import stage as door
 
-    recipe = session.recipe
-    run = door.run(
-        recipe.name,
-        recipe.model,
-        recipe.training,
-        plan,
-        shards,
-        tokenizer,
-        session.store,
-        session.cluster,
-    )
+    run = door.run(_training_inputs(session, plan, shards, tokenizer))
     refresh(session.store.root)
     return run
 
@@ -240,15 +240,9 @@ def train_proxies(
     **settings: Any,
 ) -> Artifact:
     """What a door of the search room finds; it goes on from the proxies that are trained."""
-    from xmodel_core.search.proxies import TrainingInputs
-
-    recipe = session.recipe
-    ground = TrainingInputs(
-        recipe.name, recipe.model, recipe.training, plan, shards, tokenizer, session.store, session.cluster
-    )
-    found = door(ground, **settings)
+    result = door(_training_inputs(session, plan, shards, tokenizer), **settings)
     refresh(session.store.root)
-    return found
+    return result
 
 
 @stage(name="evaluate")

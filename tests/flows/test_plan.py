@@ -208,5 +208,5 @@ def test_mixture_phases_of_the_reports_are_their_schedules() -> None:
         recipe, path = load_recipe(name)
         mixture = load_mixture(recipe.mixture, path.parent)
         assert [phase.name for phase in mixture.phases] == [
-            phase.name for phase in recipe.training.phases() if not phase.goes_on
+            phase.name for phase in recipe.training.phases() if not phase.continues_previous
         ]

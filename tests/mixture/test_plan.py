@@ -109,7 +109,7 @@ def test_a_phase_in_which_only_lengths_change_has_the_shares_of_the_one_before()
     supplies = [supply("a", 90_000), supply("b", 1015)]
     grown = [
         ScheduledPhase("stable", 4, 10, 80),
-        ScheduledPhase("stable_2", 2, 10, 160, goes_on=True),
+        ScheduledPhase("stable_2", 2, 10, 160, continues_previous=True),
         ScheduledPhase("decay", 3, 40, 160),
     ]
     asked = mixture({"a": {"weight": 3, "min_tokens": 64}, "b": {"weight": 1, "max_epochs": 1}}, {"b": 1})

@@ -16,7 +16,7 @@ import pytest
 
 from tests.training.conftest import MODEL, TRAINING, Workspace, make_workspace
 from xmodel_core.artifacts import Artifact, Store
-from xmodel_core.cluster import Cluster, open_cluster
+from xmodel_core.cluster import open_cluster
 from xmodel_core.cluster.config import ClusterConfig
 from xmodel_core.errors import XmodelError
 from xmodel_core.ledger.build import refresh
@@ -24,7 +24,7 @@ from xmodel_core.ledger.query import run_query
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.search.config import SearchConfig
 from xmodel_core.search.hparams import stage
-from xmodel_core.search.proxies import ProxySpec, TrainingInputs
+from xmodel_core.search.proxies import ProxySpec
 from xmodel_core.training.config import TrainingConfig
 
 SCHEDULE: dict[str, Any] = {"warmup_steps": 2, "stable_steps": 6, "decay_steps": 2}
@@ -42,11 +42,6 @@ def planned(root: str | Path, **changes: Any) -> Workspace:
     return make_workspace(Store(root)).planned(**{**SCHEDULE, **changes})
 
 
-def ground_of(workspace: Workspace, model: ModelConfig, training: TrainingConfig, cluster: Cluster) -> TrainingInputs:
-    materials = (workspace.plan, workspace.shards, workspace.tokenizer)
-    return TrainingInputs("small", model, training, *materials, workspace.store, cluster)
-
-
 def search(
     workspace: Workspace, workers: int = 1, model: ModelConfig = MODEL, ranges: dict | None = None, **changes: Any
 ) -> Artifact:
@@ -54,8 +49,8 @@ def search(
     if changes:
         workspace = workspace.planned(**training)
     with open_cluster(ClusterConfig(workers=workers)) as cluster:
-        ground = ground_of(workspace, model, TrainingConfig(**training), cluster)
-        return stage.run(ground, SearchConfig(**{**SEARCH, **(ranges or {})}))
+        inputs = workspace.inputs(model, TrainingConfig(**training), cluster)
+        return stage.run(inputs, SearchConfig(**{**SEARCH, **(ranges or {})}))
 
 
 def results(searched: Artifact) -> dict[str, bytes]:
@@ -186,7 +181,7 @@ def test_what_is_searched_is_no_part_of_the_identity(searched: Artifact, tmp_pat
     model = MODEL.model_copy(update={"scale_emb": 3.0, "dim_model_base": 4})
     training = TrainingConfig(**{**TRAINING, **SCHEDULE, "peak_lr": 0.3, "workers": 2})
     with open_cluster(ClusterConfig(workers=2)) as cluster:
-        same = stage.identity(ground_of(planned(tmp_path), model, training, cluster), SearchConfig(**SEARCH))
+        same = stage.identity(planned(tmp_path).inputs(model, training, cluster), SearchConfig(**SEARCH))
     assert same.fingerprint == searched.fingerprint
 
 

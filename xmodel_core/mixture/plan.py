@@ -143,7 +143,7 @@ def match_phases(mixture: Mixture, schedule: Sequence[ScheduledPhase]) -> list[P
     else:
         named = {phase.name for phase in mixture.phases}
         for phase in schedule:
-            if phase.goes_on and phase.name not in named:
+            if phase.continues_previous and phase.name not in named:
                 served[-1].append(phase)
             else:
                 served.append([phase])

@@ -61,7 +61,7 @@ class ScheduledPhase(NamedTuple):
     """Tokens per sequence."""
     global_batch_tokens: int
     """Tokens per step."""
-    goes_on: bool = False
+    continues_previous: bool = False
     """Whether only lengths change here: it has the shares of the phase before unless the mixture names it."""
 
     @property
