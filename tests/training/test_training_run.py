@@ -182,7 +182,7 @@ def test_what_does_not_belong_together_is_refused(workspace: Any) -> None:
 
 
 GROWN: dict[str, Any] = {
-    "changes": [
+    "batch_schedule": [
         {"after_steps": 10, "global_batch_tokens": 128},
         {"after_steps": 24, "sequence_length": 16, "micro_batch_sequences": 2},
     ]
@@ -323,12 +323,13 @@ from xmodel_core.cluster.config import ClusterConfig
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.training import stage
 from xmodel_core.training.config import TrainingConfig
+from xmodel_core.training.inputs import TrainingInputs
 model, training = ModelConfig.model_validate_json(sys.argv[2]), TrainingConfig.model_validate_json(sys.argv[3])
 store = Store(Path(sys.argv[1]))
 shards = {artifact.name: artifact for artifact in store.artifacts("shards")}
 plan, tokenizer = store.artifacts("plans")[0], store.artifacts("tokenizer")[0]
 with open_cluster(ClusterConfig(workers=1)) as cluster:
-    stage.run("small", model, training, plan, shards, tokenizer, store, cluster)
+    stage.run(TrainingInputs("small", model, training, plan, shards, tokenizer, store, cluster))
 """
 
 

@@ -4,6 +4,7 @@ Takes a recipe's `training:` slice; gives a frozen `TrainingConfig`. Where it ru
 `device`) is no part of a run's identity; precision and threads are, for they change bits.
 """
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ from xmodel_core.specs.strict import Strict
 
 EXECUTION = frozenset({"workers", "device", "prefetch_steps", "shard_cache_bytes", "gradient_checkpointing"})
 """Fields that say where and how, not what."""
+RECORDED_NAMES = {"batch_schedule": "changes"}
+"""Field → its key in a run's identity: the field was renamed later, and fingerprints must stay what they were."""
 
 
 class BatchChange(Strict):
@@ -73,7 +76,7 @@ class TrainingConfig(Strict):
     """Tokens per sequence."""
     micro_batch_sequences: int = Field(ge=1)
     """Sequences that one worker works on at a time; gradients of the micro batches of a step add up."""
-    changes: list[BatchChange] = []
+    batch_schedule: list[BatchChange] = Field(default=[], serialization_alias=RECORDED_NAMES["batch_schedule"])
     """Where lengths change, in order. One inside `stable` begins a phase `stable_2`, with the shares of `stable`
     unless the mixture names it."""
     packing: Literal["concat", "best-fit"] = "concat"
@@ -120,10 +123,10 @@ class TrainingConfig(Strict):
             raise ValueError("a cosine has no stable part: put its steps into decay_steps")
         if not self.total_steps:
             raise ValueError("warmup_steps, stable_steps and decay_steps are all 0: there is nothing to train")
-        begins = [0, *(change.after_steps for change in self.changes)]
+        begins = [0, *(change.after_steps for change in self.batch_schedule)]
         if any(one >= two for one, two in pairwise([*begins, self.total_steps])):
             raise ValueError(
-                f"changes must come one after another inside the {self.total_steps} steps; after_steps are {begins[1:]}"
+                f"batch_schedule must rise inside the {self.total_steps} steps; its after_steps are {begins[1:]}"
             )
         for begin in begins:
             self._check_lengths(self.batching(begin + 1), f" (after {begin} steps)" if begin else "")
@@ -146,7 +149,7 @@ class TrainingConfig(Strict):
     def batching(self, step: int) -> Batching:
         """The lengths at a step, counted from 1."""
         lengths = {name: getattr(self, name) for name in Batching.model_fields}
-        for change in self.changes:
+        for change in self.batch_schedule:
             if change.after_steps < step:
                 said = change.model_dump(exclude={"after_steps"}, exclude_none=True)
                 lengths.update(said)
@@ -161,7 +164,7 @@ class TrainingConfig(Strict):
         found, begin = [], 0
         for name, steps in parts:
             end = begin + steps
-            cuts = [change.after_steps for change in self.changes if begin < change.after_steps < end]
+            cuts = [change.after_steps for change in self.batch_schedule if begin < change.after_steps < end]
             for number, (first, last) in enumerate(pairwise([begin, *cuts, end]), 1):
                 lengths = self.batching(first + 1)
                 label = name if number == 1 else f"{name}_{number}"
@@ -187,5 +190,11 @@ class TrainingConfig(Strict):
         return max(phase.sequence_length for phase in self.phases())
 
     def identity(self) -> dict[str, Any]:
-        """The settings that make the run what it is, as plain values."""
-        return self.model_dump(mode="json", exclude=set(EXECUTION))
+        """The settings that decide a run's weights, as plain values under the names they are recorded by."""
+        return self.model_dump(mode="json", exclude=set(EXECUTION), by_alias=True)
+
+    @classmethod
+    def from_identity(cls, recorded: Mapping[str, Any]) -> "TrainingConfig":
+        """The settings again from a run's manifest; where and how it ran is not recorded."""
+        fields = {recorded_name: name for name, recorded_name in RECORDED_NAMES.items()}
+        return cls.model_validate({fields.get(name, name): value for name, value in recorded.items()})

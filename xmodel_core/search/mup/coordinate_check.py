@@ -20,8 +20,9 @@ import numpy as np
 from xmodel_core.artifacts import Artifact, Identity, write_shard
 from xmodel_core.errors import XmodelError
 from xmodel_core.search.mup.scaled import Parametrisation, Widths, at_constant_rate, at_rate
-from xmodel_core.search.proxies import ProxySpec, TrainingInputs, train_proxies
+from xmodel_core.search.proxies import ProxySpec, identity_inputs, train_proxies
 from xmodel_core.training.config import TrainingConfig
+from xmodel_core.training.inputs import TrainingInputs
 
 VERSION = 1
 MAX_TOKENS = 1_000_000
@@ -63,7 +64,7 @@ def train_one(settings: dict[str, Any]) -> None:
         if step in settings["steps"]:
             seen[str(step)] = sizes.measure(model)
 
-    with write_shard(job.folder, settings["point"]) as shard:
+    with write_shard(job.folder, settings["shard"]) as shard:
         losses = train_proxy(job, look)
         shard.facts.update({"seen": seen, "losses": list(losses.losses)})
 
@@ -75,36 +76,36 @@ def slope(sizes: Mapping[int, float]) -> float:
     return float(np.polyfit(np.log(list(sizes)), np.log(list(sizes.values())), 1)[0])
 
 
-def run(ground: TrainingInputs, widths: Widths, steps: Sequence[int], seeds: int) -> Artifact:
-    """The check, or the one that is there. The ground's training is from `schedule`; `steps`: after which activations
+def run(inputs: TrainingInputs, widths: Widths, steps: Sequence[int], seeds: int) -> Artifact:
+    """The check, or the one that is there. The inputs's training is from `schedule`; `steps`: after which activations
     are looked at, beside 0; `seeds`: trainings whose sizes are averaged. Facts: `table`, one row a parametrisation,
     role, step and quantity; slopes.tsv, sizes.png, changes.png."""
-    training, all_widths, steps = ground.training, sorted(set(widths.widths)), sorted({0, *steps})
+    training, all_widths, steps = inputs.training, sorted(set(widths.widths)), sorted({0, *steps})
     if len(all_widths) < 2:
         raise XmodelError("a slope needs two widths", expected="at least two", found=all_widths)
     points = {
         (which, width, seed): ProxySpec(
             f"{which}-{width:05d}-{seed}",
-            widths.at(ground.model, width, which),
+            widths.at(inputs.model, width, which),
             at_rate(training, training.peak_lr, training.seed + seed),
         )
         for which, width, seed in product(PARAMETRISATIONS, all_widths, range(seeds))
     }
     identity = Identity(
         kind="coordinate_checks",
-        name=ground.name,
+        name=inputs.name,
         version=VERSION,
         config={
             "points": {point.name: point.model.model_dump(mode="json") for point in points.values()},
             "training": training.identity(),
             "steps": steps,
         },
-        inputs=ground.inputs(),
+        inputs=identity_inputs(inputs),
     )
-    if done := ground.store.find(identity):
+    if done := inputs.store.find(identity):
         return done
-    build = ground.store.build(identity)
-    facts = train_proxies(train_one, list(points.values()), ground, build, "check coordinates", steps=steps)
+    build = inputs.store.build(identity)
+    facts = train_proxies(train_one, list(points.values()), inputs, build, "check coordinates", steps=steps)
     seen = {key: found["seen"] for key, found in zip(points, facts, strict=True)}
     table = slopes_of(seen, all_widths, steps, seeds)
     with write_shard(build.folder, "slopes") as shard:

@@ -14,7 +14,8 @@ from typing import Any
 from xmodel_core.artifacts import Artifact, Identity, write_shard
 from xmodel_core.errors import XmodelError
 from xmodel_core.search.mup.scaled import Parametrisation, Widths, at_rate
-from xmodel_core.search.proxies import ProxySpec, TrainingInputs, train_proxies
+from xmodel_core.search.proxies import ProxySpec, identity_inputs, train_proxies
+from xmodel_core.training.inputs import TrainingInputs
 
 VERSION = 1
 TITLES = {"mup": "muP", "standard": "standard parametrisation"}
@@ -26,7 +27,7 @@ def train_one(settings: dict[str, Any]) -> None:
     from xmodel_core.training.proxy import train_proxy
 
     job = Job.from_settings(settings["job"])
-    with write_shard(job.folder, settings["point"]) as shard:
+    with write_shard(job.folder, settings["shard"]) as shard:
         trained = train_proxy(job)
         final = trained.last()
         shard.facts.update(
@@ -39,7 +40,7 @@ def train_one(settings: dict[str, Any]) -> None:
 
 
 def run(
-    ground: TrainingInputs,
+    inputs: TrainingInputs,
     widths: Widths,
     rates: Sequence[float],
     parametrisations: Sequence[Parametrisation] = ("mup", "standard"),
@@ -58,28 +59,28 @@ def run(
     points = {
         (which, width, rate, seed): ProxySpec(
             f"{which}-{width:05d}-lr{rate:.6g}-{seed}",
-            widths.at(ground.model, width, which),
-            at_rate(ground.training, rate, ground.training.seed + seed),
+            widths.at(inputs.model, width, which),
+            at_rate(inputs.training, rate, inputs.training.seed + seed),
         )
         for which, width, rate, seed in product(parametrisations, all_widths, rates, range(seeds))
     }
     identity = Identity(
         kind="lr_transfers",
-        name=ground.name,
+        name=inputs.name,
         version=VERSION,
         config={
             "points": {
                 point.name: {"model": point.model.model_dump(mode="json"), "peak_lr": point.training.peak_lr}
                 for point in points.values()
             },
-            "training": ground.training.identity(),
+            "training": inputs.training.identity(),
         },
-        inputs=ground.inputs(),
+        inputs=identity_inputs(inputs),
     )
-    if done := ground.store.find(identity):
+    if done := inputs.store.find(identity):
         return done
-    build = ground.store.build(identity)
-    trained = train_proxies(train_one, list(points.values()), ground, build, "train proxies")
+    build = inputs.store.build(identity)
+    trained = train_proxies(train_one, list(points.values()), inputs, build, "train proxies")
     facts = dict(zip(points, trained, strict=True))
     losses = []
     for which, width, rate in product(parametrisations, all_widths, rates):

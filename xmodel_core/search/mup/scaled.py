@@ -83,7 +83,7 @@ def of_length(training: TrainingConfig, steps: int) -> TrainingConfig:
     longest = max(there, key=lambda name: parts[name])
     lengths[longest] += steps - sum(lengths.values())
     half_life = max(1, round(training.decay_half_life_steps * scale))
-    return _changed(training, **lengths, decay_half_life_steps=half_life, changes=[])
+    return _changed(training, **lengths, decay_half_life_steps=half_life, batch_schedule=[])
 
 
 def at_constant_rate(training: TrainingConfig, steps: int) -> TrainingConfig:
