@@ -1,7 +1,7 @@
-"""What a person reads when a run is done: funnel, mixture, fertility, loss, scores, where it lies.
+"""What the terminal shows when a run is done: funnel, mixture, fertility, loss, scores, the paths of the artifacts.
 
-Takes a workspace whose ledger is up to date; gives plain facts, or tables on the terminal. Every
-figure is a query of the ledger: nothing is counted here.
+Takes a workspace whose ledger is up to date; prints tables. Every figure is one of the report room's facts:
+nothing is counted here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from xmodel_core.artifacts import Folder, Place, Store
-from xmodel_core.ledger.query import run_query
+from xmodel_core.report import facts
 
 TITLES = {
     "@funnel": "documents and characters, stage by stage",
@@ -21,8 +21,6 @@ TITLES = {
     "@loss": "training",
     "@scores": "scores, with standard errors; chance of four choices is 0.25",
 }
-
-BALANCE = ("source", "lang", "category", "docs", "chars", "bytes", "share_of_chars")
 
 
 def cell_text(value: Any) -> str:
@@ -49,33 +47,19 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: st
     Console(width=None if console.is_terminal else 200).print(table)
 
 
-def print_queries(root: Place, names: Sequence[str], **only: str) -> None:
-    """The tables of named queries; `only` keeps the rows whose column of that name has that value."""
+def print_queries(root: Place, names: Sequence[str], **labels: str) -> None:
+    """The tables of named queries, about the artifacts that `labels` name by column (corpus=…, run=…)."""
     for name in names:
-        columns, rows = run_query(root, name)
-        kept = [
-            row
-            for row in rows
-            if all(row[columns.index(key)] == value for key, value in only.items() if key in columns)
-        ]
-        hidden = [columns.index(key) for key in only if key in columns]
-        shown = [index for index in range(len(columns)) if index not in hidden]
-        print_table(
-            [columns[index] for index in shown],
-            [[row[index] for index in shown] for row in kept],
-            TITLES.get(name, name),
-        )
+        _print_rows(facts.table(root, name, **labels), TITLES[name])
 
 
 def print_balance(root: Place, corpus: str, mixture_shares: Mapping[str, float]) -> None:
     """What is kept of each source and language, beside the share of training tokens that the mixture asks for."""
-    columns, rows = run_query(root, "@balance")
-    shown = [
-        (*(row[columns.index(name)] for name in BALANCE), mixture_shares.get(row[columns.index("source")], 0.0))
-        for row in rows
-        if row[columns.index("corpus")] == corpus
-    ]
-    print_table([*BALANCE, "mixture_share"], shown, "what is kept, and what the mixture asks for")
+    _print_rows(facts.balance(root, corpus, mixture_shares), "what is kept, and what the mixture asks for")
+
+
+def _print_rows(table: facts.Table, title: str) -> None:
+    print_table(table.columns, [list(row.values()) for row in table.rows], title)
 
 
 def print_decisions(rows: dict[str, list[dict[str, Any]]]) -> None:
@@ -107,13 +91,13 @@ def print_gates(gates: Sequence[dict[str, Any]]) -> None:
 
 
 def summary(root: Folder, report: str) -> dict[str, Any]:
-    """What a finished river is made of: each part's label and folder, the gates' verdicts, where the page lies.
+    """The parts of a finished run: each one's label and folder, the gates' verdicts, the report's path.
 
     `report` is the address of the report's page; the manifest beside it names the parts.
     """
     store = Store(root)
-    made = next(one for one in store.artifacts("reports") if report.startswith(f"{one.folder}/"))
-    wanted = set(made.manifest()["inputs"].values())
+    artifact = next(one for one in store.artifacts("reports") if report.startswith(f"{one.folder}/"))
+    wanted = set(artifact.manifest()["inputs"].values())
     kinds = ("corpus", "tokenizer", "plans", "runs", "evaluations")
     parts = {kind: one for kind in kinds for one in store.artifacts(kind) if one.fingerprint in wanted}
     gates = parts["evaluations"].manifest()["facts"]["gates"] if "evaluations" in parts else []
@@ -125,16 +109,16 @@ def summary(root: Folder, report: str) -> dict[str, Any]:
     }
 
 
-def print_summary(facts: dict[str, Any]) -> None:
-    """Funnel, mixture, fertility, loss, scores, gates, and where everything lies."""
-    root = facts["ledger"].rpartition("/")[0]
-    labels = {kind: part["label"] for kind, part in facts["parts"].items()}
+def print_summary(finished: dict[str, Any]) -> None:
+    """Funnel, mixture, fertility, loss, scores, gates, and the paths of all parts."""
+    root = finished["ledger"].rpartition("/")[0]
+    labels = {kind: part["label"] for kind, part in finished["parts"].items()}
     print_queries(root, ["@funnel", "@drops"], corpus=labels["corpus"])
     print_queries(root, ["@fertility"], tokenizer=labels["tokenizer"])
     print_queries(root, ["@mixture", "@loss", "@scores"], run=labels["runs"])
-    print_gates(facts["gates"])
+    print_gates(finished["gates"])
     console = Console()
-    for kind, part in facts["parts"].items():
+    for kind, part in finished["parts"].items():
         console.print(f"{kind:12} {part['path']}", highlight=False, soft_wrap=True)
-    console.print(f"{'ledger':12} {facts['ledger']}", highlight=False, soft_wrap=True)
-    console.print(f"{'report':12} {facts['report']}", highlight=False, soft_wrap=True)
+    console.print(f"{'ledger':12} {finished['ledger']}", highlight=False, soft_wrap=True)
+    console.print(f"{'report':12} {finished['report']}", highlight=False, soft_wrap=True)

@@ -17,6 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 
+from xmodel_core.report.palette import COLOURS, INK, LANGS, MUTED, RULE, SOFT, colour
+
 Row = dict[str, Any]
 
 FONTS = (
@@ -24,10 +26,6 @@ FONTS = (
     "system-ui, sans-serif"
 )
 """One stack for page and figures; a Latin face first, so that digits align, then the common Chinese ones."""
-LANGS = ("zh", "en", "code", "other")
-# Cinnabar for Chinese, ink blue for English: the same in every figure, table and bar.
-COLOURS = {"zh": "#c4472f", "en": "#2d5f8b", "code": "#5d8a5a", "other": "#a39d92"}
-INK, MUTED, RULE, SOFT = "#23262b", "#7a766d", "#e4dfd5", "#f3efe7"
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
@@ -53,11 +51,6 @@ STYLE: dict[Any, Any] = {
     "lines.solid_capstyle": "round",
     "figure.facecolor": "none",
 }
-
-
-def colour(lang: str | None) -> str:
-    """The colour of a language; `multi` and what is unknown are as `other`."""
-    return COLOURS.get(lang or "other", COLOURS["other"])
 
 
 def _svg(figure: Figure, name: str) -> str:
