@@ -86,9 +86,9 @@ def funnel(root: Place, corpus: str) -> Funnel:
     sums = ("docs_in", "docs_dropped", "docs_out", "chars_in", "chars_dropped", "chars_out")
     for stage in dict.fromkeys(row["stage"] for row in rows):
         of_stage = [row for row in rows if row["stage"] == stage]
-        totals = [sum(row[column] or 0 for row in of_stage) for column in sums]
+        totals = {column: sum(row[column] or 0 for row in of_stage) for column in sums}
         docs, chars = ({row["lang"]: row[f"{unit}_out"] or 0 for row in of_stage} for unit in ("docs", "chars"))
-        stages.append(StageFlow(stage, *totals, docs, chars))
+        stages.append(StageFlow(stage, **totals, docs=docs, chars=chars))
     return Funnel(rows, stages, ordered_languages({row["lang"] for row in rows}))
 
 

@@ -1,4 +1,4 @@
-"""The report's figures: rows of ledger queries in, one SVG string out.
+"""The report's figures: rows of facts in, one SVG string out.
 
 Drawn by matplotlib without its global state, text kept as text so that a browser sets Chinese in its own
 fonts. Same rows, same bytes: ids are salted by the figure's name and nothing carries a date.
@@ -17,9 +17,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 
+from xmodel_core.report.facts import Row
 from xmodel_core.report.palette import COLOURS, INK, LANGS, MUTED, RULE, SOFT, colour
 
-Row = dict[str, Any]
 
 FONTS = (
     "Inter, 'Noto Sans', 'Noto Sans CJK SC', 'Source Han Sans SC', 'PingFang SC', 'Microsoft YaHei', "
@@ -62,7 +62,7 @@ def _svg(figure: Figure, name: str) -> str:
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    # Ids of figures on one page must not meet.
+    # Ids must be unique on a page with several figures.
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = svg.replace('href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
     return svg.replace("'DejaVu Sans'", FONTS)
@@ -77,7 +77,7 @@ def _figure(width: float, height: float) -> Iterator[Figure]:
 
 
 def _band(axes: Axes, counts: np.ndarray, langs: Sequence[str]) -> None:
-    """The river itself: one band per language, stacked around the middle, eased between stages."""
+    """One band per language, stacked around the middle, eased between stages. counts: [stage, language]."""
     points = counts.shape[0]
     t = np.linspace(0, points - 1, (points - 1) * 24 + 1)
     left = np.minimum(t.astype(int), points - 2)
@@ -124,13 +124,13 @@ def _count(value: float, short: EngFormatter) -> str:
 
 
 def _smoothed(values: np.ndarray, share: float = 0.02) -> np.ndarray:
-    """A mean over the neighbours, 2 % of the steps to each side, as far as there are any; NaN counts for nothing."""
-    reach = max(1, round(len(values) * share))
-    there = np.isfinite(values)
-    sums = np.concatenate(([0.0], np.cumsum(np.where(there, values, 0.0))))
-    counts = np.concatenate(([0], np.cumsum(there)))
+    """Moving average over 2 % of the steps to each side, fewer at the ends; NaN is ignored."""
+    half_width = max(1, round(len(values) * share))
+    finite = np.isfinite(values)
+    sums = np.concatenate(([0.0], np.cumsum(np.where(finite, values, 0.0))))
+    counts = np.concatenate(([0], np.cumsum(finite)))
     place = np.arange(len(values))
-    low, high = np.maximum(place - reach, 0), np.minimum(place + reach + 1, len(values))
+    low, high = np.maximum(place - half_width, 0), np.minimum(place + half_width + 1, len(values))
     number = (counts[high] - counts[low]).astype(float)
     return np.divide(sums[high] - sums[low], number, out=np.full(len(values), np.nan), where=number > 0)
 
@@ -207,7 +207,8 @@ def validation(rows: Sequence[Row]) -> str:
 
 
 def _end_labels(axes: Axes, ends: dict[tuple[str, str], float], most: int = 16) -> None:
-    """Names at the right end of lines, moved apart where lines end close together; the table has what is too many."""
+    """Names at the right end of lines, moved apart where lines end close together; at most `most` of them, evenly
+    chosen (the table has all)."""
     low, high = axes.get_ylim()
     places = sorted(ends.items(), key=lambda item: item[1])
     if len(places) > most:
@@ -216,7 +217,7 @@ def _end_labels(axes: Axes, ends: dict[tuple[str, str], float], most: int = 16) 
     gap, heights = 1 / 17, []
     for height in wanted:
         heights.append(max(height, heights[-1] + gap) if heights else height)
-    # Pushed apart upwards only; then the whole goes back down around where the lines end.
+    # They were pushed upwards only: all move back down, to be centred on where the lines end.
     over = max(heights[-1] - 1, min(heights[0], float(np.mean(heights) - np.mean(wanted))))
     for ((source, lang), value), height in zip(places, heights, strict=True):
         label = f"{value:.2f}  {source}"
