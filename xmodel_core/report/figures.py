@@ -20,7 +20,6 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 from xmodel_core.report.facts import Row
 from xmodel_core.report.palette import COLOURS, INK, LANGS, MUTED, RULE, SOFT, colour
 
-
 FONTS = (
     "Inter, 'Noto Sans', 'Noto Sans CJK SC', 'Source Han Sans SC', 'PingFang SC', 'Microsoft YaHei', "
     "system-ui, sans-serif"
