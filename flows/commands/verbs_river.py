@@ -79,7 +79,7 @@ def tokenizer_report(
     recipe: str, overrides: Sequence[str], workspace: str | None, against: Sequence[str], as_json: bool
 ) -> None:
     """The recipe's tokenizer beside others, on text it did and did not learn from."""
-    from flows.commands.summary import print_tokenizers
+    from flows.commands.study_tables import print_tokenizers
     from flows.river.session import workspace_folder
     from flows.studies.tokenizer_report import tokenizer_report as compare
 
@@ -116,7 +116,7 @@ def tokenizer_sweep(
     as_json: bool,
 ) -> None:
     """Tokenizers of several sizes and balances; their trade-off as a table and a picture."""
-    from flows.commands.summary import print_sweep
+    from flows.commands.study_tables import print_sweep
     from flows.studies.tokenizer_sweep import tokenizer_sweep as sweep
 
     found = sweep(recipe, list(overrides), workspace, list(vocab_sizes), list(zh_shares))

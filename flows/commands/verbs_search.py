@@ -55,7 +55,7 @@ def coordinate_check(
 ) -> None:
     """Do activations keep their size as the model grows wider: slopes under muP and under the standard
     parametrisation."""
-    from flows.commands.summary import print_coordinates
+    from flows.commands.study_tables import print_coordinates
     from flows.studies.coordinate_check import coordinate_check as check
 
     found: Any = check(recipe, list(overrides), workspace, list(widths), list(steps), **shape)
@@ -94,7 +94,7 @@ def lr_transfer(
     **settings: Any,
 ) -> None:
     """Does the best learning rate of a narrow model serve the wide ones: losses over widths and rates."""
-    from flows.commands.summary import print_transfer
+    from flows.commands.study_tables import print_transfer
     from flows.studies.lr_transfer import lr_transfer as test
 
     found: Any = test(recipe, list(overrides), workspace, list(widths), list(rates), list(parametrisations), **settings)
@@ -106,8 +106,8 @@ def lr_transfer(
 @json_option
 def hparam_search(recipe: str, overrides: Sequence[str], workspace: str | None, as_json: bool) -> None:
     """Proxies over Xmodel-2's ranges: the best learning rate, scale_emb, dim_model_base, scale_depth."""
-    from flows.commands.summary import search_price
-    from flows.recipes import load_recipe
+    from flows.commands.study_tables import search_price
+    from xmodel_core.config import load_recipe
     from xmodel_core.search.hparams.stage import require_mup
 
     values, _ = load_recipe(recipe, overrides)
@@ -118,7 +118,7 @@ def hparam_search(recipe: str, overrides: Sequence[str], workspace: str | None, 
 
 @in_prefect
 def _search(recipe: str, overrides: Sequence[str], workspace: str | None, as_json: bool) -> None:
-    from flows.commands.summary import print_search
+    from flows.commands.study_tables import print_search
     from flows.studies.hparam_search import hparam_search as search
 
     found = search(recipe, list(overrides), workspace)

@@ -1,4 +1,4 @@
-"""The pages of the Prefect UI say what the ledger says: figures, tables that hold together, pictures that parse."""
+"""The artifacts of the Prefect UI show the ledger's figures; their tables are whole and their pictures parse."""
 
 import base64
 import re
@@ -121,9 +121,9 @@ def table(page: ui_artifacts.Page, number: int = 0) -> list[Row]:
 
 
 def picture(markdown: str) -> ET.Element:
-    found = re.search(r"!\[[^\]]+\]\(data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)\)", markdown)
-    assert found
-    return ET.fromstring(base64.b64decode(found[1]))
+    image = re.search(r"!\[[^\]]+\]\(data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)\)", markdown)
+    assert image
+    return ET.fromstring(base64.b64decode(image[1]))
 
 
 def words(svg: ET.Element) -> list[str]:
@@ -140,14 +140,14 @@ def test_the_trials_of_a_search_stand_with_the_best_first(tmp_path: Path) -> Non
     Store(tmp_path).build(identity).commit({"trials": rows})
     refresh(tmp_path)
     page = ui_artifacts.trials(tmp_path, identity.label)
-    assert page.said == f"loss 4.125, best of 3 trials, 1 diverged: {identity.label}"
+    assert page.description == f"loss 4.125, best of 3 trials, 1 diverged: {identity.label}"
     assert isinstance(page.body, list)
     assert [row["trial"] for row in page.body] == [3, 0, 1, 2]
 
 
 def test_the_funnel_adds_languages_up_stage_by_stage(root: Path, made: dict[str, Artifact]) -> None:
     page = ui_artifacts.funnel(root, made["corpus"].label)
-    assert page.said == "7,100 of 8,010 documents kept (88.6 %)"
+    assert page.description == "7,100 of 8,010 documents kept (88.6 %)"
     exact, quality = table(page)
     assert exact == {"stage": "exact", "docs in": "8,010", "docs dropped": "500", "docs out": "7,510"} | {
         "chars out": "7,200,090",
@@ -157,13 +157,13 @@ def test_the_funnel_adds_languages_up_stage_by_stage(root: Path, made: dict[str,
     }
     assert (quality["docs in"], quality["docs out"], quality["other"]) == ("7,510", "7,100", "0")
     assert isinstance(page.body, str)
-    said = words(picture(page.body))
-    assert {"zh", "en", "other", "exact", "quality", "7,510", "7,100"} == set(said)
+    labels = words(picture(page.body))
+    assert {"zh", "en", "other", "exact", "quality", "7,510", "7,100"} == set(labels)
 
 
 def test_drops_name_every_reason_once(root: Path, made: dict[str, Artifact]) -> None:
     page = ui_artifacts.drops(root, made["corpus"].label)
-    assert page.said == "910 documents dropped for 2 reasons"
+    assert page.description == "910 documents dropped for 2 reasons"
     copies, short = table(page)
     assert (copies["reason"], copies["docs"], copies["zh"], copies["en"]) == ("exact_copy", "500", "500", "0")
     assert (short["reason"], short["docs"], short["zh"], short["other"]) == ("too_short", "410", "300", "10")
@@ -171,7 +171,7 @@ def test_drops_name_every_reason_once(root: Path, made: dict[str, Artifact]) -> 
 
 def test_the_balance_stands_beside_the_mixture(root: Path, made: dict[str, Artifact]) -> None:
     page = ui_artifacts.balance(root, made["corpus"].label, {"百科": 2 / 3})
-    assert page.said == "zh 36.7 %, en 63.3 % of the characters kept"
+    assert page.description == "zh 36.7 %, en 63.3 % of the characters kept"
     rows = {row["source"]: row for row in table(page)}
     assert {name: row["mixture share"] for name, row in rows.items()} == {"百科": "66.7 %", "wiki|en": "0.0 %"}
     assert rows["百科"]["docs"] == "4,200"
@@ -179,14 +179,14 @@ def test_the_balance_stands_beside_the_mixture(root: Path, made: dict[str, Artif
 
 def test_fertility_begins_with_the_languages(root: Path, made: dict[str, Artifact]) -> None:
     page = ui_artifacts.fertility(root, made["tokenizer"].label)
-    assert page.said == "zh 0.6200, en 0.2500 tokens per character"
+    assert page.description == "zh 0.6200, en 0.2500 tokens per character"
     assert [row["lang"] for row in table(page)] == ["zh", "en"]
     assert {row["source"]: row["tokens"] for row in table(page, 1)} == {"百科": "620,000", "wiki|en": "250,000"}
 
 
 def test_the_mixture_compares_what_was_planned_and_consumed(root: Path, made: dict[str, Artifact]) -> None:
     page = ui_artifacts.mixture(root, made["run"].label)
-    assert page.said == "1,572,864 of 1,572,864 tokens consumed"
+    assert page.description == "1,572,864 of 1,572,864 tokens consumed"
     assert [(row["source"], row["consumed tokens"]) for row in table(page)] == [
         ("百科", "1,048,576"),
         ("wiki|en", "524,288"),
@@ -197,18 +197,18 @@ def test_the_loss_is_drawn_and_a_step_that_is_no_number_does_not_spoil_it(
     root: Path, made: dict[str, Artifact]
 ) -> None:
     page = ui_artifacts.loss(root, made["run"].label)
-    assert page.said == "loss 7.250 → 3.200 in 20 steps"
+    assert page.description == "loss 7.250 → 3.200 in 20 steps"
     assert {row["lr"] for row in table(page)} == {"3e-05"}
     assert "nan" in {row["loss"] for row in table(page)}
     assert isinstance(page.body, str)
-    said = words(picture(page.body))
-    assert {"20 steps", "3.200"} <= set(said)
-    assert not any("nan" in word for word in said)
+    labels = words(picture(page.body))
+    assert {"20 steps", "3.200"} <= set(labels)
+    assert not any("nan" in word for word in labels)
 
 
 def test_the_leaderboard_puts_ours_among_the_published(root: Path, made: dict[str, Artifact]) -> None:
     page = ui_artifacts.leaderboard(root, made["run"].label)
-    assert page.said == f"1 score among 2 published: {made['run'].label}"
+    assert page.description == f"1 score among 2 published: {made['run'].label}"
     assert isinstance(page.body, list)
     assert {row["model"]: (row["value"], row["source"]) for row in page.body} == {
         f"{made['run'].label}, step 20": (0.4567, "this workspace"),
@@ -218,8 +218,8 @@ def test_the_leaderboard_puts_ours_among_the_published(root: Path, made: dict[st
 
 
 def test_the_report_is_named_by_its_path() -> None:
-    page = ui_artifacts.report_place("/work space/reports/tiny-12345678/index.html")
-    assert page.said.startswith("tiny-12345678")
+    page = ui_artifacts.report_path("/work space/reports/tiny-12345678/index.html")
+    assert page.description.startswith("tiny-12345678")
     assert isinstance(page.body, str)
     assert "\n/work space/reports/tiny-12345678/index.html\n" in page.body
 
