@@ -1,4 +1,8 @@
-"""What every test may use: the real corpora where they are, a quiet, private Prefect, a real S3 server."""
+"""What every test may use: the real corpora where they are, a quiet, private Prefect, the command, a real S3 server.
+
+The suite runs in two processes (`make test`), each with a Prefect home and a cache of its own. A group is what one
+process runs in one go: tests marked `xdist_group`, else the tests of a file.
+"""
 
 import os
 import secrets
@@ -14,11 +18,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Before any test imports Prefect: its home, its server's database and its telemetry stay inside this run.
-_PREFECT_HOME = tempfile.TemporaryDirectory(prefix="xmodel-tests-")
+# Before any test imports Prefect: its home, its server's database, its telemetry and our cache stay inside this process.
+_PRIVATE = tempfile.TemporaryDirectory(prefix="xmodel-tests-")
 os.environ.update(
     {
-        "PREFECT_HOME": _PREFECT_HOME.name,
+        "PREFECT_HOME": f"{_PRIVATE.name}/prefect",
+        "XMODEL_CACHE": f"{_PRIVATE.name}/cache",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
@@ -30,9 +35,31 @@ os.environ.update(
 )
 os.environ.pop("PREFECT_API_URL", None)
 
-# No time limit for one example: kernels are compiled at their first call.
+# No time limit for one example: kernels are compiled at their first call. CI asks for `repeatable`.
 settings.register_profile("xmodel", deadline=None)
+settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
 settings.load_profile("xmodel")
+
+# Seconds of the longest groups on two cores: they start first, so that no long one is left alone at the end.
+GROUP_SECONDS = {"readme": 400, "river": 300, "workers": 200, "prefect": 150, "s3": 100, "ray": 60}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives every test a group and sorts the groups by how long they take; the order within a group stays."""
+    seconds: dict[str, float] = dict(GROUP_SECONDS)
+    group_of: dict[pytest.Item, str] = {}
+    for item in items:
+        mark = item.get_closest_marker("xdist_group")
+        if mark is None:
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.stem}"))
+            mark = item.get_closest_marker("xdist_group")
+        assert mark is not None
+        name = group_of[item] = str(mark.args[0])
+        if name not in GROUP_SECONDS:
+            slow = item.get_closest_marker("slow") or item.get_closest_marker("exhaustive")
+            seconds[name] = seconds.get(name, 0) + (15 if slow else 0.1)
+    items.sort(key=lambda item: (-seconds[group_of[item]], group_of[item]))
 
 
 @pytest.fixture(scope="session")
