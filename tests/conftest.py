@@ -4,6 +4,7 @@ The suite runs in two processes (`make test`), each with a Prefect home and a ca
 process runs in one go: tests marked `xdist_group`, else the tests of a file.
 """
 
+import io
 import os
 import secrets
 import shutil
@@ -12,7 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -69,6 +72,69 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"shared_data: no real corpora at {path}; set XMODEL_SHARED_DATA")
     return path
+
+
+ROOT = Path(__file__).resolve().parents[1]
+Xmodel = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def command_environment(**more: str) -> dict[str, str]:
+    """What a command in a process of its own sees: this process's environment, without its Prefect server."""
+    return {**{name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}, **more}
+
+
+@pytest.fixture(scope="session")
+def xmodel_process() -> Xmodel:
+    """Runs the command as a person would, in a process: `xmodel_process("run", recipe, workspace=folder)`."""
+
+    def call(*words: object, workspace: Path | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "flows.cli", *map(str, words)],
+            env=command_environment(**({"XMODEL_WORKSPACE": str(workspace)} if workspace else {})),
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def xmodel() -> Iterator[Xmodel]:
+    """Runs the command in this process, with an environment of its own that lasts from call to call: the first flow
+    starts a Prefect server, and the others find it. Called and answering like `xmodel_process`."""
+    from flows.cli import main
+
+    kept: dict[str, str] = {}  # what the calls before set, PREFECT_API_URL above all
+
+    def call(*words: object, workspace: Path | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        arguments, before, stdin = list(map(str, words)), dict(os.environ), sys.stdin
+        os.environ.update(kept)
+        given = {"XMODEL_WORKSPACE": str(workspace)} if workspace else {}
+        os.environ.update(given)
+        with (
+            redirect_stdout(io.StringIO()) as out,
+            redirect_stderr(io.StringIO()) as err,
+            chdir(cwd),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")  # as in a process of its own
+            sys.stdin = io.StringIO()
+            try:
+                main.main(arguments, prog_name="xmodel")
+            except SystemExit as end:
+                code = end.code
+            finally:
+                sys.stdin = stdin
+                changed = {name for name, value in os.environ.items() if before.get(name) != value}
+                kept.update({name: os.environ[name] for name in changed - given.keys()})
+                os.environ.clear()
+                os.environ.update(before)
+        assert code is None or isinstance(code, int)
+        return subprocess.CompletedProcess(arguments, code or 0, out.getvalue(), err.getvalue())
+
+    yield call
 
 
 class ObjectStore:
