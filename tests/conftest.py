@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Before any test imports Prefect: its home, its server's database, its telemetry and our cache stay inside this process.
+# Before any test imports Prefect: its home, its server's database, its telemetry and our cache are this process's own.
 _PRIVATE = tempfile.TemporaryDirectory(prefix="xmodel-tests-")
 os.environ.update(
     {
