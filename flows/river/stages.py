@@ -254,14 +254,14 @@ def train_proxies(
 @stage(name="evaluate")
 def evaluate(session: Session, run: Artifact, world: Artifact | None, checkpoint: Path | None = None) -> Artifact:
     """Scores of one checkpoint, by default the run's last, on the recipe's suites."""
-    from xmodel_core.evaluation import stage as door
+    from xmodel_core.evaluation import stage as evaluation_stage
     from xmodel_core.training.stage import final_checkpoint
 
     recipe = session.recipe
     suites = load_suites(recipe.evaluation.suites, session.path.parent)
-    chosen = checkpoint or final_checkpoint(run)
-    step = int(chosen.name.removeprefix("step-"))
-    scores = door.run(recipe.name, recipe.evaluation, suites, run, chosen, step, world, session.store)
+    path = checkpoint or final_checkpoint(run)
+    reference = evaluation_stage.CheckpointRef(run, path, int(path.name.removeprefix("step-")))
+    scores = evaluation_stage.run(recipe.name, recipe.evaluation, suites, reference, world, session.store)
     refresh(session.store.root)
     return scores
 
