@@ -10,9 +10,9 @@ import click
 
 from flows.river.session import checkpoint_folder
 from xmodel_core.model.cost import count_parameters
-from xmodel_core.model.formats.convert import SpecialTokens, export_checkpoint, import_checkpoint, tokens_beside
-from xmodel_core.model.generate import TOKENIZER
-from xmodel_core.model.weights import newest_checkpoint
+from xmodel_core.model.formats.export_checkpoint import SpecialTokens, export_checkpoint, tokens_beside
+from xmodel_core.model.formats.import_checkpoint import import_checkpoint
+from xmodel_core.model.weights import TOKENIZER, newest_checkpoint
 from xmodel_core.tokenizer.tokenizer import Tokenizer
 from xmodel_core.tokenizer.tokenizer_json import tokenizer_config_json, tokenizer_json
 
@@ -32,8 +32,8 @@ def export(place: str, out: Path, format_name: str) -> None:
     else:
         tokens, texts = tokens_beside(checkpoint)
         files = {**texts}
-    layout = export_checkpoint(checkpoint, format_name, out, tokens, files)
-    click.echo(f"{out}: {layout.config['architectures'][0]}, {len(layout.weights)} tensors, from {checkpoint}")
+    exported = export_checkpoint(checkpoint, format_name, out, tokens, files)
+    click.echo(f"{out}: {exported.config['architectures'][0]}, {len(exported.weights)} tensors, from {checkpoint}")
 
 
 def import_released(released: Path, out: Path) -> None:

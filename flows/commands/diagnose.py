@@ -14,7 +14,7 @@ from flows.river.session import checkpoint_folder
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.diagnose import diagnose as look
 from xmodel_core.model.diagnose import draw_attention, draw_layers
-from xmodel_core.model.generate import load_checkpoint
+from xmodel_core.model.weights import load_checkpoint
 from xmodel_core.tokenizer.tokenizer import Tokenizer
 
 FILES = ("attention.png", "layers.png", "diagnosis.json")

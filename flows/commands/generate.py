@@ -15,9 +15,10 @@ import click
 
 from flows.river.session import checkpoint_folder
 from xmodel_core.errors import XmodelError
-from xmodel_core.model.generate import Conversation, Piece, load_checkpoint, stream
+from xmodel_core.model.generation.generate import Conversation, Piece, stream
+from xmodel_core.model.generation.sampling import Sampling
 from xmodel_core.model.network import Xmodel
-from xmodel_core.model.sampling import Sampling
+from xmodel_core.model.weights import load_checkpoint
 from xmodel_core.tokenizer.tokenizer import Tokenizer
 
 

@@ -15,7 +15,7 @@ def decoding_options(command: Command) -> Command:
 
     @wraps(command)
     def called(temperature: float, top_k: int, top_p: float, repetition_penalty: float, seed: int, **rest: Any) -> None:
-        from xmodel_core.model.sampling import Sampling
+        from xmodel_core.model.generation.sampling import Sampling
 
         if temperature == 0 and (top_k or top_p < 1):
             raise click.UsageError("--top-k and --top-p need a --temperature above 0: without one nothing is drawn")

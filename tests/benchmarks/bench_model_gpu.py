@@ -40,7 +40,7 @@ def row(sequences: int, steps: int, deterministic: bool) -> str:
         torch.use_deterministic_algorithms(deterministic)
         model = Xmodel(recipe.model, VOCABULARY).to(device)
         initialise(model, 0)
-        model.learn(compiled=True, recomputes=False)
+        model.configure_training(compiled=True, activation_checkpointing=False)
         optimizer = make_optimizer(model, training)
         for step in range(1, WARM_UP_STEPS + steps + 1):
             rows = np.random.default_rng(step).integers(0, VOCABULARY, (sequences, length + 1))

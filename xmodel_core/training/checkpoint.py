@@ -18,9 +18,8 @@ import torch
 from xmodel_core.artifacts import Folder
 from xmodel_core.artifacts.disk import naming_a_full_disk
 from xmodel_core.errors import XmodelError
-from xmodel_core.model.generate import TOKENIZER
 from xmodel_core.model.network import Xmodel
-from xmodel_core.model.weights import load_weights, save_model
+from xmodel_core.model.weights import TOKENIZER, load_weights, save_model
 from xmodel_core.training.metrics import part_name, read_rows, write_rows
 
 MANIFEST = "manifest.json"

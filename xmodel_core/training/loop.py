@@ -225,7 +225,7 @@ def _goes_on_from(job: Job, model: Xmodel, optimizer: torch.optim.Optimizer) -> 
 def _train(job: Job, config: TrainingConfig, device: torch.device) -> None:
     rank, world = rank_and_world()
     bare = Xmodel(job.model, job.vocab_size).to(device)
-    bare.learn(compiled=config.compile, recomputes=config.gradient_checkpointing)
+    bare.configure_training(compiled=config.compile, activation_checkpointing=config.gradient_checkpointing)
     optimizer = make_optimizer(bare, config)
     done = _goes_on_from(job, bare, optimizer)
     model = DistributedDataParallel(bare, broadcast_buffers=False) if world > 1 else bare

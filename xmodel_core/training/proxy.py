@@ -39,7 +39,7 @@ def train_proxy(job: Job, look: Callable[[nn.Module, int], None] | None = None) 
     losses: list[float] = []
     with exact_arithmetic(config):
         model = Xmodel(job.model, job.vocab_size).to(device)
-        model.learn(compiled=config.compile, recomputes=config.gradient_checkpointing)
+        model.configure_training(compiled=config.compile, activation_checkpointing=config.gradient_checkpointing)
         initialise(model, config.seed)
         optimizer = make_optimizer(model, config)
         if look:

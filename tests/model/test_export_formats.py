@@ -14,8 +14,9 @@ from transformers import AutoModelForCausalLM
 
 from tests.model.families import FAMILIES, VOCAB
 from xmodel_core.errors import XmodelError
-from xmodel_core.model.formats.convert import SpecialTokens, export_checkpoint, import_checkpoint
-from xmodel_core.model.generate import generate_tokens
+from xmodel_core.model.formats.export_checkpoint import SpecialTokens, export_checkpoint
+from xmodel_core.model.formats.import_checkpoint import import_checkpoint
+from xmodel_core.model.generation.generate import generate_tokens
 from xmodel_core.model.network import Xmodel
 from xmodel_core.model.weights import load_model, named_weights, save_model
 

@@ -10,10 +10,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from tests.model.families import SMALL, VOCAB
-from xmodel_core.model import network
+from xmodel_core.model import arithmetic
 from xmodel_core.model.config import ModelConfig
+from xmodel_core.model.loss import LOGITS_AT_A_TIME, _loss_of_logits, _loss_of_logits_fusible, linear_cross_entropy
 from xmodel_core.model.mup import parameter_groups
-from xmodel_core.model.network import KeyValueCache, Xmodel, initialise, linear_cross_entropy
+from xmodel_core.model.network import KeyValueCache, Linear, Xmodel, initialise
 from xmodel_core.model.weights import named_weights
 
 SHAPE: dict[str, Any] = {**SMALL, "max_position_embeddings": 64}
@@ -94,7 +95,7 @@ def test_loss_in_pieces_is_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     targets[[3, 4, 36]] = -100  # padding, which does not count
     whole = functional.cross_entropy(x @ weight.t(), targets)
     expected = torch.autograd.grad(whole, (x, weight))
-    monkeypatch.setitem(network.LOGITS_AT_A_TIME, "cpu", 50 * 10)  # four pieces, the last shorter
+    monkeypatch.setitem(LOGITS_AT_A_TIME, "cpu", 50 * 10)  # four pieces, the last shorter
     loss = linear_cross_entropy(x, weight, targets)
     torch.testing.assert_close(loss, whole)
     for ours, theirs in zip(torch.autograd.grad(loss, (x, weight)), expected, strict=True):
@@ -108,8 +109,8 @@ def test_both_ways_to_the_loss_of_logits_agree() -> None:
     logits = 20 * torch.randn(7, 50, generator=generator)
     targets, weights = torch.randint(0, 50, (7,), generator=generator), torch.rand(7, generator=generator)
     by_hand, fused = logits.clone(), logits.clone()
-    one = network._loss_of_logits(by_hand, targets, weights)
-    two = network._loss_of_logits_fused(fused, targets, weights)
+    one = _loss_of_logits(by_hand, targets, weights)
+    two = _loss_of_logits_fusible(fused, targets, weights)
     leaf = logits.clone().requires_grad_()
     whole = (functional.cross_entropy(leaf, targets, reduction="none") * weights).sum()
     for loss, gradient in ((one, by_hand), (two, fused)):
@@ -129,7 +130,7 @@ def test_loss_never_holds_the_full_logits() -> None:
 
     with Watch():
         linear_cross_entropy(x, weight, torch.zeros(64, dtype=torch.long))
-    assert max(sizes) == network.LOGITS_AT_A_TIME["cpu"] < 64 * 2**20
+    assert max(sizes) == LOGITS_AT_A_TIME["cpu"] < 64 * 2**20
 
 
 def gradients_of(model: Xmodel, **documents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
@@ -151,9 +152,9 @@ def test_blocks_run_again_give_the_same_bits_from_less_memory() -> None:
     model = random_model(**MUP)
     documents = torch.arange(32).expand(2, 32) // 10
     for packed in ({}, {"documents_BT": documents}):
-        model.learn(compiled=False, recomputes=False)
+        model.configure_training(compiled=False, activation_checkpointing=False)
         loss, gradients, kept = gradients_of(model, **packed)
-        model.learn(compiled=False, recomputes=True)
+        model.configure_training(compiled=False, activation_checkpointing=True)
         again, recomputed, less = gradients_of(model, **packed)
         assert torch.equal(again, loss) and torch.equal(recomputed, gradients)
         assert less < kept / 2
@@ -167,9 +168,9 @@ def test_compiled_without_a_break_and_once_for_all_layers(bf16: bool) -> None:
         loss, gradients, _ = gradients_of(model)
         torch._dynamo.reset()
         torch._dynamo.utils.counters.clear()
-        model.learn(compiled=True, recomputes=False)
+        model.configure_training(compiled=True, activation_checkpointing=False)
         compiled, close, _ = gradients_of(model)
-        model.learn(compiled=True, recomputes=True)
+        model.configure_training(compiled=True, activation_checkpointing=True)
         again, same, _ = gradients_of(model)
     counted = torch._dynamo.utils.counters
     assert not counted["graph_break"]
@@ -180,9 +181,9 @@ def test_compiled_without_a_break_and_once_for_all_layers(bf16: bool) -> None:
 
 
 def test_bf16_without_instructions_is_rounded_as_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "MULTIPLIES_BF16", False)
+    monkeypatch.setattr(arithmetic, "CPU_HAS_BF16", False)
     generator = torch.Generator().manual_seed(0)
-    layer, x = network.Linear(16, 8), torch.randn(5, 16, generator=generator, requires_grad=True)
+    layer, x = Linear(16, 8), torch.randn(5, 16, generator=generator, requires_grad=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = layer(x)
     assert y.dtype == torch.bfloat16
