@@ -165,7 +165,7 @@ def _remote_matches(uri: str, suffixes: tuple[str, ...]) -> tuple[str, list[remo
     """The same on an object store or hub."""
     if glob.has_magic(uri):
         return _folder_of_glob(uri), remote.list_glob(uri)
-    if file := remote.look_at(uri):
+    if file := remote.stat(uri):
         return uri.rpartition("/")[0], [file]
     return uri, [file for file in remote.list_below(uri) if file.address.endswith(suffixes)]
 

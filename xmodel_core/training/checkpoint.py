@@ -63,10 +63,10 @@ def save(
 ) -> None:
     """Writes a checkpoint; `before_it_appears(bytes, created_at)` is called when all its files are written, so
     that what must not be missing beside it is in place first. XmodelError where the disk is full."""
-    aside = folder.aside()
-    written = aside / "checkpoint"
+    staging = folder.staging()
+    written = staging / "checkpoint"
     try:
-        with naming_a_full_disk(aside.parents[1]):
+        with naming_a_full_disk(staging.parents[1]):
             written.mkdir()
             save_model(model, written)
             # Into memory first: torch's own writer reports a full disk as a bug in itself.
@@ -82,7 +82,7 @@ def save(
             before_it_appears(sum(sizes.values()), created_at)
             folder.put_tree(written, checkpoint_name(step), MANIFEST)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def load(path: Path, model: Xmodel, optimizer: torch.optim.Optimizer) -> dict[str, Any]:

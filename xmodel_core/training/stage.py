@@ -12,7 +12,7 @@ from shutil import rmtree, which
 from typing import TYPE_CHECKING, Any
 
 from xmodel_core.artifacts import Artifact, Folder, Identity, Store
-from xmodel_core.artifacts.lease import lease
+from xmodel_core.artifacts.lock import lease
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.training.config import TrainingConfig

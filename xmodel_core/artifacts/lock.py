@@ -1,10 +1,11 @@
-"""A lease on a run's folder: one training at a time.
+"""Two locks: `exclusive` between processes of this machine, and `lease` on a folder between machines.
 
-Takes a folder; holds `lease.json` with host, process and heartbeat while the work goes on.
-A dead process on this host is taken over at once, a silent lease elsewhere after two minutes. On an
-object store it is advisory: two that look at the same moment both see it free.
+The first is the kernel's, on a file. The second is `lease.json` with host, process and heartbeat, in the folder while
+the work goes on: a dead process of this host is taken over at once, a silent lease of another host after two minutes.
+On an object store a lease is advisory: two that check at the same moment both see it free.
 """
 
+import fcntl
 import json
 import os
 import socket
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
 
@@ -23,12 +25,21 @@ SILENT_AFTER_SECONDS = 120.0
 LEASE = "lease.json"
 
 
+@contextmanager
+def exclusive(file: Path) -> Iterator[None]:
+    """Holds a lock file: one process or thread of this machine at a time. The kernel releases a dead one's lock."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _write(folder: Folder) -> None:
     process = psutil.Process()
     holder = {
         "host": socket.gethostname(),
         "process": process.pid,
-        # A process number is used again after a restart; with its start time it is not.
+        # Process ids are reused; with its start time a process is unique.
         "process_started": process.create_time(),
         "heartbeat": time.time(),
     }
@@ -36,7 +47,7 @@ def _write(folder: Folder) -> None:
 
 
 def _holder(folder: Folder) -> dict | None:
-    """Who holds the lease now, or None where nobody alive does."""
+    """The lease's holder; None if there is none or it is dead."""
     try:
         holder = json.loads(folder.read(LEASE) or b"")
     except (OSError, ValueError):
@@ -54,11 +65,11 @@ def _holder(folder: Folder) -> dict | None:
 
 @contextmanager
 def lease(folder: Folder) -> Iterator[None]:
-    """Holds the lease on `folder`; XmodelError naming the holder where somebody else has it."""
+    """Holds the lease on `folder` while the block runs. XmodelError, naming the holder: another process has it."""
     if holder := _holder(folder):
         raise XmodelError(
             "this run is being trained already",
-            expected="a run folder that nobody works on",
+            expected="a run folder that no other process trains in",
             found=f"process {holder['process']} on {holder['host']} holds it",
             where=f"{folder}/{LEASE}",
             remedy="wait for it, or stop it and run again",
@@ -68,7 +79,7 @@ def lease(folder: Folder) -> Iterator[None]:
 
     def beat() -> None:
         while not stop.wait(HEARTBEAT_EVERY_SECONDS):
-            # A store that does not answer stops the training's own writes; the lease need not say it too.
+            # If the store is down, the training's own writes fail and report it.
             with suppress(TransientError):
                 _write(folder)
 
