@@ -1,7 +1,7 @@
 """`xmodel audit`: a run's token stream read again and proved against its shards, document by document.
 
-Takes a run's label; gives what training/order/audit.py counts, after the shards were compared with their receipts and the
-ledger's rows of `consumed` with the order.
+Takes a run's label; gives the counts of training/order/audit.py, after the shards were compared with their receipts and
+the ledger's rows of `consumed` with the order.
 """
 
 from dataclasses import asdict
