@@ -1,7 +1,7 @@
 """`xmodel audit`: a run's token stream read again and proved against its shards, document by document.
 
-Takes a run's label; gives what training/audit.py found, after the shards were compared with their receipts and the
-ledger's rows of `consumed` with the order.
+Takes a run's label; gives the counts of training/order/audit.py, after the shards were compared with their receipts and
+the ledger's rows of `consumed` with the order.
 """
 
 from dataclasses import asdict
@@ -31,7 +31,7 @@ def _run(store: Store, label: str | None) -> Artifact:
 
 def audit_run(root: Folder, label: str | None, steps: int | None) -> dict[str, Any]:
     """The audit of a run, by default the newest, as plain data. XmodelError names what does not add up."""
-    from xmodel_core.training.audit import audit
+    from xmodel_core.training.order.audit import audit
     from xmodel_core.training.stage import stream_of, verify_shards
 
     store = Store(root)

@@ -33,7 +33,7 @@ from xmodel_core.model.network import Xmodel, initialise
 from xmodel_core.model.weights import named_weights
 from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.loader import Batch
-from xmodel_core.training.optim import make_optimizer
+from xmodel_core.training.optim.adamw import make_optimizer
 from xmodel_core.training.step import exact_arithmetic, training_step
 
 VARIANTS = ("theirs", "theirs compiled", "ours", "ours compiled")

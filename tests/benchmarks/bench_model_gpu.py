@@ -18,7 +18,7 @@ from flows.recipes import load_recipe
 from xmodel_core.model.cost import dense_bf16_peak, flops_per_token
 from xmodel_core.model.network import Xmodel, initialise
 from xmodel_core.training.loader import Batch
-from xmodel_core.training.optim import make_optimizer
+from xmodel_core.training.optim.adamw import make_optimizer
 from xmodel_core.training.step import exact_arithmetic, training_step
 
 VOCABULARY = 65_280

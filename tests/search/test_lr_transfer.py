@@ -68,6 +68,6 @@ def test_best_rates_are_told_as_they_are() -> None:
     assert lost[1]["best_lr"] is None and transfers(lost) == {"mup": False}
 
 
-def test_too_little_to_compare_is_refused(workspace: Workspace, training: TrainingConfig) -> None:
-    with pytest.raises(XmodelError, match="too little to compare"):
+def test_too_few_widths_or_rates_are_refused(workspace: Workspace, training: TrainingConfig) -> None:
+    with pytest.raises(XmodelError, match="too few widths or learning rates"):
         search(workspace, training, rates=[0.01, 0.02])

@@ -1,7 +1,7 @@
-"""The schedule, the optimizer, the batch, the precision, and what is written down how often.
+"""The schedule, the optimizer, the batch, the precision, and how often a run logs, validates and saves.
 
 Takes a recipe's `training:` slice; gives a frozen `TrainingConfig`. Where it runs (`workers`,
-`device`) is no part of a run's identity; precision and threads are, for they change bits.
+`device`) is no part of a run's identity; precision and threads are, because they change bits.
 """
 
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ RECORDED_NAMES = {"batch_schedule": "changes"}
 
 
 class BatchChange(Strict):
-    """From a step on, other lengths. What is not named stays as it was."""
+    """New lengths from a step on. Those that are not given stay as they were."""
 
     after_steps: int = Field(ge=1)
-    """Steps before it, warm-up included."""
+    """Steps before the change, warm-up included."""
     global_batch_tokens: int | None = Field(default=None, ge=1)
     """Tokens per optimizer step from there on (Xmodel-2: 2M, then 4M)."""
     sequence_length: int | None = Field(default=None, ge=1)
@@ -77,22 +77,22 @@ class TrainingConfig(Strict):
     micro_batch_sequences: int = Field(ge=1)
     """Sequences that one worker works on at a time; gradients of the micro batches of a step add up."""
     batch_schedule: list[BatchChange] = Field(default=[], serialization_alias=RECORDED_NAMES["batch_schedule"])
-    """Where lengths change, in order. One inside `stable` begins a phase `stable_2`, with the shares of `stable`
+    """Changes of lengths, in order. One inside `stable` begins a phase `stable_2`, with the shares of `stable`
     unless the mixture names it."""
     packing: Literal["concat", "best-fit"] = "concat"
     """`concat`: documents end to end, cut where a sequence is full (the reports'). `best-fit`: whole documents where
     they fit, no attention between them, little padding (Ding et al. 2024)."""
     shuffle_tokens: int = Field(default=1 << 26, ge=64)
-    """Documents are shuffled in groups of about so many tokens, gathered from 64 places of the source: what must be
-    at hand at a time where shards are streamed."""
+    """Documents are shuffled in groups of about this many tokens, gathered from 64 places of the source: as much as
+    must be cached at a time where shards are streamed."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the matrix products; weights, gradients and optimizer stay fp32."""
     compile: bool = False
     """Blocks and loss as fused kernels: in fp32 on a CPU up to a tenth faster, in a third less memory
     (tests/benchmarks/results), after up to a minute; roundings differ from uncompiled ones. Takes a C++ compiler."""
     gradient_checkpointing: bool = False
-    """A block keeps its input alone and is run again for its gradients: the same bits, a third more work, far less
-    memory."""
+    """Activation checkpointing: a block keeps only its input and is run again for its gradients. The same bits, a
+    third more work, far less memory."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where: `auto` is a GPU if there is one. Which it was stands in the ledger's `runs.hardware`."""
     workers: int = Field(default=1, ge=1)
@@ -102,10 +102,10 @@ class TrainingConfig(Strict):
     seed: int = Field(default=0, ge=0)
     """Decides the initial weights and the order of the documents."""
     prefetch_steps: int = Field(default=2, ge=0)
-    """Batches made ahead, in a thread; 0: each when it is needed."""
+    """Batches made in advance by a thread; 0: each when it is needed."""
     shard_cache_bytes: int | None = Field(default=None, ge=1)
-    """Token shards on an object store are read page by page through so much local disk, shared by the workers;
-    null: they are fetched whole and kept."""
+    """Token shards on an object store are read page by page through a cache of this size on local disk, shared by the
+    workers; null: they are downloaded and kept."""
     log_every_steps: int = Field(default=10, ge=1)
     """Steps per row of train_metrics and consumed."""
     checkpoint_every_steps: int = Field(default=1000, ge=1)
@@ -151,8 +151,7 @@ class TrainingConfig(Strict):
         lengths = {name: getattr(self, name) for name in Batching.model_fields}
         for change in self.batch_schedule:
             if change.after_steps < step:
-                said = change.model_dump(exclude={"after_steps"}, exclude_none=True)
-                lengths.update(said)
+                lengths.update(change.model_dump(exclude={"after_steps"}, exclude_none=True))
         return Batching(**lengths)
 
     def phases(self) -> list[ScheduledPhase]:
@@ -161,7 +160,7 @@ class TrainingConfig(Strict):
             parts = [("train", self.total_steps)]
         else:
             parts = [("stable", self.warmup_steps + self.stable_steps), ("decay", self.decay_steps)]
-        found, begin = [], 0
+        phases, begin = [], 0
         for name, steps in parts:
             end = begin + steps
             cuts = [change.after_steps for change in self.batch_schedule if begin < change.after_steps < end]
@@ -170,9 +169,9 @@ class TrainingConfig(Strict):
                 label = name if number == 1 else f"{name}_{number}"
                 if last > first:
                     at = lengths.sequence_length, lengths.global_batch_tokens
-                    found.append(ScheduledPhase(label, last - first, *at, continues_previous=number > 1))
+                    phases.append(ScheduledPhase(label, last - first, *at, continues_previous=number > 1))
             begin = end
-        return found
+        return phases
 
     @property
     def total_steps(self) -> int:

@@ -1,7 +1,7 @@
-"""The room's door: (model, training settings, plan, shards, tokenizer) in, a run out.
+"""Entry point of training: `TrainingInputs` in, a run out.
 
 A run's identity is what decides its weights: never where it runs or how many workers. Its folder is held
-by a lease while it is worked on; a killed run goes on from its newest whole checkpoint, bit for bit.
+by a lease while it is worked on; a killed run continues from its newest complete checkpoint, bit for bit.
 """
 
 import json
@@ -38,7 +38,7 @@ def identity(name: str, model: ModelConfig, training: TrainingConfig, plan: str,
 
 def cpp_compiler() -> str | None:
     """The C++ compiler that fused kernels are made with; None where there is none."""
-    return next((found for name in (os.environ.get("CXX"), "g++", "clang++") if name and (found := which(name))), None)
+    return next((path for name in (os.environ.get("CXX"), "g++", "clang++") if name and (path := which(name))), None)
 
 
 def _require_compiler() -> None:
@@ -51,20 +51,20 @@ def _require_compiler() -> None:
 
 
 def final_checkpoint(run: Artifact) -> Path:
-    """The last checkpoint of a finished run, to open on this machine."""
+    """The last checkpoint of a finished run, as a folder on this machine."""
     return run.folder.tree(run.manifest()["facts"]["checkpoint"])
 
 
 def _inputs_of(store: Store, run: Artifact) -> tuple[dict[str, Any], Artifact, dict[str, Artifact]]:
-    """A finished run's manifest, its plan and its token shards by source. XmodelError where they are not to be had."""
+    """A finished run's manifest, its plan and its token shards by source. XmodelError where they are gone."""
     manifest = run.manifest()
     if manifest["version"] != VERSION:
         raise XmodelError(
-            f"the run {run.label} is of another version of Xmodel",
-            expected=f"version {VERSION} of training, whose order of tokens this is",
+            f"the run {run.label} was trained by another version of Xmodel",
+            expected=f"version {VERSION} of training, whose order of tokens it can read",
             found=f"version {manifest['version']}",
             where=run.folder,
-            remedy="use the version that trained it, or train anew",
+            remedy="use the version that trained it, or train again",
         )
     wanted = manifest["inputs"]["plan"]
     plan = next((plan for plan in store.artifacts("plans") if plan.fingerprint == wanted), None)
@@ -76,7 +76,7 @@ def _inputs_of(store: Store, run: Artifact) -> tuple[dict[str, Any], Artifact, d
             expected="its plan and the plan's token shards",
             found="no such plan" if plan is None else "shards are missing",
             where=store.root,
-            remedy="run its recipe again: what is missing is built as it was",
+            remedy="run its recipe again: missing artifacts are built as they were",
         )
     return manifest, plan, {source: by_print[fingerprint] for source, fingerprint in sorted(inputs.items())}
 
@@ -148,17 +148,17 @@ def run(inputs: TrainingInputs, on_checkpoint: Callable[[Path, int], None] | Non
     identified = identity(inputs.name, inputs.model, config, inputs.plan.fingerprint, inputs.tokenizer.fingerprint)
     if done := store.find(identified):
         return done
-    # torch only now: asking whether a run is there must not cost its import.
-    from xmodel_core.training.checkpoint import checkpoint_name
+    # Imported late, because they import torch: finding a finished run must not cost that.
+    from xmodel_core.training.checkpoint.names import checkpoint_name
     from xmodel_core.training.loop import train
-    from xmodel_core.training.step import choose_device
+    from xmodel_core.training.parallel.device import choose_device
     from xmodel_core.training.watch import watch
 
     if config.compile:
         _require_compiler()
     job = job_of(identified.label, store.folder(identified), inputs)
     build = store.build(identified)
-    # What does not fit, or is not what its receipt says, is refused before workers start.
+    # What does not match, or differs from its receipt, is refused before workers start.
     assert job.stream.total_steps == config.total_steps
     for source in job.shards:
         job.tokens[source].verify(store.digest)
@@ -166,12 +166,12 @@ def run(inputs: TrainingInputs, on_checkpoint: Callable[[Path, int], None] | Non
     total, tokens_after = config.total_steps, job.stream.tokens_after
     with lease(build.folder), watch(build.folder, f"train {inputs.name}", total, tokens_after, on_checkpoint):
         threads = config.threads_per_worker
-        # Ray's own files: of no use to us, but every one of its workers must be able to reach them.
-        here = build.folder.working_folder() / "ray"
-        storage = f"{build.folder}/ray" if inputs.cluster.kind == "ray" else str(here)
+        # Ray's own files: not used afterwards, but every one of its workers must be able to reach them.
+        local = build.folder.working_folder() / "ray"
+        storage = f"{build.folder}/ray" if inputs.cluster.kind == "ray" else str(local)
         settings = {**job.settings(), "ray_storage": storage}
         inputs.cluster.train(train, settings, config.workers, threads, use_gpu)
-        rmtree(here, ignore_errors=True)
+        rmtree(local, ignore_errors=True)
         build.folder.remove_tree("ray")
         return build.commit(
             facts={

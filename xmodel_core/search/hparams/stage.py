@@ -54,7 +54,7 @@ def require_mup(model: ModelConfig) -> None:
     """XmodelError for a model of the standard parametrisation: three of the four values would scale nothing."""
     if model.dim_model_base is None:
         raise XmodelError(
-            "this model is not in muP, whose scales are what the search tries",
+            "this model is not in muP, whose scales the search varies",
             expected="model.scale_emb, model.scale_depth and model.dim_model_base",
             found="none of them: the standard parametrisation",
             where="model",
@@ -66,7 +66,7 @@ def require_mup(model: ModelConfig) -> None:
 def price(
     model: ModelConfig, training: TrainingConfig, search: SearchConfig, vocab_size: int
 ) -> dict[str, float | int]:
-    """Trials, the one at the report's values included; a proxy's parameters; tokens and FLOPs of all of them."""
+    """Trials, the one at the report's values included; parameters of a proxy; tokens and FLOPs of all trials."""
     trials = search.trials + 1
     flops = sum(flops_per_token(model, vocab_size, each.sequence_length) * each.tokens for each in training.phases())
     return {
@@ -78,7 +78,7 @@ def price(
 
 
 def repeated_sources(plan: Mapping[str, Any]) -> dict[str, float]:
-    """Source → epochs, of those that a plan reads more than once. On them a loss also measures memory."""
+    """Source → epochs, of the sources that a plan reads more than once. On them a loss also measures memorisation."""
     epochs: dict[str, float] = {}
     for phase in plan["phases"]:
         for planned in phase["sources"]:
@@ -128,8 +128,8 @@ def _run_trials(build: Build, inputs: TrainingInputs, search: SearchConfig) -> "
 
 
 def run(inputs: TrainingInputs, search: SearchConfig) -> Artifact:
-    """Searches, or finds the search done: trials.parquet, panels.png, index.html, rows of `trials`. Its facts are the
-    best trial, the one at the report's values, and the importance of the four.
+    """Runs the search, or finds it done: trials.parquet, panels.png, index.html, rows of `trials`. Its facts are the
+    best trial, the one at the report's values, and the importance of the four hyperparameters.
 
     XmodelError: a model without muP; settings, plan and shards that do not belong together; every trial diverged.
     """
@@ -166,13 +166,13 @@ def _facts(
     if not finished:
         raise XmodelError(
             f"all {len(sampled)} trials diverged",
-            expected="learning rates and scales at which some proxies can be trained",
+            expected="learning rates and scales at which some proxies train",
             found=f"peak_lr from {search.peak_lr.low:g} to {search.peak_lr.high:g}",
             where="search",
             remedy="lower search.peak_lr, or lengthen training.warmup_steps",
         )
     line = fit(sampled, SEARCHED)
-    price_of_all = price(job.model, job.training, search, job.vocab_size)
+    cost = price(job.model, job.training, search, job.vocab_size)
     return {
         "best": finished[0],
         "report": report,
@@ -181,9 +181,9 @@ def _facts(
         "diverged": sum(row["diverged"] for row in sampled),
         "importance": {name: importance[name] for name in SEARCHED if name in importance},
         "regression": asdict(line) if line else None,
-        "parameters": price_of_all["parameters"],
+        "parameters": cost["parameters"],
         "tokens_per_trial": job.training.total_tokens,
-        "flops": price_of_all["flops"],
+        "flops": cost["flops"],
         "untrained_loss": math.log(job.vocab_size),
         "repeated_sources": repeated_sources(job.plan),
     }
@@ -197,7 +197,7 @@ def _spread(best: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
 
 
 def _write_table(trials: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """One row a trial. Without its seconds, which are the ledger's: the same search is the same file anywhere."""
+    """One row per trial, without its seconds, which are in the ledger: the same search gives the same file anywhere."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

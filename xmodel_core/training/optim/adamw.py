@@ -1,7 +1,4 @@
-"""AdamW over the model's roles.
-
-Takes a model and the settings; gives the optimizer, and sets each step's learning rate by role.
-"""
+"""AdamW over the model's parameter groups (Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization)."""
 
 import torch
 
@@ -11,12 +8,12 @@ from xmodel_core.training.config import TrainingConfig
 
 
 def make_optimizer(model: Xmodel, config: TrainingConfig) -> torch.optim.AdamW:
-    """Fused AdamW: one pass over all weights, three to four times faster than the others on a CPU."""
+    """Fused AdamW: one pass over all weights, three to four times faster than the other forms on a CPU."""
     groups = parameter_groups(model, config.weight_decay)
     return torch.optim.AdamW(groups, lr=config.peak_lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """The base rate of a step; each group learns at its `lr_scale` of it."""
+    """Sets the base rate of a step; each group learns at its `lr_scale` of it."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]

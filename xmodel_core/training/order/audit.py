@@ -1,18 +1,21 @@
-"""The order proved against the shards: every document counted, shares after every step, the sum of the stream.
+"""Proof of the order against the shards: every document counted, shares after every step, the stream's digest.
 
-Takes a stream and reads it from its first step; gives what it found, or an XmodelError that names the first thing that
-does not add up. It trusts no arithmetic of the order: stretches are laid side by side and must tile each epoch, tokens
-are counted as they come, and where documents end is asked of the shards' own indexes.
+Takes a stream and reads it from its first step; gives counts, or an XmodelError that names the first thing that does
+not add up. It does not rely on the order's own arithmetic: token ranges must tile each epoch, tokens are counted as
+they come, and the ends of documents are taken from the shards' indexes.
 """
 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xmodel_core.errors import XmodelError
-from xmodel_core.training.loader import TokenStream
+
+if TYPE_CHECKING:
+    from xmodel_core.training.loader import TokenStream
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,12 @@ class SourceAudit:
     """Documents of which the epoch after those read something, none of their tokens twice."""
     padding_tokens: int
     largest_deviation: float
-    """Sequences that it was off its share of a phase after any step, at most."""
+    """Most sequences that it was off its share of a phase after any step."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What a stream was found to be."""
+    """The counts of a stream that add up."""
 
     steps: int
     tokens: int
@@ -47,12 +50,12 @@ class Audit:
     sources: tuple[SourceAudit, ...]
 
 
-def _wrong(what: str, where: str, expected: object, found: object) -> XmodelError:
+def _mismatch(what: str, where: str, expected: object, found: object) -> XmodelError:
     return XmodelError(what, expected=expected, found=found, where=where, remedy="this is a bug: please report it")
 
 
 class _Account:
-    """Collects one source's stretches, in order."""
+    """Collects the token ranges of one source, in order."""
 
     def __init__(self, source: str, ends: np.ndarray) -> None:
         self.source = source
@@ -63,12 +66,13 @@ class _Account:
         self.deviation = 0.0
 
     def add(self, starts: np.ndarray, lengths: np.ndarray, positions: int) -> None:
+        """`starts` and `lengths` [ranges] of one sequence of `positions` tokens, padding included."""
         self.starts.append(starts)
         self.lengths.append(lengths)
         self.positions += positions
 
     def epochs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(starts, ends) of the stretches of each epoch, sorted; the last may be part of one."""
+        """(starts, ends), both [ranges], of each epoch, sorted; the last epoch may be incomplete."""
         if not self.starts:
             return
         total = int(self.ends[-1])
@@ -76,26 +80,30 @@ class _Account:
         after = np.cumsum(lengths)
         number = (after - 1) // total
         if ((after - lengths) // total != number).any():
-            raise _wrong("a stretch lies in two epochs", self.source, "an epoch that ends with its last token", "none")
+            raise _mismatch(
+                "a range of tokens lies in two epochs", self.source, "an epoch that ends with its last token", "none"
+            )
         for epoch in range(int(number[-1]) + 1):
             order = np.argsort(starts[number == epoch], kind="stable")
             yield starts[number == epoch][order], (starts + lengths)[number == epoch][order]
 
     def close(self) -> SourceAudit:
-        """What it comes to; XmodelError where a token came twice before all had come, or was left out."""
-        total, whole, in_part, read = int(self.ends[-1]) if len(self.ends) else 0, 0, 0, 0
+        """The source's counts; XmodelError where a token came twice before all had come, or was left out."""
+        total, complete, in_part, read = int(self.ends[-1]) if len(self.ends) else 0, 0, 0, 0
         for number, (starts, ends) in enumerate(self.epochs(), 1):
             where = f"source {self.source}, epoch {number}"
             if (starts[1:] < ends[:-1]).any():
                 at = int(starts[1:][starts[1:] < ends[:-1]][0])
-                raise _wrong("a token was repeated before the epoch's end", where, "each token once", f"token {at:,}")
+                raise _mismatch(
+                    "a token was repeated before the epoch's end", where, "each token once", f"token {at:,}"
+                )
             documents = np.searchsorted(self.ends, starts, side="right")
             if (documents != np.searchsorted(self.ends, ends - 1, side="right")).any():
-                raise _wrong("a stretch crosses the end of a document", where, "stretches of one document", "of two")
-            got = int((ends - starts).sum())
-            read += got
-            if got == total:
-                whole += 1  # nothing twice, and as many as there are: all of them
+                raise _mismatch("a range of tokens crosses the end of a document", where, "one document", "two")
+            tokens = int((ends - starts).sum())
+            read += tokens
+            if tokens == total:
+                complete += 1  # nothing twice, and as many as there are: all of them
             else:
                 in_part = len(np.unique(documents))
         return SourceAudit(
@@ -103,7 +111,7 @@ class _Account:
             documents=int((np.diff(self.ends, prepend=0) > 0).sum()),
             tokens=total,
             read_tokens=read,
-            whole_epochs=whole,
+            whole_epochs=complete,
             documents_in_part=in_part,
             padding_tokens=self.positions - read,
             largest_deviation=round(self.deviation, 6),
@@ -111,14 +119,14 @@ class _Account:
 
 
 def _all_ends(ends: list[np.ndarray]) -> np.ndarray:
-    """The end of each document among all of a source's tokens."""
+    """[documents] The end of each document among all of a source's tokens."""
     lengths = [np.diff(shard.astype(np.int64), prepend=0) for shard in ends]
     return np.cumsum(np.concatenate(lengths)) if lengths else np.empty(0, np.int64)
 
 
-def audit(stream: TokenStream, steps: int) -> Iterator[tuple[int, Audit | None]]:
-    """(tokens of the step, None) for each step, then (0, what was found). XmodelError where something is wrong."""
-    accounts = {source: _Account(source, _all_ends(list(its.ends))) for source, its in stream.tokens.items()}
+def audit(stream: "TokenStream", steps: int) -> Iterator[tuple[int, Audit | None]]:
+    """(tokens of the step, None) for each step, then (0, the counts). XmodelError where something does not add up."""
+    accounts = {source: _Account(source, _all_ends(list(tokens.ends))) for source, tokens in stream.tokens.items()}
     digest = hashlib.sha256()
     tokens, counts = 0, np.zeros(len(stream.sources))
     phase_now = -1
@@ -130,22 +138,22 @@ def audit(stream: TokenStream, steps: int) -> Iterator[tuple[int, Audit | None]]
         if number != phase_now:
             phase_now, counts = number, np.zeros(len(stream.sources))
         for source, _, k in stream.sequences(step):
-            its = stream.packed[source].sequence(number, k)
-            accounts[source].add(its.starts, its.lengths, phase.sequence_length)
+            ranges = stream.packed[source].sequence(number, k)
+            accounts[source].add(ranges.starts, ranges.lengths, phase.sequence_length)
             counts[stream.sources.index(source)] += 1
         off = np.abs(counts - np.array(phase.sequences) * ((step - before) / phase.steps))
         for account, deviation in zip(accounts.values(), off.tolist(), strict=True):
             account.deviation = max(account.deviation, deviation)
             if deviation > 1:
                 at = f"source {account.source}, step {step}"
-                raise _wrong("a share is more than a sequence off", at, "at most 1", f"{deviation:.3f} sequences")
+                raise _mismatch("a share is more than a sequence off", at, "at most 1", f"{deviation:.3f} sequences")
         digest.update(batch.tokens_BT.astype("<u4").tobytes())
         tokens += batch.tokens_BT.size
         yield batch.tokens_BT.size, None
-    found = tuple(account.close() for account in accounts.values())
+    audits = tuple(account.close() for account in accounts.values())
     read = stream.read_tokens(steps)
-    for one in found:
+    for one in audits:
         if read[one.source] != one.read_tokens:
-            what, where = "the order's own count is another", f"source {one.source}, after step {steps}"
-            raise _wrong(what, where, f"{one.read_tokens:,} tokens, as they were read", f"{read[one.source]:,}")
-    yield 0, Audit(steps, tokens, digest.hexdigest(), found)
+            what, where = "the order's own count differs", f"source {one.source}, after step {steps}"
+            raise _mismatch(what, where, f"{one.read_tokens:,} tokens, as they were read", f"{read[one.source]:,}")
+    yield 0, Audit(steps, tokens, digest.hexdigest(), audits)
