@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from xmodel_core.artifacts import Artifact, Build, Folder, Store, file_digest, fingerprint, write_shard
 from xmodel_core.cluster import Cluster
 from xmodel_core.corpus.decide.decisions import Decisions
-from xmodel_core.corpus.mask.masking import Kind, MaskConfig
+from xmodel_core.corpus.mask.kinds import Kind, MaskConfig
 from xmodel_core.corpus.measure.scanned import ScannedFile
 from xmodel_core.corpus.write.masked import CountingMask
 

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xmodel_core.corpus.mask.masking import Kind, mask
+from xmodel_core.corpus.mask.kinds import Kind
+from xmodel_core.corpus.mask.masking import mask
 from xmodel_core.corpus.text.batch import Array
 
 # SentencePiece writes a space as U+2581, LOWER ONE EIGHTH BLOCK, so no tokenizer of that kind can tell the two apart.
