@@ -10,7 +10,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from xmodel_core.corpus.contamination.benchmark_index import DecontaminateConfig
-from xmodel_core.corpus.mask.masking import MaskConfig
+from xmodel_core.corpus.mask.kinds import MaskConfig
 from xmodel_core.corpus.measure.perplexity import PerplexityConfig
 from xmodel_core.specs.strict import Strict
 
