@@ -69,7 +69,7 @@ def open_session(recipe: str, overrides: Sequence[str], workspace: str | None) -
 def benchmarks_of(recipe: Recipe, beside: Path, world: Artifact | None) -> tuple[Path, dict[str, set[str]]] | None:
     """The folder of benchmarks that no document may hold, and the splits that the recipe's suites ask of them; None
     where the recipe names none, or the sample world that holds them is not made yet."""
-    from xmodel_core.corpus.contamination.benchmark_index import splits_asked
+    from xmodel_core.corpus.contamination.benchmark_items import splits_asked
 
     folder = recipe.corpus.decontaminate.benchmarks
     if folder is None or (folder.startswith(RAW_SCHEME) and world is None):

@@ -9,7 +9,6 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from xmodel_core.corpus.contamination.benchmark_index import DecontaminateConfig
 from xmodel_core.corpus.mask.masking import MaskConfig
 from xmodel_core.corpus.measure.perplexity import PerplexityConfig
 from xmodel_core.specs.strict import Strict
@@ -267,6 +266,14 @@ class CodeRules(Strict):
     """Characters in words of more than 30 characters: encoded data (measured; names of Java classes stay)."""
     max_duplicate_line_share: float = 0.70
     """Lines that stood before; brackets repeat in every program (measured)."""
+
+
+class DecontaminateConfig(Strict):
+    """Which benchmarks no document may hold passages of."""
+
+    benchmarks: str | None = None
+    """A folder of <benchmark>/<split>.jsonl; the splits test, validation and val count, and those that a suite of
+    the recipe asks questions of. Without it nothing is checked."""
 
 
 class CorpusConfig(Strict):

@@ -17,7 +17,8 @@ from xmodel_core.artifacts import Artifact, Build, Folder, Identity, Store, Stor
 from xmodel_core.cluster import Cluster
 from xmodel_core.corpus.boilerplate.rescan import LINES, RescanTask, repeated_lines, repeats_lines, rescan
 from xmodel_core.corpus.config import LEAST_JACCARD, CorpusConfig, LinesConfig, ScanConfig
-from xmodel_core.corpus.contamination.benchmark_index import BenchmarkIndex, build_index, counted_files
+from xmodel_core.corpus.contamination.benchmark_index import BenchmarkIndex, build_index
+from xmodel_core.corpus.contamination.benchmark_items import counted_files
 from xmodel_core.corpus.copies import near
 from xmodel_core.corpus.decide.decisions import Decisions, contamination_rows, decide, ledger_rows
 from xmodel_core.corpus.measure.perplexity import NgramModels, PerplexityConfig, require_kenlm

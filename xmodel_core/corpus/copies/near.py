@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 from xmodel_core.artifacts import Artifact, Folder, write_shard
 from xmodel_core.corpus.config import LEAST_JACCARD
 from xmodel_core.corpus.copies.dedup import candidates, exact_copies
+from xmodel_core.corpus.copies.jaccard import jaccard
 from xmodel_core.corpus.measure.scan import batches
 from xmodel_core.corpus.measure.scanned import ScannedFile, digests
 from xmodel_core.corpus.measure.signature import NO_KEY, shingle_sets
-from xmodel_core.corpus.text import kernels
 from xmodel_core.corpus.text.batch import Array, make_batch
 
 FIRST_COPIES = "first-copies.npy"
@@ -119,7 +119,7 @@ def compared(tasks: Sequence[ShinglesTask], begins: Array, pairs: Array) -> Arra
     for group in np.split(order, starts[1:]):
         one, other = file[group[0]]
         rows = [np.searchsorted(tasks[f].rows, pairs[group, i] - begins[f]) for i, f in enumerate((one, other))]
-        result[group] = kernels.jaccard(sets[one], rows[0], sets[other], rows[1])
+        result[group] = jaccard(sets[one], rows[0], sets[other], rows[1])
     return result
 
 

@@ -9,9 +9,21 @@ from functools import cache
 
 import numpy as np
 
-from xmodel_core.corpus.text import characters as c
-from xmodel_core.corpus.text import kernels
-from xmodel_core.corpus.text.batch import ROLES, Array, TextBatch, make_batch, word_hash
+from xmodel_core.corpus.measure.tally import (
+    BULLET,
+    COLON,
+    DIVIDER,
+    ENDS_SENTENCE,
+    MARK,
+    PARTICLE,
+    Limits,
+    Vocabulary,
+    tally,
+    vocabulary,
+)
+from xmodel_core.corpus.text import characters as char
+from xmodel_core.corpus.text.batch import Array, TextBatch, make_batch
+from xmodel_core.corpus.text.rolling_hash import word_hash
 
 # Gopher's eight words (Rae et al. 2021, table A1) and the commonest function words beside them.
 GOPHER_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
@@ -86,7 +98,7 @@ FEATURES: dict[str, str] = {
     **{f"top_{n}gram_share": f"characters in the commonest repeated run of {n} words" for n in TOP_NGRAMS},
     **{f"duplicate_{n}gram_share": f"characters in runs of {n} words seen before" for n in DUPLICATE_NGRAMS},
 }
-TELLING_LINE = {"zh": 4, "en": 10}  # characters: a repeated `}` or ``` says nothing about a text
+COUNTED_LINE = {"zh": 4, "en": 10}  # characters: a repeated `}` or ``` says nothing about a text
 SHORT_LINE = {"zh": 12, "en": 30}  # characters: what a menu entry or a headline has
 NOTICE_LINE = {"zh": 60, "en": 150}  # characters: a longer line is a paragraph, which may speak of cookies
 LONG_WORD = 30  # characters
@@ -94,18 +106,18 @@ ORDERED_WORDS = 2000  # Chinese characters and words at a text's beginning whose
 
 
 @cache
-def _known() -> kernels.Vocabulary:
-    signs = np.zeros(c.CODE_POINTS, np.uint8)
-    signs[c.tables().ends_sentence] |= kernels.ENDS_SENTENCE
+def _known() -> Vocabulary:
+    signs = np.zeros(char.CODE_POINTS, np.uint8)
+    signs[char.tables().ends_sentence] |= ENDS_SENTENCE
     for characters, sign in (
-        (FUNCTION_CHARACTERS, kernels.PARTICLE),
-        (BULLETS, kernels.BULLET),
-        (DIVIDERS, kernels.DIVIDER),
-        ("#…", kernels.MARK),  # Chinese writes two … for one ellipsis
-        (":", kernels.COLON),
+        (FUNCTION_CHARACTERS, PARTICLE),
+        (BULLETS, BULLET),
+        (DIVIDERS, DIVIDER),
+        ("#…", MARK),  # Chinese writes two … for one ellipsis
+        (":", COLON),
     ):
         signs[[ord(character) for character in set(characters)]] |= sign
-    return kernels.vocabulary(
+    return vocabulary(
         [word_hash(word) for word in FUNCTION_WORDS],
         [word_hash(word) for word in GOPHER_WORDS],
         [tuple(map(int, make_batch([notice]).words.hashes)) for notice in NOTICES.split("|")],
@@ -117,50 +129,39 @@ def _ratio(part: Array, whole: Array) -> Array:
     return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
 
 
-def _word_order(tally: Array) -> Array:
+def _word_order(counted: Array) -> Array:
     """How much oftener neighbours are said again than the same words in random order would have it.
 
     Language says its words again, and a Chinese word is two characters side by side. Of n words in random order, two
     are equal with the share p of equal pairs among all pairs, two pairs of neighbours with p²; how many of these meet
     by chance is about a Poisson variable, so its square root is the deviation (one more, where none is expected).
     """
-    n = tally["ordered_words"].astype(float)
-    p = _ratio(2 * tally["equal_words"], n * (n - 1))
+    n = counted["ordered_words"].astype(float)
+    p = _ratio(2 * counted["equal_words"], n * (n - 1))
     expected = (n - 1) * (n - 2) / 2 * p**2
-    return (tally["equal_neighbours"] - expected) / np.sqrt(expected + 1)
+    return (counted["equal_neighbours"] - expected) / np.sqrt(expected + 1)
 
 
 def features(batch: TextBatch, chinese: Array) -> dict[str, Array]:
     """float32 [n] for each of FEATURES. `chinese` marks Chinese texts."""
     counts = batch.counts
-    inked = counts[:, c.CONTROL :].sum(1)
-    letters = counts[:, c.VOWEL : c.HAN_RARE + 1].sum(1)
-    han = counts[:, c.HAN : c.HAN_RARE + 1].sum(1)
-    both = counts[:, c.HAN_SIMPLIFIED] + counts[:, c.HAN_TRADITIONAL]
-    vowels = counts[:, c.VOWEL]
+    inked = counts[:, char.CONTROL :].sum(1)
+    letters = counts[:, char.VOWEL : char.HAN_RARE + 1].sum(1)
+    han = counts[:, char.HAN : char.HAN_RARE + 1].sum(1)
+    both = counts[:, char.HAN_SIMPLIFIED] + counts[:, char.HAN_TRADITIONAL]
+    vowels = counts[:, char.VOWEL]
     words, lines = np.diff(batch.words.slices.offsets), np.diff(batch.lines.slices.offsets)
-    limits = kernels.Limits(
+    limits = Limits(
         short_line=np.where(chinese, SHORT_LINE["zh"], SHORT_LINE["en"]),
         notice_line=np.where(chinese, NOTICE_LINE["zh"], NOTICE_LINE["en"]),
         unit=np.where(chinese, 2, 1),
-        telling_line=TELLING_LINE["en"],
-        telling_line_chinese=TELLING_LINE["zh"],
+        counted_line=COUNTED_LINE["en"],
+        counted_line_chinese=COUNTED_LINE["zh"],
         long_word=LONG_WORD,
         ordered=np.where(chinese, ORDERED_WORDS, 0),
     )
-    tally, covered = kernels.tally(
-        batch.codes,
-        batch.classes,
-        batch.starts,
-        ROLES,
-        batch.words.slices,
-        batch.lines.slices,
-        _known(),
-        limits,
-        TOP_NGRAMS,
-        DUPLICATE_NGRAMS,
-    )
-    word_characters, line_characters = tally["word_characters"], tally["line_characters"]
+    counted, covered = tally(batch, _known(), limits, TOP_NGRAMS, DUPLICATE_NGRAMS)
+    word_characters, line_characters = counted["word_characters"], counted["line_characters"]
     tops, duplicates = covered[:, : len(TOP_NGRAMS)].T, covered[:, len(TOP_NGRAMS) :].T
 
     columns = {
@@ -168,34 +169,34 @@ def features(batch: TextBatch, chinese: Array) -> dict[str, Array]:
         "lines": lines,
         "letter_share": _ratio(letters, inked),
         "han_share": _ratio(han, letters),
-        "digit_share": _ratio(counts[:, c.DIGIT], inked),
-        "punctuation_share": _ratio(counts[:, c.TERMINAL : c.BRACKET + 1].sum(1), inked),
-        "symbol_share": _ratio(counts[:, c.SYMBOL : c.SEPARATOR + 1].sum(1), inked),
-        "code_symbol_share": _ratio(counts[:, c.CODE_SYMBOL], inked),
-        "control_share": _ratio(counts[:, c.CONTROL], inked),
-        "divider_share": _ratio(tally["dividers"], words),
-        "notice_line_share": _ratio(tally["notice_characters"], line_characters),
-        "notice_kinds": tally["notice_kinds"],
-        "hash_share": _ratio(tally["marks"] + tally["ellipsis_lines"], words),
-        "mean_word_length": _ratio(tally["lettered_characters"], tally["lettered_words"]),
-        "mixed_word_share": _ratio(tally["mixed_characters"], word_characters),
-        "long_word_share": _ratio(tally["long_characters"], word_characters),
-        "vowel_share": _ratio(vowels, vowels + counts[:, c.CONSONANT]),
-        "function_words": tally["function_kinds"],
-        "function_word_share": _ratio(tally["function_words"], words),
-        "function_character_share": _ratio(tally["particles"], han),
-        "common_han_share": _ratio(han - counts[:, c.HAN_RARE], han),
-        "traditional_share": _ratio(counts[:, c.HAN_TRADITIONAL], both),
-        "finished_line_share": _ratio(tally["finished_lines"], lines),
-        "short_line_share": _ratio(tally["short_characters"], line_characters),
-        "ellipsis_line_share": _ratio(tally["ellipsis_lines"], lines),
-        "bullet_line_share": _ratio(tally["bullet_lines"], lines),
+        "digit_share": _ratio(counts[:, char.DIGIT], inked),
+        "punctuation_share": _ratio(counts[:, char.TERMINAL : char.BRACKET + 1].sum(1), inked),
+        "symbol_share": _ratio(counts[:, char.SYMBOL : char.SEPARATOR + 1].sum(1), inked),
+        "code_symbol_share": _ratio(counts[:, char.CODE_SYMBOL], inked),
+        "control_share": _ratio(counts[:, char.CONTROL], inked),
+        "divider_share": _ratio(counted["dividers"], words),
+        "notice_line_share": _ratio(counted["notice_characters"], line_characters),
+        "notice_kinds": counted["notice_kinds"],
+        "hash_share": _ratio(counted["marks"] + counted["ellipsis_lines"], words),
+        "mean_word_length": _ratio(counted["lettered_characters"], counted["lettered_words"]),
+        "mixed_word_share": _ratio(counted["mixed_characters"], word_characters),
+        "long_word_share": _ratio(counted["long_characters"], word_characters),
+        "vowel_share": _ratio(vowels, vowels + counts[:, char.CONSONANT]),
+        "function_words": counted["function_kinds"],
+        "function_word_share": _ratio(counted["function_words"], words),
+        "function_character_share": _ratio(counted["particles"], han),
+        "common_han_share": _ratio(han - counts[:, char.HAN_RARE], han),
+        "traditional_share": _ratio(counts[:, char.HAN_TRADITIONAL], both),
+        "finished_line_share": _ratio(counted["finished_lines"], lines),
+        "short_line_share": _ratio(counted["short_characters"], line_characters),
+        "ellipsis_line_share": _ratio(counted["ellipsis_lines"], lines),
+        "bullet_line_share": _ratio(counted["bullet_lines"], lines),
         "mean_line_length": _ratio(line_characters, lines),
-        "duplicate_line_share": _ratio(tally["duplicate_lines"], lines),
-        "duplicate_line_character_share": _ratio(tally["duplicate_characters"], line_characters),
-        "distinct_word_share": _ratio(tally["distinct_words"], words),
-        "urls": tally["urls"],
-        "word_order": _word_order(tally),
+        "duplicate_line_share": _ratio(counted["duplicate_lines"], lines),
+        "duplicate_line_character_share": _ratio(counted["duplicate_characters"], line_characters),
+        "distinct_word_share": _ratio(counted["distinct_words"], words),
+        "urls": counted["urls"],
+        "word_order": _word_order(counted),
         **{
             f"top_{n}gram_share": np.minimum(_ratio(part, word_characters), 1)
             for n, part in zip(TOP_NGRAMS, tops, strict=True)

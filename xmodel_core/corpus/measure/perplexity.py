@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xmodel_core.corpus.text import characters as c
+from xmodel_core.corpus.text import characters as char
 from xmodel_core.corpus.text.batch import Array, TextBatch, make_batch
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs.strict import Strict
@@ -89,7 +89,7 @@ def sentences(batch: TextBatch) -> Sentences:
     # The place after each word is our separator's; in the batch at least the newline behind the text stands there.
     places = np.arange(ends[-1], dtype=np.int32)
     places -= np.repeat((ends - sizes - words.starts).astype(np.int32), sizes)
-    codes = c.tables().folded[batch.codes[places]]
+    codes = char.tables().folded[batch.codes[places]]
     line = np.searchsorted(batch.lines.starts, words.starts, "right")
     last = np.append(line[1:] != line[:-1], True)
     codes[ends - 1] = np.where(last, ord("\n"), ord(" "))

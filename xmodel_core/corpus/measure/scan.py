@@ -27,7 +27,7 @@ from xmodel_core.corpus.measure.features import FEATURES, features
 from xmodel_core.corpus.measure.perplexity import PERPLEXITY, NgramModels
 from xmodel_core.corpus.measure.signature import key_names, near_keys
 from xmodel_core.corpus.read import READERS
-from xmodel_core.corpus.text import characters as c
+from xmodel_core.corpus.text import characters as char
 from xmodel_core.corpus.text.batch import Array, TextBatch, make_batch
 from xmodel_core.corpus.text.language import detect
 from xmodel_core.specs import RawFile, Source
@@ -43,7 +43,7 @@ GROUP_ROWS = 20_000
 def text_hashes(batch: TextBatch) -> list[bytes]:
     """16 bytes per text, equal for texts that differ in blanks only. Case, width and punctuation count: what
     differs in those is left to the near stage, which folds them."""
-    inked = batch.classes > c.SPACE
+    inked = batch.classes > char.SPACE
     read = inked.copy()
     read[1:] |= inked[:-1]  # of the blanks in a row the first, as a space; each text ends with a newline of ours
     codes = np.where(inked, batch.codes, np.uint32(ord(" ")))[read]
