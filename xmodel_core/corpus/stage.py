@@ -20,7 +20,8 @@ from xmodel_core.corpus.config import LEAST_JACCARD, CorpusConfig, LinesConfig, 
 from xmodel_core.corpus.contamination.benchmark_index import BenchmarkIndex, build_index
 from xmodel_core.corpus.contamination.benchmark_items import counted_files
 from xmodel_core.corpus.copies import near
-from xmodel_core.corpus.decide.decisions import Decisions, contamination_rows, decide, ledger_rows
+from xmodel_core.corpus.decide.decisions import Decisions, decide
+from xmodel_core.corpus.decide.ledger_rows import contamination_rows, funnel_rows
 from xmodel_core.corpus.measure.perplexity import NgramModels, PerplexityConfig, require_kenlm
 from xmodel_core.corpus.measure.scan import load_index, load_models, scan_file
 from xmodel_core.corpus.measure.scanned import ScannedFile, first_rows
@@ -309,7 +310,7 @@ def funnel(
     """The ledger rows that a corpus would have (document_flow, document_drops); nothing is written."""
     alike = near.read_pairs(pairs, config.near.jaccard_threshold)
     decisions = decide(scanned_files(scanned), alike, config)
-    rows = ledger_rows(decisions, _corpus_identity(name, scanned, config).label)
+    rows = funnel_rows(decisions, _corpus_identity(name, scanned, config).label)
     return {table: rows[table] for table in ("document_flow", "document_drops")}
 
 
@@ -335,7 +336,7 @@ def build_corpus(
     cluster.map(write_documents, missing, "write documents", unit="bytes", sizes=sizes)
     written = [receipt.facts for task in tasks if (receipt := build.finished(task.shard))]
     masked = masking_rows(written, identity.label)
-    rows = ledger_rows(decisions, identity.label)
+    rows = funnel_rows(decisions, identity.label)
     for table in ("document_flow", "edits"):
         rows[table] += masked[table]
     if benchmarks:

@@ -67,7 +67,7 @@ def spread(counts: Array) -> tuple[Array, Array]:
 
 
 def passages_of_items(items: list[list[str]], first_item: int) -> tuple[Array, Array, Array, Array]:
-    """(starts, passages, items, lengths) of one benchmark: one entry for each passage and item that it tells of."""
+    """(starts, passages, items, lengths) of one benchmark: one entry for each passage and item that has it."""
     owners_of: dict[str, set[int]] = {}
     for number, texts in enumerate(items, start=first_item):
         for text in texts:
@@ -79,7 +79,7 @@ def passages_of_items(items: list[list[str]], first_item: int) -> tuple[Array, A
     counts = np.array([len(numbers) for numbers in owners], np.int64)
     offsets, flat = np.cumsum(counts) - counts, np.array([number for numbers in owners for number in numbers], np.int64)
 
-    # Each passage once a field; then those that too many fields share, or short fields that too many items have, go.
+    # Each passage counts once per field; dropped are those in too many fields, and short fields of too many items.
     order = np.lexsort((field, passages))
     again = np.zeros(len(order), bool)
     again[1:] = (np.diff(passages[order]) == 0) & (np.diff(field[order]) == 0)

@@ -1,7 +1,7 @@
 """Runs of words of a certain length, hashed and looked up: the compiled loops behind the index of benchmarks.
 
 Takes the words of a batch and the length of each in units (or the characters that a page shows); gives the hashes of
-the shortest runs that are long enough, and where runs begin whose hashes are known.
+the shortest runs that are long enough, and the runs whose hashes an index holds.
 """
 
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What the rules judge by: a few dozen numbers per text, counted from one batch.
+"""Features that the rules judge by: a few dozen numbers per text, counted from one batch.
 
 Takes a batch and which texts are Chinese; gives float32 columns named in `FEATURES`. Shares lie in
 0..1. Chinese repetition is counted in twice as many characters as English in words, because a
@@ -44,12 +44,12 @@ FUNCTION_WORDS = (
     "i",
     "not",
 )
-# The particles and pronouns that modern and classical Chinese prose cannot do without, in both scripts.
+# Particles and pronouns of modern and classical Chinese prose, in both scripts.
 FUNCTION_CHARACTERS = "的一是了在不有和人这這中为為上个個也以到他来來与與及之其而于於者所无無我你大可就会會"
 BULLETS = "-*•·‣▪●–—#+○◦"
-# What stands between the entries of a menu that was written as one line.
+# Signs between the entries of a menu in one line.
 DIVIDERS = ">|»›·•→｜"
-# What a site says on every page and no text is about: C4's policy and script notices (Raffel et al. 2020,
+# Notices of a site that are on every page and belong to no text: C4's policy and script notices (Raffel et al. 2020,
 # section 2.2), the prompts that RefinedWeb's line rules name (Penedo et al. 2023, appendix G), and their Chinese
 # counterparts, among them the registration numbers (ICP 备案) that pages in China must carry.
 NOTICES = (
@@ -90,19 +90,19 @@ FEATURES: dict[str, str] = {
     "ellipsis_line_share": "lines that end in an ellipsis",
     "bullet_line_share": "lines that begin with a bullet",
     "mean_line_length": "characters per line",
-    "duplicate_line_share": "lines that stood before in this text and are no mere brackets or fences, of the lines",
+    "duplicate_line_share": "lines seen before in this text, other than mere brackets or fences, of the lines",
     "duplicate_line_character_share": "the same in characters",
     "distinct_word_share": "different words, of the words",
     "urls": "occurrences of ://",
-    "word_order": "Chinese: neighbours said again, beyond what chance would have, in its standard deviations",
+    "word_order": "Chinese: repeated pairs of neighbours beyond those expected by chance, in standard deviations",
     **{f"top_{n}gram_share": f"characters in the commonest repeated run of {n} words" for n in TOP_NGRAMS},
     **{f"duplicate_{n}gram_share": f"characters in runs of {n} words seen before" for n in DUPLICATE_NGRAMS},
 }
-COUNTED_LINE = {"zh": 4, "en": 10}  # characters: a repeated `}` or ``` says nothing about a text
-SHORT_LINE = {"zh": 12, "en": 30}  # characters: what a menu entry or a headline has
-NOTICE_LINE = {"zh": 60, "en": 150}  # characters: a longer line is a paragraph, which may speak of cookies
+COUNTED_LINE = {"zh": 4, "en": 10}  # characters, at least: a repeated `}` or ``` is no duplicate
+SHORT_LINE = {"zh": 12, "en": 30}  # characters: menu entries and headlines
+NOTICE_LINE = {"zh": 60, "en": 150}  # characters: a longer line is a paragraph, which may be about cookies
 LONG_WORD = 30  # characters
-ORDERED_WORDS = 2000  # Chinese characters and words at a text's beginning whose order is looked at
+ORDERED_WORDS = 2000  # Chinese characters and words at a text's beginning whose order is measured
 
 
 @cache
@@ -130,11 +130,11 @@ def _ratio(part: Array, whole: Array) -> Array:
 
 
 def _word_order(counted: Array) -> Array:
-    """How much oftener neighbours are said again than the same words in random order would have it.
+    """Repeated pairs of neighbouring words, beyond those of the same words in random order, in standard deviations.
 
-    Language says its words again, and a Chinese word is two characters side by side. Of n words in random order, two
-    are equal with the share p of equal pairs among all pairs, two pairs of neighbours with p²; how many of these meet
-    by chance is about a Poisson variable, so its square root is the deviation (one more, where none is expected).
+    Text repeats its words, and a Chinese word is two characters side by side. With p the share of equal pairs among all
+    pairs of n words, two pairs of neighbours are equal with probability p² in random order; their number is about
+    Poisson-distributed, so its deviation is the square root of its mean (plus one, for means near 0).
     """
     n = counted["ordered_words"].astype(float)
     p = _ratio(2 * counted["equal_words"], n * (n - 1))
@@ -143,7 +143,7 @@ def _word_order(counted: Array) -> Array:
 
 
 def features(batch: TextBatch, chinese: Array) -> dict[str, Array]:
-    """float32 [n] for each of FEATURES. `chinese` marks Chinese texts."""
+    """float32 [n] for each of FEATURES. `chinese`, bool [n], says which texts are Chinese."""
     counts = batch.counts
     inked = counts[:, char.CONTROL :].sum(1)
     letters = counts[:, char.VOWEL : char.HAN_RARE + 1].sum(1)

@@ -1,8 +1,8 @@
-"""What the features are made of: compiled counts over the characters, words, lines and runs of words of each text.
+"""Counts for the features: compiled loops over the characters, words, lines and runs of words of each text.
 
 Takes a `TextBatch`, the words and signs to look for, and limits per text; gives TALLY rows and the characters that
-repeated runs of words cover. Everything is counted in whole numbers; what a count says about a text is decided in
-`features` and the rules.
+repeated runs of words cover. Everything is counted in whole numbers; what the counts mean is decided in `features`
+and the rules.
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,7 +38,7 @@ TALLY = np.dtype([(name, np.int64) for name in (*_OF_WORDS, *_OF_ORDER, *_OF_LIN
 
 
 class Vocabulary(NamedTuple):
-    """Words and signs to look for. A hash table of hashes, open addressing; 0 is an empty place."""
+    """Words and signs to look for. A hash table with open addressing; 0 is an empty place."""
 
     keys: Array
     """uint64 [power of two]"""
@@ -137,7 +137,7 @@ def _count_characters(texts: _Texts, text: int, known: Vocabulary, row: Any) -> 
 def _count_words(
     texts: _Texts, text: int, known: Vocabulary, long_word: int, seen: Array, noticed: Array, row: Any
 ) -> None:
-    """`seen` [phrases] is the last text with each phrase; `noticed` [lines of the text] is set where one stands."""
+    """`seen` [phrases]: the last text with each phrase. Sets `noticed` [lines of the text] for lines that hold one."""
     classes, roles, words, lines = texts.classes, texts.roles, texts.words, texts.lines
     first_word, after_words = words.offsets[text], words.offsets[text + 1]
     first_line = lines.offsets[text]

@@ -27,7 +27,7 @@ ROLES[char.DIGIT] |= IS_DIGIT
 
 @dataclass(frozen=True)
 class Spans:
-    """Slices of the batch's characters, in order: where they lie, and a hash."""
+    """Slices of the batch's characters, in order: their positions and hashes."""
 
     slices: Slices
 
@@ -48,7 +48,7 @@ class Spans:
 
     @cached_property
     def text(self) -> Array:
-        """int64: the text each lies in."""
+        """int64: the text that each is in."""
         return np.repeat(np.arange(len(self.slices.offsets) - 1), np.diff(self.slices.offsets))
 
     def sums(self, values: Array) -> Array:
@@ -61,7 +61,7 @@ class Spans:
 
 @dataclass(frozen=True)
 class TextBatch:
-    """A batch of n texts laid out one after another, each followed by a newline of ours."""
+    """A batch of n texts laid out one after another, each followed by an added newline."""
 
     texts: int
     starts: Array
@@ -73,14 +73,15 @@ class TextBatch:
     bytes: Array
     """int64 [n]: the texts' sizes in UTF-8."""
     counts: Array
-    """int64 [n, CLASSES]: characters of each class, our own newline behind each text not counted."""
+    """int64 [n, CLASSES]: characters of each class, without the added newlines."""
     words: Spans
     lines: Spans
     """Lines that are not blank, trimmed of blanks at both ends."""
 
 
 def make_batch(texts: Sequence[str]) -> TextBatch:
-    """Splits and hashes texts; memory is 7 bytes per character and 16 per word, while features are counted 26 more."""
+    """Splits and hashes texts. Memory: 7 bytes per character and 16 per word; counting features takes 26 more for each
+    word of the longest text. UnicodeEncodeError: a lone surrogate."""
     table = char.tables()
     encoded = [text.encode() for text in texts]
     made = split(encoded, sum(map(len, texts)), table.classes, table.folded, ROLES)

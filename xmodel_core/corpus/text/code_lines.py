@@ -1,4 +1,4 @@
-"""What each line of a text looks like to somebody who tells programs from prose: one compiled loop.
+"""Features of lines by which programs are distinguished from prose, in one compiled loop.
 
 Takes a `TextBatch` and the kinds of its words; gives `LineFeatures`: flags and counts per line. It only recognises and
 counts: how much of a text is a program is decided in `code_share`.
@@ -48,7 +48,7 @@ _A, _O, _Q, _S, _T, _U = map(np.uint32, map(ord, "aoqstu"))
 
 
 class LineFeatures(NamedTuple):
-    """What each line of a batch looks like."""
+    """Features of each line of a batch."""
 
     flags: Array
     """uint16 [lines]: INDENTED, FENCE …"""

@@ -28,10 +28,13 @@ HAN_SHARE = 0.12  # of the letters: a Chinese character says as much as three le
 ENGLISH_SHARE, LEAST_ENGLISH_WORDS = 0.12, 3
 ENGLISH_OVER_FOREIGN = 4  # and so many times more of them than function words of other languages
 ENGLISH_HAN_SHARE = 0.02  # of the letters: with more, commands may outweigh the Chinese that explains them
-IDENTIFIED_CHARACTERS = 1000  # fastText: the first thousand decide as well as the whole text (1 of 650 differs)
+IDENTIFIED_CHARACTERS = 1000  # fastText: the first thousand give the same answer as all of the text (1 of 650 differs)
 FOREIGN_CONFIDENCE = 0.5  # fastText must be this sure of another language, and this unsure of English:
 ENGLISH_DOUBT = 0.2
-SHORT_CHARACTERS, SHORT_CONFIDENCE = 50, 0.8  # of few words it must be surer: the rest of a formula looks foreign
+SHORT_CHARACTERS, SHORT_CONFIDENCE = (
+    50,
+    0.8,
+)  # of few words it must be surer: the rest of a formula resembles another language
 # Formulas, single letters, links, figures.
 _NOT_WORDS = re.compile(r"\\[a-zA-Z]+|https?://\S+|\b[a-zA-Z]\b|[\d{}\[\]()<>=_^$|#*`~\\/+\0]+|\s+")
 

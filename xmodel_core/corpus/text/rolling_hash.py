@@ -51,7 +51,7 @@ class SliceHashes:
         np.cumsum(values * _power(BASE, len(values)), out=self._sums[1:])
 
     def of(self, starts: Array, ends: Array) -> Array:
-        """uint64 hashes of [start, end) for each pair; equal slices have equal hashes wherever they lie."""
+        """uint64 hashes of [start, end) for each pair; equal slices have equal hashes at any position."""
         return mix((self._sums[ends] - self._sums[starts]) * _power(INVERSE, len(self._sums))[starts])
 
 

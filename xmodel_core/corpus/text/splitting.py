@@ -1,6 +1,6 @@
 """Texts in UTF-8 as code points, words and lines: one compiled loop that decodes, splits, counts and hashes.
 
-Takes encoded texts and, as arrays, what is known of characters; gives a `Split`. All results are whole numbers, made
+Takes encoded texts and tables of characters; gives a `Split`. All results are whole numbers, made
 one text after another, so a text's are the same in every batch and on every machine. One thread; the interpreter's
 lock is released.
 """

@@ -1,7 +1,7 @@
-"""Words that tell languages and programs apart, and a compiled look-up of them.
+"""Words by which languages and programs are recognised, and a compiled look-up of them.
 
-Takes the words of a batch; gives for each its kinds as bits, 0 for nearly all. One table serves English, its
-neighbours and programs, so each word is looked up once.
+Takes the words of a batch; gives for each its kinds as bits, 0 for nearly all. One table serves English,
+other languages in Latin letters and programs, so each word is looked up once.
 """
 
 from collections.abc import Mapping
