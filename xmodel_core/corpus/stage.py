@@ -22,9 +22,11 @@ from xmodel_core.artifacts import Artifact, Build, Identity, Store, fingerprint,
 from xmodel_core.cluster import Cluster
 from xmodel_core.corpus.boilerplate.rescan import counts_lines, rescan_source
 from xmodel_core.corpus.config import LEAST_JACCARD, CorpusConfig, LinesConfig, ScanConfig
-from xmodel_core.corpus.contamination.benchmark_index import BenchmarkIndex, build_index, counted_files
+from xmodel_core.corpus.contamination.benchmark_index import BenchmarkIndex, build_index
+from xmodel_core.corpus.contamination.benchmark_items import counted_files
 from xmodel_core.corpus.copies.near import read_pairs, write_pairs
-from xmodel_core.corpus.decide.decisions import contamination_rows, decide, ledger_rows
+from xmodel_core.corpus.decide.decisions import decide
+from xmodel_core.corpus.decide.ledger_rows import contamination_rows, funnel_rows
 from xmodel_core.corpus.measure.perplexity import NgramModels, PerplexityConfig, require_kenlm
 from xmodel_core.corpus.measure.scan_task import scan_source
 from xmodel_core.corpus.measure.scanned import ScannedFile
@@ -204,7 +206,7 @@ def funnel(
 ) -> dict[str, list[dict[str, Any]]]:
     """The ledger rows that a corpus would have (document_flow, document_drops); nothing is written."""
     decisions = decide(scanned_files(scanned), read_pairs(pairs, config.near.jaccard_threshold), config)
-    rows = ledger_rows(decisions, _corpus_identity(name, scanned, config).label)
+    rows = funnel_rows(decisions, _corpus_identity(name, scanned, config).label)
     return {table: rows[table] for table in ("document_flow", "document_drops")}
 
 
@@ -229,7 +231,7 @@ def build_corpus(
     }
     tasks = documents_tasks(build, decisions, scans, config.mask, store)
     masked = masking_rows(write_all_documents(build, tasks, cluster), identity.label)
-    rows = ledger_rows(decisions, identity.label)
+    rows = funnel_rows(decisions, identity.label)
     for table in ("document_flow", "edits"):
         rows[table] += masked[table]
     if benchmarks:

@@ -18,10 +18,10 @@ from xmodel_core.artifacts import Artifact, Build, Folder, write_shard
 from xmodel_core.cluster import Cluster
 from xmodel_core.corpus.config import LEAST_JACCARD, ScanConfig
 from xmodel_core.corpus.copies.dedup import candidates, exact_copies
+from xmodel_core.corpus.copies.jaccard import jaccard
 from xmodel_core.corpus.measure.scan import batches
 from xmodel_core.corpus.measure.scanned import ScannedFile, digests, first_rows
 from xmodel_core.corpus.measure.signature import NO_KEY, key_names, shingle_sets
-from xmodel_core.corpus.text import kernels
 from xmodel_core.corpus.text.batch import Array, make_batch
 
 FIRST_COPIES = "first-copies.npy"
@@ -154,7 +154,7 @@ def jaccard_of_pairs(tasks: Sequence[ShinglesTask], begins: Array, pairs: Array)
     for group in np.split(order, starts[1:]):
         a, b = file[group[0]]
         rows = [np.searchsorted(tasks[f].rows, pairs[group, i] - begins[f]) for i, f in enumerate((a, b))]
-        similarity[group] = kernels.jaccard(sets[a], rows[0], sets[b], rows[1])
+        similarity[group] = jaccard(sets[a], rows[0], sets[b], rows[1])
     return similarity
 
 

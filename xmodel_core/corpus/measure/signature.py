@@ -1,4 +1,4 @@
-"""Keys by which near copies meet: two texts are candidates when one of their keys is equal.
+"""Keys of near copies: two texts are candidates when one of their keys is equal.
 
 Takes a batch; gives uint64 [n, keys]. Shingles are five words in English and five characters in Chinese (a word of
 the batch is either), numbers kept, case, width, punctuation and the traditional script folded away. MinHash: a key
@@ -12,20 +12,21 @@ from itertools import combinations, pairwise
 import numpy as np
 
 from xmodel_core.corpus.config import ScanConfig
-from xmodel_core.corpus.text import kernels
-from xmodel_core.corpus.text.batch import Array, SliceHashes, TextBatch
+from xmodel_core.corpus.measure.minhash import minhash
+from xmodel_core.corpus.text.batch import Array, TextBatch
+from xmodel_core.corpus.text.rolling_hash import SliceHashes, mix
 
 SHINGLE_WORDS = 5
 NO_KEY = np.uint64(0)
-"""The key of a text without words, which is like no other."""
+"""The key of a text without words, which is never a candidate."""
 _EMPTY = np.uint32(0xFFFFFFFF)
 _BLOCK_BITS = (11, 11, 11, 11, 10, 10)
-_BLOCKS_ALIKE = 3  # of six: texts that differ in up to three bits have three blocks alike, whichever bits differ
+_EQUAL_BLOCKS = 3  # of six: texts that differ in up to three bits have three equal blocks, whichever bits differ
 
 
 @cache
 def _multipliers(count: int) -> Array:
-    # Fixed for ever: signatures of different scans must be comparable.
+    # Never to change: signatures of different scans must be comparable.
     return np.random.Generator(np.random.PCG64(20241120)).integers(1, 2**31, count, dtype=np.uint32) * 2 + 1
 
 
@@ -53,14 +54,14 @@ def shingle_sets(batch: TextBatch) -> tuple[Array, Array]:
 
 def signatures(batch: TextBatch, size: int) -> Array:
     """uint32 [n, size]: MinHash entries; all bits are set in a text without words."""
-    return kernels.minhash(batch.words.slices, SHINGLE_WORDS, _multipliers(size))
+    return minhash(batch.words.slices, SHINGLE_WORDS, _multipliers(size))
 
 
-def _mixed(parts: Array) -> Array:
+def _hash_of(parts: Array) -> Array:
     """uint64 [...]: one hash of each row of uint32 or uint64 [..., k]; never NO_KEY."""
     hashes = np.full(parts.shape[:-1], parts.shape[-1], np.uint64)
     for column in np.moveaxis(parts, -1, 0):
-        hashes = kernels.mix(hashes * np.uint64(0x9E3779B97F4A7C15) + column.astype(np.uint64))
+        hashes = mix(hashes * np.uint64(0x9E3779B97F4A7C15) + column.astype(np.uint64))
     return np.maximum(hashes, np.uint64(1))
 
 
@@ -82,12 +83,12 @@ def key_names(config: ScanConfig) -> list[str]:
 
 
 def _block_choices() -> list[tuple[int, ...]]:
-    return list(combinations(range(len(_BLOCK_BITS)), _BLOCKS_ALIKE))
+    return list(combinations(range(len(_BLOCK_BITS)), _EQUAL_BLOCKS))
 
 
 def band_keys(entries: Array, bands: int) -> Array:
     """uint64 [n, bands]: a key for each band of MinHash entries uint32 [n, bands * rows]; NO_KEY without words."""
-    keys = _mixed(entries.reshape(len(entries), bands, -1))
+    keys = _hash_of(entries.reshape(len(entries), bands, -1))
     return np.where((entries == _EMPTY).all(1)[:, None], NO_KEY, keys)
 
 
@@ -98,6 +99,6 @@ def near_keys(batch: TextBatch, config: ScanConfig) -> Array:
     hashes = simhashes(batch)
     bounds = np.cumsum((0, *_BLOCK_BITS))
     blocks = [(hashes >> np.uint64(begin)) & np.uint64((1 << (end - begin)) - 1) for begin, end in pairwise(bounds)]
-    keys = [_mixed(np.stack([blocks[block] for block in chosen], 1)) for chosen in _block_choices()]
+    keys = [_hash_of(np.stack([blocks[block] for block in chosen], 1)) for chosen in _block_choices()]
     empty = np.bincount(batch.words.text, minlength=batch.texts) == 0
     return np.where(empty[:, None], NO_KEY, np.stack(keys, 1))
