@@ -86,7 +86,7 @@ def test_a_conversation_reads_a_pipe(checkpoint: Path) -> None:
     )
     assert first == f"{alone['text'].lstrip()}\n"
     long = xmodel("chat", checkpoint, "--max-new-tokens", 8, typed=("Hello " * 4 + "\n") * 6)
-    assert "the conversation no longer fits the model's context: it begins anew" in long.stderr
+    assert "the conversation no longer fits the model's context: starting a new one" in long.stderr
     much = xmodel("chat", checkpoint, "--max-new-tokens", 8, typed="Hello " * 200 + "\nHello\n")
     assert "a prompt of the wrong length" in much.stderr
     assert much.stdout == first

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from flows.commands.init import init
+from flows.commands.init_specs import write_specs
 from xmodel_core.artifacts import file_digest
 from xmodel_core.config import load_recipe
 from xmodel_core.errors import XmodelError
@@ -41,7 +41,7 @@ def write(path: Path, rows: list[dict[str, object]]) -> Path:
 
 
 def made(paths: list[Path], into: Path) -> dict[str, Source]:
-    init(paths, "mine", into)
+    write_specs(paths, "mine", into)
     return {source.name: source for source in load_sources(["sources.yaml"], into / "mine")}
 
 
@@ -63,7 +63,7 @@ def test_one_source_per_leaf_folder_named_after_it_in_every_format(tmp_path: Pat
 
 def test_what_is_written_loads_and_stays_right_when_both_folders_move_together(tmp_path: Path) -> None:
     write(tmp_path / "here" / "data" / "web" / "a.jsonl", documents(EN))
-    written = init([tmp_path / "here" / "data"], "mine", tmp_path / "here")
+    written = write_specs([tmp_path / "here" / "data"], "mine", tmp_path / "here")
     assert [path.name for path in written] == ["recipe.yaml", "sources.yaml", "mixture.yaml"]
     (tmp_path / "here").rename(tmp_path / "there")
     recipe, path = load_recipe(str(tmp_path / "there" / "mine" / "recipe.yaml"))
@@ -183,28 +183,28 @@ def test_sizes_are_extrapolated_from_what_was_looked_at(tmp_path: Path) -> None:
 
 def test_an_existing_name_is_never_overwritten(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", documents(EN))
-    init([path], "mine", tmp_path)
+    write_specs([path], "mine", tmp_path)
     before = (tmp_path / "mine" / "recipe.yaml").read_bytes()
     with pytest.raises(XmodelError, match="already"):
-        init([path], "mine", tmp_path)
+        write_specs([path], "mine", tmp_path)
     assert (tmp_path / "mine" / "recipe.yaml").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../up", "-x", "名"])
 def test_a_name_that_no_folder_or_recipe_may_have_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(XmodelError, match="name"):
-        init([write(tmp_path / "a.jsonl", documents(EN))], name, tmp_path)
+        write_specs([write(tmp_path / "a.jsonl", documents(EN))], name, tmp_path)
 
 
 def test_a_missing_path_an_empty_folder_and_nothing_readable_are_one_message_each(tmp_path: Path) -> None:
     with pytest.raises(XmodelError, match="no such path"):
-        init([tmp_path / "nowhere"], "mine", tmp_path)
+        write_specs([tmp_path / "nowhere"], "mine", tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(XmodelError, match="no documents under empty"):
-        init([tmp_path / "empty"], "mine", tmp_path)
+        write_specs([tmp_path / "empty"], "mine", tmp_path)
     write(tmp_path / "empty" / "a.jsonl", [])
     with pytest.raises(XmodelError, match="nothing here can be read"):
-        init([tmp_path / "empty"], "mine", tmp_path)
+        write_specs([tmp_path / "empty"], "mine", tmp_path)
     assert not (tmp_path / "mine").exists()
 
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import main
-from flows.commands.sources import check, declared
+from flows.commands.sources_check import check, declared
 from xmodel_core.planning.availability import Found, reach
 
 REPOSITORIES = {
@@ -161,9 +161,13 @@ def test_a_recipe_that_holds_together_ends_with_0_and_one_row_a_source(tmp_path:
 @pytest.mark.parametrize(
     ("right", "wrong", "problem"),
     [
-        ("unpublished://one", "ftp://one", "one: uri has a scheme that nobody reads: ftp://"),
+        ("unpublished://one", "ftp://one", "one: no reader for the uri scheme ftp://"),
         ("unpublished://one", "hf://us/open", "one: uri is not a hf:// address: hf://us/open"),
-        ("unpublished://one", "hf://datasets/us/open", "one: say whether the publisher asks for consent"),
+        (
+            "unpublished://one",
+            "hf://datasets/us/open",
+            "one: gated is not set: write gated: true if the publisher asks for consent",
+        ),
         ("unpublished://one", "https://me:secret@x.test/a", "one: uri is not a https:// address"),
         ("unpublished://one", "nowhere", "no such path"),
         ('license: CC0, uri: "unpublished://one"', "license: ' ', uri: \"unpublished://one\"", "license is empty"),
