@@ -89,7 +89,7 @@ def _uri(uri: str, folder: Path) -> str:
 
 
 SOURCES_HEADER = """\
-# The sources of {name}: where your documents are, and what they are. Everything here is read off a sample
+# The sources of {name}: where your documents are and what they contain. Everything here is read off a sample
 # of each source's records; change what is wrong. The fields are explained in datasets_spec/README.md.
 #
 #   lang      zh, en, code, or multi (declares nothing). Documents that are clearly in another language are dropped.
@@ -106,9 +106,9 @@ sources:
 """
 
 MIXTURE_HEADER = """\
-# What share of the training tokens each source gives. The numbers are weights: only their relations count; as
-# written they add up to 100. Chinese and English have equal parts where there is text enough, code a smaller one;
-# inside a language every source has its natural share. A source of rare, good text deserves more than that.
+# The share of training tokens that each source gives. The numbers are weights: only their ratios count; as written
+# they add up to 100. Chinese and English get equal shares where there is enough text, code a smaller one; within a
+# language each source's share follows its size. Rare, good text deserves more than that.
 #
 #   max_epochs  how often its documents are seen at most, over the whole run. Up to {max_epochs} times they are nearly
 #               as good as new ones.

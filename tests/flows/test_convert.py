@@ -67,8 +67,8 @@ def test_out_and_in_again_is_the_same_checkpoint(checkpoint: Path, tmp_path: Pat
     assert done.exit_code == 0, done.output
     for name in ("config.json", "model.safetensors", "tokenizer.model"):
         assert (back / name).read_bytes() == (checkpoint / name).read_bytes()
-    said = [xmodel("generate", folder, "--prompt", "Once").output for folder in (checkpoint, back)]
-    assert said[0] == said[1]
+    texts = [xmodel("generate", folder, "--prompt", "Once").output for folder in (checkpoint, back)]
+    assert texts[0] == texts[1]
 
 
 @pytest.mark.parametrize("checkpoint", ["xmodel2-1.2b"], indirect=True)

@@ -1,7 +1,8 @@
 """Doctor: what is well says so, what is not says what to do."""
 
+import socket
+import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,16 +16,21 @@ def states(workspace: Path) -> dict[str, str]:
     return {finding["what"]: finding["state"] for finding in run_checks(workspace)}
 
 
-def test_this_installation_is_well_and_said_so_quickly(tmp_path: Path) -> None:
-    began = time.monotonic()
+def test_this_installation_is_well(tmp_path: Path) -> None:
     findings = run_checks(tmp_path / "not" / "made" / "yet")
-    assert time.monotonic() - began < 30  # a second or two; a busy machine imports slowly
     assert [finding for finding in findings if finding["state"] == "fail"] == []
     assert {"Python", "packages", "torch", "cores", "memory", "workspace", "file system", "Prefect server"} <= {
         finding["what"] for finding in findings
     }
     assert not (tmp_path / "not").exists()
     assert all(finding["remedy"] for finding in findings if finding["state"] != "ok")
+
+
+def test_torch_and_ray_are_examined_without_being_imported(tmp_path: Path) -> None:
+    words = "import sys; from pathlib import Path; from flows.commands.doctor_checks import run_checks; "
+    words += "run_checks(Path(sys.argv[1])); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", words, tmp_path], capture_output=True, text=True, check=True).stdout
+    assert {"torch", "ray"}.isdisjoint(loaded.split())
 
 
 def test_an_old_python_fails_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,11 +70,13 @@ def test_a_network_file_system_is_a_warning_about_locks(tmp_path: Path, monkeypa
 
 
 def test_a_server_that_does_not_answer_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     from prefect.settings import temporary_settings  # the process's settings are read once; this reads them anew
 
-    with temporary_settings():
-        finding = next(f for f in run_checks(tmp_path) if f["what"] == "Prefect server")
+    with socket.socket() as silent:  # bound and not listening: nobody else can answer there
+        silent.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{silent.getsockname()[1]}/api")
+        with temporary_settings():
+            finding = next(f for f in run_checks(tmp_path) if f["what"] == "Prefect server")
     assert finding["state"] == "warn"
     assert "xmodel up" in finding["remedy"]
 

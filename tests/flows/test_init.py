@@ -1,4 +1,4 @@
-"""`xmodel init`: looks at files and writes specs that load, that say the truth, and that a run can use."""
+"""`xmodel init`: inspects files and writes specs that load, that are true, and that a run can use."""
 
 import gzip
 import json
@@ -113,8 +113,8 @@ def test_text_and_id_fields_are_found_by_looking(tmp_path: Path) -> None:
 def test_a_mixed_source_is_multi_unless_its_records_say_what_it_is(tmp_path: Path) -> None:
     rows = documents(ZH, 20) + documents(EN, 20)
     assert made([write(tmp_path / "pages.jsonl", rows)], tmp_path)["pages"].lang == "multi"
-    said = [{**row, "lang": "zh"} for row in rows]
-    assert made([write(tmp_path / "said.jsonl", said)], tmp_path / "second")["said"].lang == "zh"
+    labelled = [{**row, "lang": "zh"} for row in rows]
+    assert made([write(tmp_path / "labelled.jsonl", labelled)], tmp_path / "second")["labelled"].lang == "zh"
     assert "mixed: 50% " in (tmp_path / "second" / "mine" / "sources.yaml").read_text(encoding="utf-8")
 
 
@@ -128,27 +128,27 @@ def test_what_cannot_be_used_is_named_and_the_rest_goes_on(tmp_path: Path) -> No
     (data / "broken" / "b.parquet").write_bytes(b"PAR1 not parquet")
     (data / "good" / "readme.txt").write_text("hello", encoding="utf-8")
     assert set(made([data], tmp_path)) == {"good"}
-    said = (tmp_path / "mine" / "sources.yaml").read_text(encoding="utf-8")
+    spec = (tmp_path / "mine" / "sources.yaml").read_text(encoding="utf-8")
     for reason in (
         "chat: no record is instruction data of the alpaca form: 'output' is int, not text",
         "numbers: no field holds text",
         "broken: no record could be read",
         "1 files ending in .txt",
     ):
-        assert reason in said
+        assert reason in spec
 
 
 def test_instruction_data_is_recognised_and_written_as_what_it_is(tmp_path: Path) -> None:
     data = tmp_path / "data"
     write(data / "alpaca" / "a.jsonl", [{"instruction": f"讲一讲{n}。", "input": "", "output": ZH} for n in range(20)])
     write(data / "qa" / "a.parquet", [{"question": f"What {n}?", "answer": EN} for n in range(20)])
-    said = [{"from": "human", "value": "Tell me."}, {"from": "gpt", "value": EN}]
-    write(data / "share" / "a.jsonl", [{"id": n, "conversations": said, "tools": "[]"} for n in range(20)])
+    turns = [{"from": "human", "value": "Tell me."}, {"from": "gpt", "value": EN}]
+    write(data / "share" / "a.jsonl", [{"id": n, "conversations": turns, "tools": "[]"} for n in range(20)])
     messages = [{"role": "user", "content": "说吧。"}, {"role": "assistant", "content": ZH}]
     write(data / "messages" / "a.parquet", [{"messages": messages} for _ in range(20)])
     write(data / "lesson" / "a.jsonl", [{"text": EN * 3, "question": "Why?", "answer": "So."} for _ in range(20)])
-    found = {s.name: (s.records, s.text_field, s.lang, s.category) for s in made([data], tmp_path).values()}
-    assert found == {
+    recognised = {s.name: (s.records, s.text_field, s.lang, s.category) for s in made([data], tmp_path).values()}
+    assert recognised == {
         "alpaca": ("alpaca", "output", "zh", "sft"),
         "qa": ("alpaca", "answer", "en", "sft"),
         "share": ("sharegpt", "conversations", "en", "sft"),
@@ -237,6 +237,7 @@ def test_a_small_language_gives_what_four_epochs_of_it_hold(tmp_path: Path) -> N
 
 
 @pytest.mark.shared_data
+@pytest.mark.slow
 def test_the_language_of_every_real_source_comes_out_as_its_name_says(shared_data: Path) -> None:
     seen, left_out = look_at([shared_data / "corpora"])
     assert left_out == []

@@ -57,7 +57,7 @@ def publisher(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.delenv(name, raising=False)
     Publisher.asked = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Publisher)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -65,7 +65,7 @@ def publisher(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     thread.join()
 
 
-def test_what_stands_under_an_address_is_said(publisher: str) -> None:
+def test_what_a_publisher_answers_is_reported(publisher: str) -> None:
     wanted = {
         ("hf://datasets/us/open", False): Found("reached"),
         ("hf://datasets/us/open/data", False): Found("reached"),
@@ -80,7 +80,7 @@ def test_what_stands_under_an_address_is_said(publisher: str) -> None:
     assert dict(zip(wanted, reach(list(wanted), publisher, publisher), strict=True)) == wanted
 
 
-def test_what_is_not_there_and_what_is_said_wrongly_are_problems(publisher: str) -> None:
+def test_a_missing_source_and_a_wrong_gated_field_are_problems(publisher: str) -> None:
     wanted: dict[tuple[str, bool | None], str] = {
         ("hf://datasets/us/none", False): "nothing stands under hf://datasets/us/none: HTTP 401",
         ("hf://datasets/us/open/dat", False): "there is no dat in hf://datasets/us/open",
@@ -89,18 +89,18 @@ def test_what_is_not_there_and_what_is_said_wrongly_are_problems(publisher: str)
         ("s3://bucket/none", None): "nothing stands under s3://bucket/none: HTTP 404",
         (f"{publisher}/gone", None): "HTTP 404",
     }
-    for found, problem in zip(reach(list(wanted), publisher, publisher), wanted.values(), strict=True):
-        assert problem in found.problem
+    for answer, problem in zip(reach(list(wanted), publisher, publisher), wanted.values(), strict=True):
+        assert problem in answer.problem
 
 
 def test_no_network_and_a_server_that_does_not_answer_are_no_problem(publisher: str) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        (found,) = reach([("hf://datasets/us/open", False)], nobody)
-    assert found == Found("not reached: no network")
-    (found,) = reach([(f"{publisher}/busy", None)], timeout_seconds=0.3)
-    assert found == Found("not reached: no answer in 0.3 seconds")
+        (answer,) = reach([("hf://datasets/us/open", False)], nobody)
+    assert answer == Found("not reached: no network")
+    (answer,) = reach([(f"{publisher}/busy", None)], timeout_seconds=0.3)
+    assert answer == Found("not reached: no answer in 0.3 seconds")
 
 
 def test_each_address_is_asked_once_and_no_credentials_are_sent(
