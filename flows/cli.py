@@ -1,23 +1,81 @@
 """The `xmodel` command.
 
-Takes what a person types; gives exit code 0 (done, and the books closed), 1 (one clear message) or
-2 (a wrong call). Nothing heavy is imported before a verb needs it, so `--help` answers at once.
+Takes command-line arguments; gives exit code 0 (done, and the books closed), 1 (one clear message) or 2 (a wrong
+call). `COMMANDS` is the whole list: a command's module is imported when that command is called, so `--help` answers
+at once.
 """
 
 import sys
-from typing import Any
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import click
 
-from flows.commands import verbs_model, verbs_river, verbs_search, verbs_workspace
 from xmodel_core.errors import XmodelError
 
 
-class _Verbs(click.Group):
-    """Shows the verbs in the order of the river rather than of the alphabet."""
+class CommandEntry(NamedTuple):
+    """Where a command is defined, and its line in `xmodel --help`: at most 56 characters, to fit 80 columns."""
+
+    target: str
+    """module:attribute, the module inside `flows.commands`."""
+    short_help: str
+
+
+# In the order of the pipeline, then what surrounds it.
+COMMANDS = {
+    "run": CommandEntry("run:run", "Run the whole pipeline of a recipe."),
+    "plan": CommandEntry("plan:plan_command", "Show what a run would build, reuse and cost."),
+    "xdata-build": CommandEntry("xdata_build:xdata_build", "Build a corpus of clean documents from the sources."),
+    "tokenizer-train": CommandEntry("tokenizer_train:tokenizer_train", "Train the tokenizer and encode the documents."),
+    "tokenizer-report": CommandEntry(
+        "tokenizer_report:tokenizer_report", "Compare the recipe's tokenizer with others."
+    ),
+    "tokenizer-sweep": CommandEntry("tokenizer_sweep:tokenizer_sweep", "Compare tokenizer sizes and Chinese shares."),
+    "pretrain": CommandEntry("pretrain:pretrain", "Train a model on the token shards."),
+    "coordinate-check": CommandEntry("coordinate_check:coordinate_check", "Check muP: activation sizes across widths."),
+    "lr-transfer": CommandEntry("lr_transfer:lr_transfer", "Check muP: the best learning rate across widths."),
+    "evaluate": CommandEntry("evaluate:evaluate", "Score a checkpoint on benchmarks."),
+    "hparam-search": CommandEntry(
+        "hparam_search:hparam_search", "Search learning rate and muP scales on small models."
+    ),
+    "up": CommandEntry("up_down_status:up", "Start a Prefect server, a worker and the deployments."),
+    "down": CommandEntry("up_down_status:down", "Stop what `up` started; restore the Prefect profile."),
+    "status": CommandEntry("up_down_status:status", "Show server, worker, deployments and latest runs."),
+    "init": CommandEntry("init:init", "Write a recipe and specs for your own files."),
+    "sources": CommandEntry("sources:sources", "List the declared sources; `check` verifies them."),
+    "ledger": CommandEntry("ledger:ledger", "Query the ledger with SQL or a named query."),
+    "trace": CommandEntry("trace:trace", "Follow one document through every stage."),
+    "audit": CommandEntry("audit:audit", "Verify a run's token stream against its shards."),
+    "report": CommandEntry("report:report", "Write a self-contained HTML page about a run."),
+    "generate": CommandEntry("generate_chat:generate", "Continue prompts with a checkpoint."),
+    "chat": CommandEntry("generate_chat:chat", "Talk with a checkpoint."),
+    "diagnose": CommandEntry("diagnose:diagnose", "Plot attention maps and per-layer gradient norms."),
+    "export": CommandEntry("export_import:export", "Convert a checkpoint for other software."),
+    "import": CommandEntry("export_import:import_released", "Convert a released checkpoint to our format."),
+    "doctor": CommandEntry("doctor:doctor", "Check this machine: packages, disk, memory, services."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Commands from `COMMANDS`, in its order; only the one that is called is imported."""
+
+    def __init__(self, **settings: Any) -> None:
+        # Placeholders: click suggests a near name from these.
+        super().__init__(commands={name: click.Command(name) for name in COMMANDS}, **settings)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].target.partition(":")
+        return getattr(import_module(f"flows.commands.{module}"), attribute)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.short_help) for name, entry in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -25,57 +83,25 @@ class _Verbs(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
-            message, code = "stopped; run again to go on from what is finished", 130
-        except Exception as error:  # the one place where an exception becomes a message: -v shows where it was
+            message, code = "interrupted; run the same command again to continue from the finished stages", 130
+        except Exception as error:  # the one place where an exception becomes a message; -v shows the traceback
             if ctx.params.get("verbose"):
                 raise
-            known = isinstance(error, XmodelError)
-            bug = f"{type(error).__name__}: {error}\n  what to do: -v shows where; please report it"
-            message, code = str(error) if known else bug, 1
-            # Prefect's engines keep the exception to the end: without its frames nothing of DuckDB outlives the
-            # interpreter, which nanobind would report in forty lines below ours.
+            remedy = "run it again with -v for the traceback, and please report it"
+            bug = f"{type(error).__name__}: {error}\n  what to do: {remedy}"
+            message, code = str(error) if isinstance(error, XmodelError) else bug, 1
+            # Prefect's engines keep the exception until the interpreter exits. Without its frames no DuckDB object
+            # outlives the interpreter, which nanobind would report in forty lines below our message.
             error.__traceback__ = error.__cause__ = error.__context__ = None
         click.echo(f"xmodel: {message}", err=True)
         sys.exit(code)
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-v", "--verbose", is_flag=True, help="Show tracebacks.")
 @click.version_option(package_name="xmodel")
 def main(verbose: bool) -> None:
     """Small Chinese-English language models, from raw documents to an evaluated model."""
-
-
-VERBS = (
-    verbs_river.run,
-    verbs_river.plan,
-    verbs_river.xdata_build,
-    verbs_river.tokenizer_train,
-    verbs_river.tokenizer_report,
-    verbs_river.tokenizer_sweep,
-    verbs_river.pretrain,
-    verbs_search.coordinate_check,
-    verbs_search.lr_transfer,
-    verbs_river.evaluate,
-    verbs_search.hparam_search,
-    verbs_workspace.up,
-    verbs_workspace.down,
-    verbs_workspace.status,
-    verbs_workspace.init,
-    verbs_workspace.sources,
-    verbs_workspace.ledger,
-    verbs_workspace.trace,
-    verbs_workspace.audit,
-    verbs_workspace.report,
-    verbs_model.generate,
-    verbs_model.chat,
-    verbs_model.diagnose,
-    verbs_model.export,
-    verbs_model.import_released,
-    verbs_workspace.doctor,
-)
-for verb in VERBS:
-    main.add_command(verb)
 
 
 if __name__ == "__main__":

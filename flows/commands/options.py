@@ -1,6 +1,6 @@
-"""What several verbs share: their options, how they run in Prefect, how they answer.
+"""What several commands share: their options, how they print a result, how they start a Prefect flow.
 
-Nothing heavy is imported before a verb needs it, so `--help` answers at once.
+Nothing heavy is imported before a command runs, so `--help` answers at once.
 """
 
 import json
@@ -11,51 +11,56 @@ from typing import Any, TypeVar
 import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def workspace_option(command: Command) -> Command:
-    """--workspace: where artifacts and the ledger lie."""
+    """--workspace: the place of artifacts and ledger."""
     return click.option(
         "--workspace",
         metavar="PLACE",
-        help="Where artifacts lie: a folder or s3://…; else $XMODEL_WORKSPACE, else ./workspace.",
+        help="Folder or s3:// prefix of all artifacts. Default: $XMODEL_WORKSPACE, else ./workspace.",
     )(command)
 
 
 def recipe_options(command: Command) -> Command:
-    """The recipe, its overrides and the workspace, for every verb that runs part of the river."""
+    """The recipe, its overrides and the workspace, for every command that works on a recipe."""
     command = click.argument("recipe", default="quickstart")(command)
     command = click.option(
-        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a field, e.g. training.peak_lr=0.005."
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override a recipe field, e.g. training.peak_lr=0.005 (repeatable).",
     )(command)
     return workspace_option(command)
 
 
 def json_option(command: Command) -> Command:
-    """--json: for scripts."""
+    """--json: the result for scripts."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
-def tell(found: Found, as_json: bool, show: Callable[[Found], None]) -> None:
-    """What a verb found: for scripts, or shown to a person."""
-    click.echo(json.dumps(found, ensure_ascii=False, indent=1, default=str)) if as_json else show(found)
+def emit(result: Result, as_json: bool, show: Callable[[Result], None]) -> None:
+    """Prints a command's result: as JSON, or by `show` for a person."""
+    if as_json:
+        click.echo(json.dumps(result, ensure_ascii=False, indent=1, default=str))
+    else:
+        show(result)
 
 
-def in_prefect(run: Callable[..., None]) -> Callable[..., None]:
-    """For a verb that is a flow: the recipe is checked first, and a server is there."""
+def in_prefect(command: Callable[..., None]) -> Callable[..., None]:
+    """For a command that runs a flow: checks the recipe first, then makes sure that a Prefect server answers."""
 
-    @wraps(run)
-    def verb(*args: Any, **kwargs: Any) -> None:
+    @wraps(command)
+    def with_server(*args: Any, **kwargs: Any) -> None:
         from flows.river.preflight import check
 
         check(kwargs["recipe"], kwargs["overrides"])
-        from flows.server.host import quiet_prefect
+        from flows.server.embedded import ensure_server, quiet_prefect
 
         quiet_prefect()
-        from flows.server.embedded import ensure_server
-
         ensure_server()
-        run(*args, **kwargs)
+        command(*args, **kwargs)
 
-    return verb
+    return with_server

@@ -28,7 +28,7 @@ from xmodel_core.planning.supply import SourceEstimate, estimate_sources
 
 
 def _source_row(estimate: SourceEstimate, planned_tokens: Mapping[str, int]) -> dict[str, Any]:
-    source = estimate.source
+    source, planned = estimate.source, planned_tokens.get(estimate.source.name)
     return {
         "source": source.name,
         "lang": source.lang,
@@ -36,8 +36,8 @@ def _source_row(estimate: SourceEstimate, planned_tokens: Mapping[str, int]) -> 
         "documents": estimate.documents,
         "characters": estimate.chars,
         "tokens": estimate.tokens,
-        "planned_tokens": planned_tokens.get(source.name, 0),
-        "epochs": planned_tokens[source.name] / estimate.tokens if estimate.tokens and source.name in planned_tokens else None,
+        "planned_tokens": planned or 0,
+        "epochs": planned / estimate.tokens if estimate.tokens and planned is not None else None,
         "basis": estimate.basis,
         "counted": estimate.counted,
         "missing": estimate.missing,

@@ -1,13 +1,23 @@
 """`xmodel report`: the page about a finished run, written now if it is not there yet."""
 
-from xmodel_core.artifacts import Folder, Store
-from xmodel_core.ledger.build import refresh
-from xmodel_core.report import stage
+import click
+
+from flows.commands.options import workspace_option
 
 
-def report_of(root: Folder, run: str | None) -> str:
-    """Where the page about a run of this workspace lies; by default of the newest run."""
+@click.command()
+@click.argument("run", required=False)
+@workspace_option
+def report(run: str | None, workspace: str | None) -> None:
+    """Write one self-contained HTML page about a run and print its path. Default: the newest run."""
+    from flows.river.session import workspace_folder
+    from xmodel_core.artifacts import Store
+    from xmodel_core.ledger.build import refresh
+    from xmodel_core.report import stage as report_stage
+
+    root = workspace_folder(workspace)
     refresh(root)
     store = Store(root)
-    parts = stage.inputs_of(store, run)
-    return f"{stage.run(parts['run'].name, parts, store).folder}/index.html"
+    parts = report_stage.inputs_of(store, run)
+    written = report_stage.run(parts["run"].name, parts, store)
+    click.echo(f"{written.folder}/index.html")

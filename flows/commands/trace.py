@@ -1,22 +1,35 @@
-"""`xmodel trace`: one document's way, from its source to the training steps that consumed it.
+"""`xmodel trace`: one document, from its source to the training steps that consumed it.
 
-Takes `[SOURCE:]ID`; gives plain data per match. The ledger knows decisions, shards and offsets; which
-steps consumed an offset is computed from each run's plan and seed, as the loader computes it.
+Takes `[SOURCE:]ID`; gives plain data per match. The ledger knows decisions, shards and offsets; which steps consumed
+an offset is computed from each run's plan and seed, as the loader computes it.
 """
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+import click
 
-from xmodel_core.artifacts import Artifact, Folder, Store
-from xmodel_core.ledger.trace import trace
+from flows.commands.options import emit, json_option, workspace_option
+
+if TYPE_CHECKING:
+    from xmodel_core.artifacts import Artifact, Folder, Store
+
+
+@click.command()
+@click.argument("document", metavar="[SOURCE:]ID")
+@workspace_option
+@json_option
+def trace(document: str, workspace: str | None, as_json: bool) -> None:
+    """Follow one document (every match of the id): source, decisions, shard and offset, training steps."""
+    from flows.river.session import workspace_folder
+
+    emit(trace_document(workspace_folder(workspace), document), as_json, print_trace)
 
 
 class _Runs:
-    """Answers which steps of this workspace's finished runs consumed a stretch of a source's tokens."""
+    """The token streams of this workspace's finished runs, asked which steps consumed a range of tokens."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: "Store") -> None:
         from xmodel_core.training.stage import VERSION, stream_of
 
         # The order of runs of another version is not known here.
@@ -28,7 +41,7 @@ class _Runs:
         ]
         self._plans = {plan.fingerprint: plan for plan in store.artifacts("plans")}
 
-    def steps(self, shards: Artifact, start: int, end: int) -> list[dict[str, Any]]:
+    def steps(self, shards: "Artifact", start: int, end: int) -> list[dict[str, Any]]:
         """Run and steps, for each run whose plan reads these shards."""
         return [
             {"run": label, "steps": stream.steps_of(shards.name, start, end)}
@@ -37,15 +50,20 @@ class _Runs:
         ]
 
 
-def trace_document(root: Folder, document: str) -> list[dict[str, Any]]:
+def trace_document(root: "Folder", document: str) -> list[dict[str, Any]]:
     """Every match of `[SOURCE:]ID` in the workspace's corpora. XmodelError where there is none."""
-    return trace(root, document, _Runs(Store(root)).steps)
+    from xmodel_core.artifacts import Store
+    from xmodel_core.ledger.trace import trace as trace_in_ledger
+
+    return trace_in_ledger(root, document, _Runs(Store(root)).steps)
 
 
-def print_trace(found: list[dict[str, Any]]) -> None:
-    """The way of each match, a line per station."""
+def print_trace(matches: list[dict[str, Any]]) -> None:
+    """Each match, a line per stage."""
+    from rich.console import Console
+
     console = Console()
-    for match in found:
+    for match in matches:
         console.print(f"[bold]{match['source']}:{match['id']}[/] in {match['corpus']}", highlight=False)
         decision = match["decision"]
         if not match["kept"]:

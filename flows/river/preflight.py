@@ -7,7 +7,6 @@ flow checks again, because a run may also come from a deployment or the UI.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flows.recipes import load_recipe
 from xmodel_core.artifacts.remote import is_remote
 from xmodel_core.config import Recipe
 from xmodel_core.corpus.measure.perplexity import require_kenlm

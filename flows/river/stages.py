@@ -12,8 +12,10 @@ from flows.river.session import NotKnownYet, Session
 from xmodel_core.artifacts import Artifact, Identity
 from xmodel_core.artifacts.remote import is_remote
 from xmodel_core.corpus import stage as corpus_stage
-from xmodel_core.corpus.contamination.benchmark_index import splits_asked
-from xmodel_core.corpus.stage import References, SourceScan
+from xmodel_core.corpus.boilerplate.rescan import counts_lines
+from xmodel_core.corpus.contamination.benchmark_items import splits_asked
+from xmodel_core.corpus.references import References
+from xmodel_core.corpus.stage import SourceScan
 from xmodel_core.evaluation import stage as evaluation_stage
 from xmodel_core.evaluation.stage import CheckpointRef
 from xmodel_core.mixture import stage as mixture_stage
@@ -142,7 +144,7 @@ def _build_scan(session: Session, item: str) -> Artifact:
 
 
 def _lines_items(session: Session) -> list[str]:
-    return [source.name for source in session.sources if corpus_stage.repeats_lines(source)]
+    return [source.name for source in session.sources if counts_lines(source)]
 
 
 def _lines_identity(session: Session, item: str) -> Identity:
@@ -203,7 +205,6 @@ def _build_corpus(session: Session, item: str) -> Artifact:
     )
 
 
-
 # tokenizer and shards ----------------------------------------------------------------------------------------------
 
 
@@ -227,7 +228,6 @@ def _build_shards(session: Session, item: str) -> Artifact:
     source = next(source for source in session.sources if source.name == item)
     inputs = (session.artifact("corpus"), session.artifact("tokenizer"), session.recipe.tokenizer)
     return tokenizer_stage.encode_source(source, *inputs, session.store, session.cluster)
-
 
 
 # mixture plan and run ----------------------------------------------------------------------------------------------
@@ -265,7 +265,6 @@ def _build_run(session: Session, item: str) -> Artifact:
     return training_stage.run(training_inputs(session))
 
 
-
 # evaluation and report -----------------------------------------------------------------------------------------------
 
 
@@ -291,7 +290,6 @@ def _build_evaluation(session: Session, item: str) -> Artifact:
     return evaluation_stage.run(item, recipe.evaluation, suites, _checkpoint(session), world, session.store)
 
 
-
 def _report_parts(session: Session) -> dict[str, Artifact]:
     """What the page is about: the artifacts by their part."""
     parts = ["corpus", "tokenizer", "plan", "run", *(["evaluation"] if _evaluation_items(session) else [])]
@@ -304,7 +302,6 @@ def _report_identity(session: Session, item: str) -> Identity:
 
 def _build_report(session: Session, item: str) -> Artifact:
     return report_stage.run(item, _report_parts(session), session.store)
-
 
 
 STAGES: Sequence[Stage] = (

@@ -127,10 +127,8 @@ def sweep_tokenizers(session: Session, vocab_sizes: list[int], zh_shares: list[f
 
 
 @stage_task(name="train proxies", task_run_name="{label}")
-def train_proxies(
-    session: Session, label: str, search: Callable[..., Artifact], settings: dict[str, Any]
-) -> Artifact:
-    """The artifact of a study of the search room (`search`: its entry point); it goes on from proxies that are trained."""
+def train_proxies(session: Session, label: str, search: Callable[..., Artifact], settings: dict[str, Any]) -> Artifact:
+    """The artifact of a study (`search`: its entry point in the search room); trained proxies are found again."""
     artifact = search(training_inputs(session), **settings)
     refresh(session.store.root)
     return artifact

@@ -14,35 +14,35 @@ DEFAULT_DEPLOYMENT = "local"
 
 
 def full_name(name: str) -> str:
-    """`flow/deployment`, with the deployment filled in where a person typed the flow alone."""
+    """`flow/deployment`, with the deployment filled in where a person typed only the flow."""
     return name if "/" in name else f"{name}/{DEFAULT_DEPLOYMENT}"
 
 
 @register_hook
 def setup_environment(*, ctx: HookContext) -> None:
-    """Teaches both of Prefect's clients to look a bare name up; called when `prefect` is imported, maybe twice."""
+    """Makes both of Prefect's clients complete bare names; called when `prefect` is imported, possibly twice."""
     # `import prefect` has loaded this module by now, so the plugin adds a millisecond, not an import.
     from prefect.client.orchestration._deployments.client import DeploymentAsyncClient, DeploymentClient
 
-    ask, ask_async = DeploymentClient.read_deployment_by_name, DeploymentAsyncClient.read_deployment_by_name
-    if hasattr(ask, "__wrapped__") or hasattr(ask_async, "__wrapped__"):
+    read, read_async = DeploymentClient.read_deployment_by_name, DeploymentAsyncClient.read_deployment_by_name
+    if hasattr(read, "__wrapped__") or hasattr(read_async, "__wrapped__"):
         return
-    # setattr: replacing a method is what this plugin is for, and no type checker should approve of it unasked.
-    setattr(DeploymentClient, ask.__name__, _with_full_name(ask))
-    setattr(DeploymentAsyncClient, ask_async.__name__, _with_full_name_async(ask_async))
+    # setattr, because type checkers rightly refuse the replacement of a method, which is this plugin's purpose.
+    setattr(DeploymentClient, read.__name__, _with_full_name(read))
+    setattr(DeploymentAsyncClient, read_async.__name__, _with_full_name_async(read_async))
 
 
-def _with_full_name(ask: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(ask)
+def _with_full_name(read: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(read)
     def by_name(client: Any, name: str) -> Any:
-        return ask(client, full_name(name))
+        return read(client, full_name(name))
 
     return by_name
 
 
-def _with_full_name_async(ask: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    @wraps(ask)
+def _with_full_name_async(read: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    @wraps(read)
     async def by_name(client: Any, name: str) -> Any:
-        return await ask(client, full_name(name))
+        return await read(client, full_name(name))
 
     return by_name

@@ -1,8 +1,8 @@
 """A Prefect server for the time of one command, where no other is named.
 
-Takes nothing; leaves PREFECT_API_URL of this process pointing at a server of its own that answers and that ends
-with the process. Prefect would start the same server by itself, but only when the flow begins, and after loading
-the server's code here too: started first, it comes up while we import the flows, and a command saves seven seconds.
+Takes nothing; leaves PREFECT_API_URL of this process naming a server of its own that answers and that ends with the
+process. Prefect would start the same server by itself, but only when the flow begins, and after loading the server's
+code in this process too. Started first, it comes up while we import the flows, and a command saves seven seconds.
 """
 
 import atexit
@@ -12,17 +12,44 @@ import socket
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 
-from flows.server.host import HOST, START_SECONDS, answers
+from flows.server import profile as prefect_profile
+from flows.server.rest_api import wait_until_healthy
+from flows.server.settings import HOST, PRIVATE, START_SECONDS
+from flows.server.state import exclusive, load_state, save_state
 from xmodel_core.errors import XmodelError
 
 STOP_SECONDS = 5.0
 
 
+def quiet_prefect() -> None:
+    """Sets Prefect's settings for a flow that a person runs in a shell; call it before `prefect` is imported.
+
+    After `xmodel up`, the run appears in its UI. Otherwise, and where the profile names a server of ours that is gone
+    (after a restart of the machine, say), `ensure_server` starts one for the time of the run.
+    """
+    quiet = {
+        **PRIVATE,
+        # Prefect's log lines would break progress bars in the terminal; errors are printed once, by `flows.cli`.
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    }
+    for name, value in quiet.items():
+        os.environ.setdefault(name, value)
+    state = load_state()
+    if state and state.profile and not state.server.find():
+        with exclusive():
+            prefect_profile.restore(state.profile)
+            save_state(replace(state, profile=None))
+        print("the server of `xmodel up` is gone; going on without (`xmodel up` starts it again)", file=sys.stderr)
+
+
 def ensure_server() -> None:
     """Returns when a server answers, or at once where the shell or the Prefect profile names one.
 
-    XmodelError where it does not start, with the last lines it said.
+    XmodelError where it does not start, with the end of its output.
     """
     from prefect.context import refresh_global_settings_context
     from prefect.settings import PREFECT_API_URL, get_current_settings
@@ -32,7 +59,7 @@ def ensure_server() -> None:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port = probe.getsockname()[1]
-    said = tempfile.TemporaryFile()  # noqa: SIM115 (open for as long as the server runs)
+    output = tempfile.TemporaryFile()  # noqa: SIM115 (open for as long as the server runs)
     application = ["--factory", "prefect.server.api.server:create_app", "--lifespan", "on"]
     address = ["--host", HOST, "--port", str(port)]
     server = subprocess.Popen(
@@ -46,7 +73,7 @@ def ensure_server() -> None:
             **get_current_settings().to_environment_variables(exclude_unset=True),
         },
         stdin=subprocess.DEVNULL,
-        stdout=said,
+        stdout=output,
         stderr=subprocess.STDOUT,
     )
     # Before anything of Prefect registers: its queues are emptied first, then the server goes.
@@ -55,15 +82,15 @@ def ensure_server() -> None:
     refresh_global_settings_context()
 
     importlib.import_module("flows.river.xmodel")  # takes seconds, in which the server comes up
-    if answers(os.environ["PREFECT_API_URL"], lambda: server.poll() is None):
+    if wait_until_healthy(os.environ["PREFECT_API_URL"], lambda: server.poll() is None):
         return
-    said.seek(0)
+    output.seek(0)
     raise XmodelError(
-        "Prefect's server does not start",
+        "the Prefect server did not start",
         expected=f"an answer within {START_SECONDS:.0f} s",
-        found=said.read().decode(errors="replace")[-2000:].strip() or "nothing said",
+        found=output.read().decode(errors="replace")[-2000:].strip() or "no output",
         where=os.environ["PREFECT_API_URL"],
-        remedy="`xmodel doctor` looks at what is installed",
+        remedy="`xmodel doctor` checks what is installed",
     )
 
 

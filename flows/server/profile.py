@@ -1,7 +1,7 @@
-"""Prefect's active profile: pointed at our server by `xmodel up`, put back by `xmodel down`.
+"""Prefect's active profile: set to our server by `xmodel up`, put back by `xmodel down`.
 
-Takes the server's address; gives what must be remembered to restore the profiles file byte for byte,
-or, where a person has edited it meanwhile, to take out only what is still ours.
+Takes the server's address; gives what must be saved to restore the profiles file byte for byte, or, where a person has
+edited it meanwhile, to remove only the settings that are still ours.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Before:
+class SavedProfile:
     """The profiles file before and after `up`, and the profile's own values of the two settings."""
 
     path: str
@@ -24,10 +24,10 @@ class Before:
     """Setting to the value that we gave it."""
 
 
-def point(api: str, before: Before | None = None) -> Before:
-    """Makes the active profile name our server and switch the bare deployment names on.
+def set_server(api: str, saved: SavedProfile | None = None) -> SavedProfile:
+    """Sets the active profile to our server, with the plugin that completes bare deployment names.
 
-    `before`: what was remembered when the profile already pointed at an earlier server of ours.
+    `saved`: what was returned when the profile already named an earlier server of ours.
     """
     from prefect.context import get_settings_context
     from prefect.settings import get_current_settings, load_profiles, update_current_profile
@@ -35,42 +35,42 @@ def point(api: str, before: Before | None = None) -> Before:
     path = get_current_settings().profiles_path
     name = get_settings_context().profile.name
     ours = {"PREFECT_API_URL": api, "PREFECT_PLUGINS_ENABLED": "true"}
-    if before is None:
+    if saved is None:
         text = _read(path)
-        had = {setting.name: value for setting, value in load_profiles()[name].settings.items()}
-        values = {key: None if had.get(key) is None else str(had[key]) for key in ours}
+        existing = {setting.name: value for setting, value in load_profiles()[name].settings.items()}
+        values = {key: None if existing.get(key) is None else str(existing[key]) for key in ours}
     else:
-        name, text, values = before.name, before.text, before.values
+        name, text, values = saved.name, saved.text, saved.values
     update_current_profile({**ours})
-    return Before(str(path), name, text, _read(path) or "", values, ours)
+    return SavedProfile(str(path), name, text, _read(path) or "", values, ours)
 
 
-def restore(before: Before) -> None:
-    """Puts the profile back as it was; what a person changed meanwhile stays."""
-    path = Path(before.path)
-    now = _read(path)
-    if now is None:
+def restore(saved: SavedProfile) -> None:
+    """Restores the profile; what a person changed meanwhile stays."""
+    path = Path(saved.path)
+    text = _read(path)
+    if text is None:
         return
-    if now == before.text_after:
-        if before.text is None:
+    if text == saved.text_after:
+        if saved.text is None:
             path.unlink()
         else:
             # In place, as Prefect writes it: a file that may hold keys keeps its mode, a link stays a link.
-            path.write_bytes(before.text.encode())
+            path.write_bytes(saved.text.encode())
         return
     from prefect.context import refresh_global_settings_context
     from prefect.settings import PREFECT_API_URL, PREFECT_PLUGINS_ENABLED, load_profiles, save_profiles
 
     profiles = load_profiles()
-    if before.name not in profiles.names:
+    if saved.name not in profiles.names:
         return
-    held = profiles[before.name].settings
+    current = profiles[saved.name].settings
     changed = {
-        setting: before.values[setting.name]
+        setting: saved.values[setting.name]
         for setting in (PREFECT_API_URL, PREFECT_PLUGINS_ENABLED)
-        if str(held.get(setting)).lower() == before.ours[setting.name].lower()
+        if str(current.get(setting)).lower() == saved.ours[setting.name].lower()
     }
-    profiles.update_profile(before.name, changed)
+    profiles.update_profile(saved.name, changed)
     save_profiles(profiles)
     refresh_global_settings_context()  # this process has read the old values already
 

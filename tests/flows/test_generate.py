@@ -38,14 +38,14 @@ def checkpoint(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
-def test_one_prompt_streams_and_json_says_the_same(checkpoint: Path) -> None:
+def test_one_prompt_streams_and_json_gives_the_same_text(checkpoint: Path) -> None:
     plain = xmodel("generate", checkpoint, "--prompt", "从前")
-    said = json.loads(xmodel("generate", checkpoint, "--prompt", "从前", "--json").stdout)
+    record = json.loads(xmodel("generate", checkpoint, "--prompt", "从前", "--json").stdout)
     assert plain.exit_code == 0, plain.output
-    assert plain.stdout == f"从前{said['text']}\n"
-    assert set(said) == {"prompt", "text", "tokens", "finish", "seconds"}
-    assert said["finish"] == "length"
-    assert len(said["tokens"]) == 64
+    assert plain.stdout == f"从前{record['text']}\n"
+    assert set(record) == {"prompt", "text", "tokens", "finish", "seconds"}
+    assert record["finish"] == "length"
+    assert len(record["tokens"]) == 64
 
 
 def test_each_prompt_of_a_batch_is_as_it_is_alone(checkpoint: Path, tmp_path: Path) -> None:
@@ -63,13 +63,13 @@ def test_each_prompt_of_a_batch_is_as_it_is_alone(checkpoint: Path, tmp_path: Pa
 
 
 def test_stop_strings_end_a_text(checkpoint: Path) -> None:
-    whole = json.loads(xmodel("generate", checkpoint, "--prompt", "从前", "--json").stdout)["text"]
-    stop = whole[10:13]
-    said = json.loads(xmodel("generate", checkpoint, "--prompt", "从前", "--stop", stop, "--json").stdout)
-    assert (said["text"], said["finish"]) == (whole[: whole.index(stop)], "stop")
+    full_text = json.loads(xmodel("generate", checkpoint, "--prompt", "从前", "--json").stdout)["text"]
+    stop = full_text[10:13]
+    record = json.loads(xmodel("generate", checkpoint, "--prompt", "从前", "--stop", stop, "--json").stdout)
+    assert (record["text"], record["finish"]) == (full_text[: full_text.index(stop)], "stop")
 
 
-def test_a_full_context_is_said(checkpoint: Path) -> None:
+def test_a_full_context_is_reported(checkpoint: Path) -> None:
     full = xmodel("generate", checkpoint, "--prompt", "从前", "--max-new-tokens", 500)
     assert full.exit_code == 0
     assert full.stderr == "the context of 96 tokens is full\n"
@@ -86,12 +86,13 @@ def test_a_conversation_reads_a_pipe(checkpoint: Path) -> None:
     )
     assert first == f"{alone['text'].lstrip()}\n"
     long = xmodel("chat", checkpoint, "--max-new-tokens", 8, typed=("Hello " * 4 + "\n") * 6)
-    assert "the conversation no longer fits the model's context: it begins anew" in long.stderr
+    assert "the conversation no longer fits the model's context: starting a new one" in long.stderr
     much = xmodel("chat", checkpoint, "--max-new-tokens", 8, typed="Hello " * 200 + "\nHello\n")
     assert "a prompt of the wrong length" in much.stderr
     assert much.stdout == first
 
 
+@pytest.mark.slow
 def test_a_person_ends_answers_and_the_conversation(checkpoint: Path, tmp_path: Path) -> None:
     patient = tmp_path / "patient"  # its answers do not end by themselves
     shutil.copytree(checkpoint, patient)
@@ -110,7 +111,7 @@ def test_a_person_ends_answers_and_the_conversation(checkpoint: Path, tmp_path: 
         def read_until(wanted: Callable[[bytes], bool]) -> None:
             nonlocal seen
             while not wanted(seen):
-                assert select.select([keyboard], [], [], 20)[0], chat.kill() or seen[-300:]
+                assert select.select([keyboard], [], [], 120)[0], chat.kill() or seen[-300:]
                 seen += os.read(keyboard, 4096)
                 assert len(seen) < 500_000, chat.kill() or seen[-300:]
 
@@ -122,18 +123,18 @@ def test_a_person_ends_answers_and_the_conversation(checkpoint: Path, tmp_path: 
             chat.send_signal(signal.SIGINT)
         read_until(lambda text: text.endswith(b"> "))
         asked = len(seen)
-        # While nothing is said, it asks again. A signal between the prompt and the reading waits for a key: once more.
+        # Outside an answer it prompts again. A signal between the prompt and the reading waits for a key: send another.
         while not select.select([keyboard], [], [], 1)[0]:
             chat.send_signal(signal.SIGINT)
         read_until(lambda text: len(text) > asked and text.endswith(b"> "))
         os.write(keyboard, b"\x04")
-        assert chat.wait(20) == 0, seen
+        assert chat.wait(120) == 0, seen
     os.close(keyboard)
     assert b"Traceback" not in seen
 
 
 @pytest.mark.parametrize(
-    "words, code, said",
+    "words, code, message",
     [
         ((), 2, "a --prompt is needed"),
         (("--prompt", "x", "--temperature", -1), 2, "-1.0 is not in the range x>=0"),
@@ -145,10 +146,10 @@ def test_a_person_ends_answers_and_the_conversation(checkpoint: Path, tmp_path: 
         (("--prompt-file", "nowhere.txt"), 1, "prompts cannot be read"),
     ],
 )
-def test_a_mistake_is_one_message(checkpoint: Path, words: tuple[object, ...], code: int, said: str) -> None:
+def test_a_mistake_is_one_message(checkpoint: Path, words: tuple[object, ...], code: int, message: str) -> None:
     done = xmodel("generate", checkpoint, *words)
     assert done.exit_code == code
-    assert said in done.output
+    assert message in done.output
     assert "Traceback" not in done.output
 
 
@@ -158,8 +159,10 @@ def test_a_line_without_a_prompt_is_named(checkpoint: Path, tmp_path: Path) -> N
 
 
 @given(st.text("Oncea girl从前龘😀\n ", max_size=12), st.text("Oncea girl从前龘😀\n ", max_size=30))
-def test_pieces_add_up_to_what_the_tokenizer_says(tokenizer: Tokenizer, prompt: str, text: str) -> None:
+def test_pieces_add_up_to_the_decoded_text(tokenizer: Tokenizer, prompt: str, text: str) -> None:
     before, new = tokenizer.encode(prompt), tokenizer.encode(text)
     grown = IncrementalDetokenizer(tokenizer, [tokenizer.eos_id, *before])
-    said = "".join(grown.add(token) for token in new) + grown.flush()
-    assert tokenizer.decode([tokenizer.eos_id, *before]) + said == tokenizer.decode([tokenizer.eos_id, *before, *new])
+    streamed = "".join(grown.add(token) for token in new) + grown.rest()
+    assert tokenizer.decode([tokenizer.eos_id, *before]) + streamed == tokenizer.decode(
+        [tokenizer.eos_id, *before, *new]
+    )

@@ -1,4 +1,4 @@
-"""`xmodel init`: looks at files and writes specs that load, that say the truth, and that a run can use."""
+"""`xmodel init`: inspects files and writes specs that load, that are true, and that a run can use."""
 
 import gzip
 import json
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from flows.commands.init import init
+from flows.commands.init_specs import write_specs
 from flows.recipes import load_recipe
 from xmodel_core.artifacts import file_digest
 from xmodel_core.errors import XmodelError
@@ -41,7 +41,7 @@ def write(path: Path, rows: list[dict[str, object]]) -> Path:
 
 
 def made(paths: list[Path], into: Path) -> dict[str, Source]:
-    init(paths, "mine", into)
+    write_specs(paths, "mine", into)
     return {source.name: source for source in load_sources(["sources.yaml"], into / "mine")}
 
 
@@ -63,7 +63,7 @@ def test_one_source_per_leaf_folder_named_after_it_in_every_format(tmp_path: Pat
 
 def test_what_is_written_loads_and_stays_right_when_both_folders_move_together(tmp_path: Path) -> None:
     write(tmp_path / "here" / "data" / "web" / "a.jsonl", documents(EN))
-    written = init([tmp_path / "here" / "data"], "mine", tmp_path / "here")
+    written = write_specs([tmp_path / "here" / "data"], "mine", tmp_path / "here")
     assert [path.name for path in written] == ["recipe.yaml", "sources.yaml", "mixture.yaml"]
     (tmp_path / "here").rename(tmp_path / "there")
     recipe, path = load_recipe(str(tmp_path / "there" / "mine" / "recipe.yaml"))
@@ -113,8 +113,8 @@ def test_text_and_id_fields_are_found_by_looking(tmp_path: Path) -> None:
 def test_a_mixed_source_is_multi_unless_its_records_say_what_it_is(tmp_path: Path) -> None:
     rows = documents(ZH, 20) + documents(EN, 20)
     assert made([write(tmp_path / "pages.jsonl", rows)], tmp_path)["pages"].lang == "multi"
-    said = [{**row, "lang": "zh"} for row in rows]
-    assert made([write(tmp_path / "said.jsonl", said)], tmp_path / "second")["said"].lang == "zh"
+    labelled = [{**row, "lang": "zh"} for row in rows]
+    assert made([write(tmp_path / "labelled.jsonl", labelled)], tmp_path / "second")["labelled"].lang == "zh"
     assert "mixed: 50% " in (tmp_path / "second" / "mine" / "sources.yaml").read_text(encoding="utf-8")
 
 
@@ -128,27 +128,27 @@ def test_what_cannot_be_used_is_named_and_the_rest_goes_on(tmp_path: Path) -> No
     (data / "broken" / "b.parquet").write_bytes(b"PAR1 not parquet")
     (data / "good" / "readme.txt").write_text("hello", encoding="utf-8")
     assert set(made([data], tmp_path)) == {"good"}
-    said = (tmp_path / "mine" / "sources.yaml").read_text(encoding="utf-8")
+    spec = (tmp_path / "mine" / "sources.yaml").read_text(encoding="utf-8")
     for reason in (
         "chat: no record is instruction data of the alpaca form: 'output' is int, not text",
         "numbers: no field holds text",
         "broken: no record could be read",
         "1 files ending in .txt",
     ):
-        assert reason in said
+        assert reason in spec
 
 
 def test_instruction_data_is_recognised_and_written_as_what_it_is(tmp_path: Path) -> None:
     data = tmp_path / "data"
     write(data / "alpaca" / "a.jsonl", [{"instruction": f"讲一讲{n}。", "input": "", "output": ZH} for n in range(20)])
     write(data / "qa" / "a.parquet", [{"question": f"What {n}?", "answer": EN} for n in range(20)])
-    said = [{"from": "human", "value": "Tell me."}, {"from": "gpt", "value": EN}]
-    write(data / "share" / "a.jsonl", [{"id": n, "conversations": said, "tools": "[]"} for n in range(20)])
+    turns = [{"from": "human", "value": "Tell me."}, {"from": "gpt", "value": EN}]
+    write(data / "share" / "a.jsonl", [{"id": n, "conversations": turns, "tools": "[]"} for n in range(20)])
     messages = [{"role": "user", "content": "说吧。"}, {"role": "assistant", "content": ZH}]
     write(data / "messages" / "a.parquet", [{"messages": messages} for _ in range(20)])
     write(data / "lesson" / "a.jsonl", [{"text": EN * 3, "question": "Why?", "answer": "So."} for _ in range(20)])
-    found = {s.name: (s.records, s.text_field, s.lang, s.category) for s in made([data], tmp_path).values()}
-    assert found == {
+    recognised = {s.name: (s.records, s.text_field, s.lang, s.category) for s in made([data], tmp_path).values()}
+    assert recognised == {
         "alpaca": ("alpaca", "output", "zh", "sft"),
         "qa": ("alpaca", "answer", "en", "sft"),
         "share": ("sharegpt", "conversations", "en", "sft"),
@@ -157,8 +157,8 @@ def test_instruction_data_is_recognised_and_written_as_what_it_is(tmp_path: Path
     }
     recipe, path = load_recipe(str(tmp_path / "mine" / "recipe.yaml"))
     source = next(s for s in load_sources(recipe.sources, path.parent) if s.name == "qa")
-    (estimate,) = estimate_sources(recipe, [source], None, None, {})
-    assert estimate.chars == pytest.approx(20 * (len(EN) + 12), rel=0.3)
+    (stock,) = estimate_sources(recipe, [source], None, None, {})
+    assert stock.chars == pytest.approx(20 * (len(EN) + 12), rel=0.3)
 
 
 def test_a_broken_gzip_tail_costs_only_the_tail(tmp_path: Path) -> None:
@@ -183,28 +183,28 @@ def test_sizes_are_extrapolated_from_what_was_looked_at(tmp_path: Path) -> None:
 
 def test_an_existing_name_is_never_overwritten(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", documents(EN))
-    init([path], "mine", tmp_path)
+    write_specs([path], "mine", tmp_path)
     before = (tmp_path / "mine" / "recipe.yaml").read_bytes()
     with pytest.raises(XmodelError, match="already"):
-        init([path], "mine", tmp_path)
+        write_specs([path], "mine", tmp_path)
     assert (tmp_path / "mine" / "recipe.yaml").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../up", "-x", "名"])
 def test_a_name_that_no_folder_or_recipe_may_have_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(XmodelError, match="name"):
-        init([write(tmp_path / "a.jsonl", documents(EN))], name, tmp_path)
+        write_specs([write(tmp_path / "a.jsonl", documents(EN))], name, tmp_path)
 
 
 def test_a_missing_path_an_empty_folder_and_nothing_readable_are_one_message_each(tmp_path: Path) -> None:
     with pytest.raises(XmodelError, match="no such path"):
-        init([tmp_path / "nowhere"], "mine", tmp_path)
+        write_specs([tmp_path / "nowhere"], "mine", tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(XmodelError, match="no documents under empty"):
-        init([tmp_path / "empty"], "mine", tmp_path)
+        write_specs([tmp_path / "empty"], "mine", tmp_path)
     write(tmp_path / "empty" / "a.jsonl", [])
     with pytest.raises(XmodelError, match="nothing here can be read"):
-        init([tmp_path / "empty"], "mine", tmp_path)
+        write_specs([tmp_path / "empty"], "mine", tmp_path)
     assert not (tmp_path / "mine").exists()
 
 
@@ -237,6 +237,7 @@ def test_a_small_language_gives_what_four_epochs_of_it_hold(tmp_path: Path) -> N
 
 
 @pytest.mark.shared_data
+@pytest.mark.slow
 def test_the_language_of_every_real_source_comes_out_as_its_name_says(shared_data: Path) -> None:
     seen, left_out = inspect_paths([shared_data / "corpora"])
     assert left_out == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flows.commands.init import init
+from flows.commands.init_specs import write_specs
 from flows.commands.plan import plan, print_plan
 from flows.recipes import load_recipe
 from xmodel_core.artifacts import Store
@@ -134,7 +134,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "data" / name).mkdir(parents=True)
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in documents(name))
         (folder / "data" / name / "a.jsonl").write_text(lines, encoding="utf-8")
-    init([folder / "data"], "own", folder)
+    write_specs([folder / "data"], "own", folder)
     return folder / "own" / "recipe.yaml"
 
 

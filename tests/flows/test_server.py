@@ -1,4 +1,4 @@
-"""`xmodel up`, `down`, `status`: deployments run by bare name from anywhere, and the profile comes back as it was."""
+"""`xmodel up`, `down`, `status`: deployments run by bare name from anywhere; the profile is restored byte for byte."""
 
 import json
 import os
@@ -13,14 +13,105 @@ from typing import Any
 
 import psutil
 import pytest
+from click.testing import Result
+from prefect.context import refresh_global_settings_context
+
+from flows.server import profile
+from tests.flows.checkpoints import xmodel
+
+pytestmark = pytest.mark.xdist_group("prefect")
 
 SMALL = Path(__file__).parent.parent / "river" / "small.yaml"
 FLOWS = ["evaluate", "hparam-search", "pretrain", "tokenizer-train", "xdata-build", "xmodel"]
-# A person's own: ends of lines, a remark and a key that nobody may lose.
+# A person's own: line ends, a comment and a key that must survive.
 PROFILE = (
     '# 我的\r\nactive = "work"\r\n\r\n[profiles.work]\r\n'
     'PREFECT_API_URL = "http://example.invalid/api"  # the office\r\nPREFECT_API_KEY = "secret"\r\n'
 ).encode()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A Prefect home of the test's own, in this process."""
+    folder = tmp_path / "prefect"
+    folder.mkdir()
+    monkeypatch.setenv("PREFECT_HOME", str(folder))
+    for name in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    refresh_global_settings_context()
+    yield folder
+    monkeypatch.undo()
+    refresh_global_settings_context()
+
+
+def test_down_and_status_say_that_nothing_is_up(home: Path) -> None:
+    down, status = xmodel("down"), xmodel("status")
+    assert (down.exit_code, down.stdout) == (0, "nothing was up\n")
+    assert status.exit_code == 1
+    assert "xmodel up" in status.stderr
+    assert not (home / "profiles.toml").exists()
+
+
+def refused_up(*words: object) -> Result:
+    result = xmodel("up", *words)
+    assert result.exit_code == 1
+    assert xmodel("status").exit_code == 1, "nothing was started"
+    return result
+
+
+def test_a_port_that_is_taken_is_named_and_nothing_is_started(home: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert f"127.0.0.1:{port}" in refused_up("--port", port).stderr
+
+
+def test_a_shell_that_names_another_server_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://example.invalid/api")
+    assert "PREFECT_API_URL=http://example.invalid/api" in refused_up().stderr
+
+
+@pytest.mark.parametrize("text", [None, PROFILE], ids=["none", "a person's own"])
+def test_the_profile_comes_back_byte_for_byte(home: Path, text: bytes | None) -> None:
+    profiles, real = home / "profiles.toml", home / "dotfiles.toml"
+    if text is not None:
+        real.write_bytes(text)
+        real.chmod(0o600)
+        profiles.symlink_to(real)
+        refresh_global_settings_context()
+    saved = profile.set_server("http://127.0.0.1:4299/api")
+    assert "4299" in profiles.read_text()
+    profile.restore(saved)
+    if text is None:
+        assert not profiles.exists()
+    else:
+        assert profiles.is_symlink()
+        assert real.read_bytes() == text
+        assert real.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "address"),
+    [
+        ('PREFECT_API_KEY = "secret"', 'PREFECT_API_KEY = "new"', "http://example.invalid/api"),
+        ("http://127.0.0.1:4299/api", "http://chosen.invalid/api", "http://chosen.invalid/api"),
+    ],
+    ids=["another setting", "the address itself"],
+)
+def test_what_a_person_edited_meanwhile_stays(home: Path, old: str, new: str, address: str) -> None:
+    profiles = home / "profiles.toml"
+    profiles.write_bytes(PROFILE)
+    refresh_global_settings_context()
+    saved = profile.set_server("http://127.0.0.1:4299/api")
+    text = profiles.read_text()
+    assert old in text
+    profiles.write_text(text.replace(old, new))
+    profile.restore(saved)
+    text = profiles.read_text()
+    assert new in text
+    assert f'PREFECT_API_URL = "{address}"' in text
+    assert "PLUGINS" not in text
 
 
 class Person:
@@ -35,31 +126,34 @@ class Person:
         for made in (self.home, self.here, self.elsewhere):
             made.mkdir()
 
-    def types(
-        self, *words: object, cwd: Path | None = None, api: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
+    def types(self, *words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         unset = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_API", "XMODEL_"))}
         return subprocess.run(
             [sys.executable, *map(str, words)],
-            env={**unset, "PREFECT_HOME": str(self.home), **({"PREFECT_API_URL": api} if api else {})},
+            env={**unset, "PREFECT_HOME": str(self.home)},
             cwd=cwd or self.here,
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
         )
 
-    def xmodel(self, *words: object, api: str | None = None) -> subprocess.CompletedProcess[str]:
-        return self.types("-m", "flows.cli", *words, api=api)
+    def xmodel(self, *words: object) -> subprocess.CompletedProcess[str]:
+        return self.types("-m", "flows.cli", *words)
 
-    def up(self) -> subprocess.CompletedProcess[str]:
+    def up(self) -> str:
+        """What `xmodel up` prints."""
         done = self.xmodel("up", "--workspace", self.workspace)
         assert done.returncode == 0, done.stderr
-        return done
+        return done.stdout
 
     def status(self) -> dict[str, Any]:
         done = self.xmodel("status", "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
+
+    def runs(self, flow: str) -> list[str]:
+        """The states of a flow's runs, the newest first."""
+        return [run["state"] for run in self.status()["runs"] if run["flow"] == flow]
 
     def asks(self, path: str, body: dict[str, Any]) -> Any:
         """The server's own answer."""
@@ -74,111 +168,36 @@ class Person:
         return {child for one in ours for child in (one, *one.children(recursive=True))}
 
 
-@pytest.fixture
-def person(tmp_path: Path) -> Person:
-    return Person(tmp_path)
-
-
-@pytest.fixture
-def host(person: Person) -> Iterator[Person]:
-    """A person who calls `up`, and whose processes end with the test whatever happens."""
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    """A person who has called `up` once for all tests, and whose processes end whatever happens."""
+    person = Person(tmp_path_factory.mktemp("host"))
     person.profiles.write_bytes(PROFILE)
     person.profiles.chmod(0o600)
-    yield person
-    person.xmodel("down")
-
-
-def test_down_and_status_say_that_nothing_is_up(person: Person) -> None:
-    down, status = person.xmodel("down"), person.xmodel("status")
-    assert (down.returncode, down.stdout) == (0, "nothing was up\n")
-    assert status.returncode == 1
-    assert "xmodel up" in status.stderr
-    assert not person.profiles.exists()
-
-
-def test_a_port_that_is_taken_is_named_and_nothing_is_started(person: Person) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        done = person.xmodel("up", "--port", port)
-    assert done.returncode == 1
-    assert f"127.0.0.1:{port}" in done.stderr
-    assert person.xmodel("status").returncode == 1
-
-
-def test_a_shell_that_names_another_server_is_told_so(person: Person) -> None:
-    done = person.xmodel("up", api="http://example.invalid/api")
-    assert done.returncode == 1
-    assert "PREFECT_API_URL=http://example.invalid/api" in done.stderr
-
-
-POINT_AND_RESTORE = """
-import sys
-from pathlib import Path
-from flows import profile
-before = profile.point("http://127.0.0.1:4299/api")
-path = Path(before.path)
-print("pointed" if "4299" in path.read_text() else "")
-for edit in sys.argv[1:]:
-    old, new = edit.split("=>")
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-profile.restore(before)
-"""
-
-
-@pytest.mark.parametrize("text", [None, PROFILE], ids=["none", "a person's own"])
-def test_the_profile_comes_back_byte_for_byte(person: Person, text: bytes | None) -> None:
-    real = person.home / "dotfiles.toml"
-    if text is not None:
-        real.write_bytes(text)
-        real.chmod(0o600)
-        person.profiles.symlink_to(real)
-    done = person.types("-c", POINT_AND_RESTORE)
-    assert done.stdout.split() == ["pointed"], done.stderr
-    if text is None:
-        assert not person.profiles.exists()
-    else:
-        assert person.profiles.is_symlink()
-        assert real.read_bytes() == text
-        assert real.stat().st_mode & 0o777 == 0o600
-
-
-def test_what_a_person_edited_meanwhile_stays(person: Person) -> None:
-    person.profiles.write_bytes(PROFILE)
-    done = person.types("-c", POINT_AND_RESTORE, 'PREFECT_API_KEY = "secret"=>PREFECT_API_KEY = "new"')
-    assert done.returncode == 0, done.stderr
-    text = person.profiles.read_text()
-    assert 'PREFECT_API_KEY = "new"' in text
-    assert 'PREFECT_API_URL = "http://example.invalid/api"' in text
-    assert "PLUGINS" not in text
+    try:
+        assert "prefect deployment run xdata-build" in person.up()
+        yield person
+    finally:
+        person.xmodel("down")
+    assert person.profiles.read_bytes() == PROFILE
 
 
 @pytest.mark.slow
-def test_an_address_that_a_person_chose_meanwhile_stays(person: Person) -> None:
-    person.profiles.write_bytes(PROFILE)
-    done = person.types("-c", POINT_AND_RESTORE, "http://127.0.0.1:4299/api=>http://chosen.invalid/api")
-    assert done.returncode == 0, done.stderr
-    text = person.profiles.read_text()
-    assert 'PREFECT_API_URL = "http://chosen.invalid/api"' in text
-    assert "PLUGINS" not in text
-
-
-@pytest.mark.slow
-def test_a_bare_name_runs_from_another_folder_and_leaves_its_pages(host: Person) -> None:
-    assert "prefect deployment run xdata-build" in host.up().stdout
+def test_up_again_changes_nothing(host: Person) -> None:
+    host.up()
     first = host.status()
     assert first["deployments"] == sorted([*(f"{flow}/local" for flow in FLOWS), "hparam-search/ray"])
     assert first["server_alive"]
     assert first["worker_alive"]
+    assert first["workspace"] == str(host.workspace)
     before = host.processes()
-
-    again = host.up()
-    assert again.stdout.startswith("already up\n")
+    assert host.up().startswith("already up\n")
     assert host.processes() == before
 
+
+@pytest.mark.slow
+def test_a_bare_name_runs_from_another_folder_and_leaves_its_pages(host: Person) -> None:
+    host.up()
     run = ["-m", "prefect", "deployment", "run"]
     done = host.types(*run, "xdata-build", "--watch", "--param", f"recipe={SMALL}", cwd=host.elsewhere)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -188,20 +207,12 @@ def test_a_bare_name_runs_from_another_folder_and_leaves_its_pages(host: Person)
     assert done.returncode == 0, done.stdout + done.stderr
     assert built.stat().st_mtime_ns == written
     assert [*host.elsewhere.iterdir(), *host.here.iterdir()] == []
+    assert host.runs("xdata-build") == ["Completed"] * 2
 
-    status = host.status()
-    assert [(run["flow"], run["state"]) for run in status["runs"]] == [("xdata-build", "Completed")] * 2
-    assert status["workspace"] == str(host.workspace)
     pages = {page["key"]: page for page in host.asks("/artifacts/latest/filter", {})}
     assert {"funnel", "drops", "balance"} <= pages.keys()
     assert built.parent.name in pages["funnel"]["data"]
     assert "documents kept" in pages["funnel"]["description"]
-
-    down = host.xmodel("down")
-    assert down.returncode == 0, down.stderr
-    assert host.profiles.read_bytes() == PROFILE
-    assert not [process for process in before if process.is_running()]
-    assert host.xmodel("down").stdout == "nothing was up\n"
 
 
 @pytest.mark.slow
@@ -210,19 +221,19 @@ def test_down_ends_the_runs_and_up_mends_what_died_so_that_they_can_go_on(host: 
     run = ["-m", "prefect", "deployment", "run", "xmodel", "--param", f"recipe={SMALL}"]
     begun = host.types(*run)
     assert begun.returncode == 0, begun.stdout + begun.stderr
-    deadline = time.monotonic() + 120
-    while not any(run["state"] == "Running" for run in host.status()["runs"]):
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    while "Running" not in host.runs("xmodel"):  # the test's time limit ends a wait for ever
+        time.sleep(0.2)
     running = host.processes()
     assert len(running) > 2
 
     down = host.xmodel("down")
-    assert "worker, server" in down.stdout
+    assert "worker, server" in down.stdout, down.stderr
     assert not [process for process in running if process.is_running()]
+    assert host.profiles.read_bytes() == PROFILE
+    assert host.xmodel("down").stdout == "nothing was up\n"
 
     host.up()
-    assert [(run["flow"], run["state"]) for run in host.status()["runs"]] == [("xmodel", "Crashed")]
+    assert host.runs("xmodel") == ["Crashed"]
     state = json.loads((host.home / "xmodel" / "state.json").read_text())
     psutil.Process(state["worker"]["pid"]).kill()
     psutil.Process(state["server"]["pid"]).kill()
@@ -236,6 +247,4 @@ def test_down_ends_the_runs_and_up_mends_what_died_so_that_they_can_go_on(host: 
     assert mended["url"] == lost["url"]
     again = host.types(*run, "--watch")
     assert again.returncode == 0, again.stdout + again.stderr
-    assert {run["state"] for run in host.status()["runs"]} == {"Crashed", "Completed"}
-    host.xmodel("down")
-    assert host.profiles.read_bytes() == PROFILE
+    assert set(host.runs("xmodel")) == {"Crashed", "Completed"}

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import main
-from flows.commands.sources import check, declared
+from flows.commands.sources_check import check, declared
 from xmodel_core.planning.availability import Availability, check_availability
 
 REPOSITORIES = {
@@ -57,7 +57,7 @@ def publisher(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.delenv(name, raising=False)
     Publisher.asked = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Publisher)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -65,7 +65,7 @@ def publisher(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     thread.join()
 
 
-def test_what_stands_under_an_address_is_said(publisher: str) -> None:
+def test_what_a_publisher_answers_is_reported(publisher: str) -> None:
     wanted = {
         ("hf://datasets/us/open", False): Availability("reached"),
         ("hf://datasets/us/open/data", False): Availability("reached"),
@@ -80,7 +80,7 @@ def test_what_stands_under_an_address_is_said(publisher: str) -> None:
     assert dict(zip(wanted, check_availability(list(wanted), publisher, publisher), strict=True)) == wanted
 
 
-def test_what_is_not_there_and_what_is_said_wrongly_are_problems(publisher: str) -> None:
+def test_a_missing_source_and_a_wrong_gated_field_are_problems(publisher: str) -> None:
     wanted: dict[tuple[str, bool | None], str] = {
         ("hf://datasets/us/none", False): "nothing stands under hf://datasets/us/none: HTTP 401",
         ("hf://datasets/us/open/dat", False): "there is no dat in hf://datasets/us/open",
@@ -89,18 +89,18 @@ def test_what_is_not_there_and_what_is_said_wrongly_are_problems(publisher: str)
         ("s3://bucket/none", None): "nothing stands under s3://bucket/none: HTTP 404",
         (f"{publisher}/gone", None): "HTTP 404",
     }
-    for found, problem in zip(check_availability(list(wanted), publisher, publisher), wanted.values(), strict=True):
-        assert problem in found.problem
+    for answer, problem in zip(check_availability(list(wanted), publisher, publisher), wanted.values(), strict=True):
+        assert problem in answer.problem
 
 
 def test_no_network_and_a_server_that_does_not_answer_are_no_problem(publisher: str) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        (found,) = check_availability([("hf://datasets/us/open", False)], nobody)
-    assert found == Availability("not reached: no network")
-    (found,) = check_availability([(f"{publisher}/busy", None)], timeout_seconds=0.3)
-    assert found == Availability("not reached: no answer in 0.3 seconds")
+        (answer,) = check_availability([("hf://datasets/us/open", False)], nobody)
+    assert answer == Availability("not reached: no network")
+    (answer,) = check_availability([(f"{publisher}/busy", None)], timeout_seconds=0.3)
+    assert answer == Availability("not reached: no answer in 0.3 seconds")
 
 
 def test_each_address_is_asked_once_and_no_credentials_are_sent(
@@ -161,9 +161,13 @@ def test_a_recipe_that_holds_together_ends_with_0_and_one_row_a_source(tmp_path:
 @pytest.mark.parametrize(
     ("right", "wrong", "problem"),
     [
-        ("unpublished://one", "ftp://one", "one: uri has a scheme that nobody reads: ftp://"),
+        ("unpublished://one", "ftp://one", "one: no reader for the uri scheme ftp://"),
         ("unpublished://one", "hf://us/open", "one: uri is not a hf:// address: hf://us/open"),
-        ("unpublished://one", "hf://datasets/us/open", "one: say whether the publisher asks for consent"),
+        (
+            "unpublished://one",
+            "hf://datasets/us/open",
+            "one: gated is not set: write gated: true if the publisher asks for consent",
+        ),
         ("unpublished://one", "https://me:secret@x.test/a", "one: uri is not a https:// address"),
         ("unpublished://one", "nowhere", "no such path"),
         ('license: CC0, uri: "unpublished://one"', "license: ' ', uri: \"unpublished://one\"", "license is empty"),

@@ -73,7 +73,8 @@ def _from_files(source: Source, raw: Artifact | None, vocab_size: int) -> Source
         return _published(source, source.published_tokens, "published", vocab_size, error.what)
     documents, _, chars = measure(source.format, files, source.records, source.text_field)
     tokens = round(KEPT * chars / chars_per_token(source.lang, vocab_size))
-    return SourceEstimate(source, len(files), round(KEPT * documents), round(KEPT * chars), tokens, "estimated from its files")
+    basis = "estimated from its files"
+    return SourceEstimate(source, len(files), round(KEPT * documents), round(KEPT * chars), tokens, basis)
 
 
 def _from_world(source: Source, recipe: Recipe) -> SourceEstimate:

@@ -197,9 +197,7 @@ def holds_any(column: pa.ListArray, repeated: Array) -> Array:
     return np.diff(hits[np.concatenate(([0], ends))]) > 0
 
 
-def strip(
-    texts: Sequence[str], batch: TextBatch, repeated: Array, config: LinesConfig | None = None
-) -> list[Stripped]:
+def strip(texts: Sequence[str], batch: TextBatch, repeated: Array, config: LinesConfig | None = None) -> list[Stripped]:
     """Each text without its boilerplate lines; `batch` is theirs, `repeated` the result of
     `boilerplate_hashes`."""
     config = config or LinesConfig()

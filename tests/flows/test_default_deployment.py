@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from flows.server.default_deployment import full_name
 
+pytestmark = pytest.mark.xdist_group("prefect")
+
 PLACE = "/api/deployments/name/"
 # What the command line and other programs use: the asynchronous client and the other one.
 BOTH_CLIENTS = """
@@ -67,7 +69,7 @@ class Answer(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server() as one:
-        thread = threading.Thread(target=one.serve_forever)
+        thread = threading.Thread(target=one.serve_forever, args=(0.02,))
         thread.start()
         yield one
         one.shutdown()

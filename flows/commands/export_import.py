@@ -1,0 +1,60 @@
+"""`xmodel export` and `xmodel import`: checkpoints converted for other software, and released ones to our format.
+
+Takes paths and a format; gives folders. The tokenizer's files are made here from the SentencePiece model that every
+checkpoint carries, because the model room does not know tokenizers.
+"""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "format_name",
+    required=True,
+    type=click.Choice(["llama", "granite", "minicpm", "xmodel"]),
+    help="Target format.",
+)
+def export(checkpoint: str, folder: Path, format_name: str) -> None:
+    """Write a checkpoint, or a run's newest, to DIR for other software: weights, configs, tokenizer, model card."""
+    from flows.river.session import checkpoint_folder
+    from xmodel_core.model.formats.export_checkpoint import SpecialTokens, export_checkpoint, tokens_beside
+    from xmodel_core.model.weights import TOKENIZER, newest_checkpoint
+    from xmodel_core.tokenizer.tokenizer import Tokenizer
+    from xmodel_core.tokenizer.tokenizer_json import tokenizer_config_json, tokenizer_json
+
+    weights = newest_checkpoint(checkpoint_folder(checkpoint))
+    if (weights / TOKENIZER).exists():
+        model = Tokenizer.load(weights / TOKENIZER)
+        bos, eos = (None if token < 0 else token for token in (model.bos_id, model.eos_id))
+        tokens = SpecialTokens(bos, eos)
+        files: dict[str, str | bytes] = {
+            TOKENIZER: model.model,
+            "tokenizer.json": tokenizer_json(model.model),
+            "tokenizer_config.json": tokenizer_config_json(model.model),
+        }
+    else:
+        tokens, texts = tokens_beside(weights)
+        files = {**texts}
+    layout = export_checkpoint(weights, format_name, folder, tokens, files)
+    click.echo(f"{folder}: {layout.config['architectures'][0]}, {len(layout.weights)} tensors, from {weights}")
+
+
+@click.command("import")
+@click.argument("released", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+def import_released(released: Path, folder: Path) -> None:
+    """Convert a released checkpoint (Xmodel-LM, Xmodel-2, Xmodel-2.5, MiniCPM) to ours in DIR, to generate from or
+    export."""
+    from xmodel_core.model.cost import count_parameters
+    from xmodel_core.model.formats.import_checkpoint import import_checkpoint
+    from xmodel_core.model.weights import TOKENIZER
+
+    config, vocab_size = import_checkpoint(released, folder)
+    click.echo(f"{folder}: {count_parameters(config, vocab_size).total:,} parameters, vocabulary {vocab_size:,}")
+    if not (folder / TOKENIZER).exists():
+        click.echo("its tokenizer is no SentencePiece model: the checkpoint can be exported, but not generate here")

@@ -1,0 +1,43 @@
+"""Prefect's REST API, called without importing Prefect, so that `status` and `down` answer at once."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+from flows.server.settings import START_SECONDS
+from xmodel_core.errors import TransientError
+
+
+def call(api: str, path: str, body: Any = None, absent: Any = None) -> Any:
+    """One call of the server's REST API; `absent`, where given, is returned for HTTP 404. TransientError: no answer, or
+    an error."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(api + path, data, {"Content-Type": "application/json"})
+    # Never through a proxy: the server is on this machine.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(request, timeout=30) as reply:
+            return json.loads(reply.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code == 404 and absent is not None:
+                return absent
+            problem = f"{error.code} {error.read().decode(errors='replace')[:500]}"
+    except (OSError, ValueError) as error:
+        problem = str(error)
+    raise TransientError("the Prefect server does not answer", found=problem, where=api + path)
+
+
+def wait_until_healthy(api: str, alive: Callable[[], object]) -> bool:
+    """Waits for a server; False where its process ended first or START_SECONDS passed."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and alive():
+        try:
+            call(api, "/health")
+            return True
+        except TransientError:
+            time.sleep(0.05)
+    return False

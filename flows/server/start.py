@@ -1,0 +1,94 @@
+"""Starts the Prefect server and the worker of `xmodel up`, and waits until they answer."""
+
+import socket
+import time
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from flows.server import profile as prefect_profile
+from flows.server.process import log_tail, spawn_prefect
+from flows.server.rest_api import call, wait_until_healthy
+from flows.server.settings import FIRST_PORT, HOST, POOL, START_SECONDS, prefect_environment
+from flows.server.state import State, save_state, state_folder
+from xmodel_core.artifacts import Folder
+from xmodel_core.errors import XmodelError
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _choose_port(requested: int | None, previous: int | None) -> int:
+    if requested is not None:
+        if not _is_free(requested):
+            raise XmodelError(
+                "the port is in use by another service",
+                where=f"{HOST}:{requested}",
+                remedy="choose another --port, or none: then the next free one from 4200 on is used",
+            )
+        return requested
+    candidates = [*([previous] if previous else []), *range(FIRST_PORT, FIRST_PORT + 100)]
+    for port in candidates:
+        if _is_free(port):
+            return port
+    raise XmodelError("no free port", expected=f"one of {FIRST_PORT} to {FIRST_PORT + 99}", remedy="give --port")
+
+
+def start_server(workspace: Folder, here: Path, port: int | None, previous: State | None) -> State:
+    """Starts a server, on the previous one's port where nothing else is asked for; the profile follows it."""
+    if previous and previous.worker:
+        previous.worker.stop()  # it would go on polling a server that is gone
+    chosen = _choose_port(port, previous.port if previous else None)
+    arguments = ["server", "start", "--host", HOST, "--port", str(chosen)]
+    server = spawn_prefect(arguments, state_folder() / "server.log", prefect_environment())
+    saved = previous.profile if previous else None
+    state = State(chosen, str(workspace), str(here), server, profile=saved)
+    if previous and saved and chosen != previous.port:
+        state = replace(state, profile=prefect_profile.set_server(state.api, saved))
+    return save_state(state)
+
+
+def wait_for_server(state: State) -> None:
+    """Returns when the server answers. XmodelError where it does not, after stopping it."""
+    if wait_until_healthy(state.api, state.server.find):
+        return
+    state.server.stop()
+    log = state_folder() / "server.log"
+    raise XmodelError(
+        "the Prefect server did not start",
+        expected=f"an answer at {state.api} within {START_SECONDS:.0f} s",
+        found=log_tail(log),
+        where=log,
+        remedy="xmodel doctor; then xmodel up again",
+    )
+
+
+def start_worker(state: State) -> State:
+    """Starts the worker and returns when the server lists it. XmodelError where it does not, after stopping it."""
+    # Poll every two seconds rather than ten: a run that a person started from the UI begins while they watch.
+    environment = prefect_environment(PREFECT_API_URL=state.api, PREFECT_WORKER_QUERY_SECONDS="2")
+    arguments = ["worker", "start", "--pool", POOL, "--type", "process", "--name", "xmodel"]
+    log = state_folder() / "worker.log"
+    # Two runs: an evaluation beside a training. More would only share the same cores.
+    worker = spawn_prefect([*arguments, "--limit", "2", "--install-policy", "never"], log, environment)
+    state = save_state(replace(state, worker=worker))
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and worker.find():
+        # The worker creates the pool; a worker of an earlier `up` may still be listed, with an older heartbeat.
+        listed = call(state.api, f"/work_pools/{POOL}/workers/filter", {}, absent=[])
+        if any(_unix_seconds(row["last_heartbeat_time"]) >= worker.started for row in listed):
+            return state
+        time.sleep(0.2)
+    worker.stop()
+    raise XmodelError("the Prefect worker did not start", found=log_tail(log), where=log, remedy="xmodel up again")
+
+
+def _unix_seconds(timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp).timestamp()
