@@ -169,9 +169,11 @@ def sweep_tokenizers(
 ) -> Artifact:
     """Tokenizers of several sizes and balances, and their trade-off."""
     from xmodel_core.tokenizer import stage as door
+    from xmodel_core.tokenizer.sweep import SweepGrid
 
     recipe = session.recipe
-    swept = door.sweep_tokenizers(recipe.name, corpus, sources, recipe.tokenizer, vocab_sizes, zh_shares, session.store)
+    grid = SweepGrid(vocab_sizes, zh_shares)
+    swept = door.sweep_tokenizers(recipe.name, corpus, sources, recipe.tokenizer, grid, session.store)
     refresh(session.store.root)
     return swept
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from xmodel_core.errors import XmodelError
 from xmodel_core.tokenizer import tokenizer as tokenizer_module
-from xmodel_core.tokenizer.report import CODE
+from xmodel_core.tokenizer.comparison import CODE
 from xmodel_core.tokenizer.tokenizer import Tokenizer
 
 # SentencePiece writes a space as U+2581, so that one character comes back as a space.

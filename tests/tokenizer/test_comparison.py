@@ -10,11 +10,11 @@ from xmodel_core.artifacts import Artifact, Store
 from xmodel_core.cluster import Cluster, ClusterConfig
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs import Source
-from xmodel_core.tokenizer import report
+from xmodel_core.tokenizer import comparison
+from xmodel_core.tokenizer.comparison import open_tokenizer
 from xmodel_core.tokenizer.config import TokenizerConfig
-from xmodel_core.tokenizer.report import open_tokenizer
 from xmodel_core.tokenizer.stage import encode_source, report_tokenizer, sweep_tokenizers, train_tokenizer
-from xmodel_core.tokenizer.sweep import with_balance
+from xmodel_core.tokenizer.sweep import SweepGrid, with_balance
 from xmodel_core.tokenizer.tokenizer import Tokenizer
 
 CONFIG = TokenizerConfig(
@@ -65,7 +65,7 @@ def test_two_tokenizers_on_the_same_text(corpus: Artifact, tmp_path: Path, docum
     # The exported tokenizer.json is the same tokenizer.
     counts = [
         {
-            (row["source"], row["lang"], row["text"]): [row[m] for m in report.MEASURES]
+            (row["source"], row["lang"], row["text"]): [row[m] for m in comparison.MEASURES]
             for row in rows
             if row["tokenizer"] == name
         }
@@ -73,7 +73,7 @@ def test_two_tokenizers_on_the_same_text(corpus: Artifact, tmp_path: Path, docum
     ]
     assert counts[0] == counts[1]
     facts = found.manifest()["facts"]
-    assert all(row["exact"] for row in facts["code"]) and len(facts["code"]) == 3 * len(report.CODE)
+    assert all(row["exact"] for row in facts["code"]) and len(facts["code"]) == 3 * len(comparison.CODE)
     assert len(facts["longest_pieces"][names[0]][0]) > 5
     assert facts["longest_pieces"][names[0]] == facts["longest_pieces"][names[2]]
 
@@ -103,7 +103,7 @@ def test_a_file_that_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
 
 def test_a_sweep_shows_what_each_choice_costs(corpus: Artifact, tmp_path: Path) -> None:
     store = Store(tmp_path / "built")
-    swept = sweep_tokenizers("small", corpus, SOURCES, CONFIG, [450, 380], [0.8, 0.2], store)
+    swept = sweep_tokenizers("small", corpus, SOURCES, CONFIG, SweepGrid([450, 380], [0.8, 0.2]), store)
     table = swept.manifest()["facts"]["trade_off"]
     assert [(row["pieces"], row["zh_share"]) for row in table] == [(380, 0.2), (380, 0.8), (450, 0.2), (450, 0.8)]
     of = {(row["pieces"], row["zh_share"]): row for row in table}
@@ -116,7 +116,7 @@ def test_a_sweep_shows_what_each_choice_costs(corpus: Artifact, tmp_path: Path) 
         "unseen_document",
         "unseen_source",
     }
-    assert sweep_tokenizers("small", corpus, SOURCES, CONFIG, [380, 450], [0.2, 0.8], store) == swept
+    assert sweep_tokenizers("small", corpus, SOURCES, CONFIG, SweepGrid([380, 450], [0.2, 0.8]), store) == swept
 
 
 def test_a_balance_keeps_categories_in_proportion() -> None:
