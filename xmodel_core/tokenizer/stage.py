@@ -59,7 +59,7 @@ def _categories(sources: Sequence[Source]) -> dict[str, str]:
 def train_tokenizer(
     name: str, corpus: Artifact, sources: Sequence[Source], config: TokenizerConfig, store: Store
 ) -> Artifact:
-    """A tokenizer trained on a sample of the kept documents. XmodelError where the text does not allow its vocabulary."""
+    """Trains a tokenizer on a sample of the kept documents. XmodelError: the text does not allow the vocabulary."""
     identity = tokenizer_identity(name, documents_digests(corpus), config, sources)
     if done := store.find(identity):
         return done
