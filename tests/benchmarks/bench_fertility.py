@@ -1,13 +1,14 @@
 """Tokens per character of a tokenizer of ours and of the released ones, on sources that ours never saw.
 
 Takes the real corpora and instruction data ($XMODEL_SHARED_DATA, else ../shared/data); goes the way of a user: `xmodel
-init`, categories for the sources, `xmodel tokenizer-report --against` the two released models. Twelve sources stay out
-of the sample entirely. Prints tokens per character by language for three kinds of text (sources that were held out, other
+init`, categories for the sources, `xmodel tokenizer-report --against` the two released models. Twelve sources are held
+out of the sample. Prints tokens per character by language for three kinds of text (sources that were held out, other
 documents that the sample left out, documents that were learned from), then unseen sources by category and by name, and
 round trips of code. Ends with 1 where ours needs more tokens than the released one of its size.
 
-The shares below are the best of four tries that were judged on these same held-out sources; `--hold-out` repeats it with sources of your choice. About eight minutes on two cores, most of them
-SentencePiece's training; `--folder` keeps what was built, and running again there is a matter of seconds.
+The shares below are the best of four tries that were judged on these same held-out sources; `--hold-out` repeats it
+with sources of your choice. About eight minutes on two cores, most of them SentencePiece's training; `--folder` keeps
+what was built, and running again there is a matter of seconds.
 
     python tests/benchmarks/bench_fertility.py [--hold-out SOURCE …] [--folder DIR] [--write]
 """

@@ -1,9 +1,9 @@
 """Encoding to finished shards against SentencePiece's own batch rate and Hugging Face's tokenizers, in turn.
 
 Takes real text ($XMODEL_SHARED_DATA, else ../shared/data) as the corpus stage writes it, and a tokenizer trained on a
-part of it. Ours is measured end to end: Parquet in; tokens, index, sums, checksums and receipt on disk. SentencePiece is
-handed lists of documents in memory and gives numpy arrays; tokenizers reads the exported tokenizer.json, the path
-that datatrove's DocumentTokenizer takes. One thread is timed in CPU seconds, more in seconds of the clock. Prints MB
+part of it. Ours is measured end to end: Parquet in; tokens, index, sums, checksums and receipt on disk. SentencePiece
+gets lists of documents in memory and gives numpy arrays; tokenizers reads the exported tokenizer.json, the path that
+datatrove's DocumentTokenizer takes. One thread is timed in CPU seconds, more in seconds of the clock. Prints MB
 of text per second, and ours over theirs: median over the rounds of the ratio within a round, least and most beside.
 
     python tests/benchmarks/bench_tokenizer.py [--megabytes 16] [--rounds 5] [--threads 1 2] [--pieces 16000] [--write]
@@ -133,7 +133,7 @@ def measure(data: Path, folder: Path, asked: argparse.Namespace) -> list[str]:
                     times[name].append(seconds(ways[name], threads))
             cells = [f"{megabytes / statistics.median(taken):.1f}" for taken in times.values()]
             for name in ("SentencePiece", "tokenizers"):
-                ratios = [other / own for own, other in zip(times["ours"], times[name], strict=True)]
+                ratios = [other / base for base, other in zip(times["ours"], times[name], strict=True)]
                 cells.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
             lines.append(f"| {lang} | {threads} | {megabytes:.1f} | {' | '.join(cells)} |")
             print(lines[-1], flush=True)
