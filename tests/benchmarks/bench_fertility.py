@@ -1,14 +1,14 @@
 """Tokens per character of a tokenizer of ours and of the released ones, on sources that ours never saw.
 
 Takes the real corpora and instruction data ($XMODEL_SHARED_DATA, else ../shared/data); goes the way of a user: `xmodel
-init`, categories for the sources, `xmodel tokenizer-report --against` the two released models. Twelve sources stay out
-of the sample whole. Prints tokens per character by language for three kinds of text (sources that were held out, other
+init`, categories for the sources, `xmodel tokenizer-report --against` the two released models. Twelve sources are held
+out of the sample. Prints tokens per character by language for three kinds of text (sources that were held out, other
 documents that the sample left out, documents that were learned from), then unseen sources by category and by name, and
-what becomes of code. Ends with 1 where ours needs more tokens than the released one of its size.
+round trips of code. Ends with 1 where ours needs more tokens than the released one of its size.
 
-The shares below were found in four tries whose figures on these same held-out sources were looked at, so these are the
-best of four; `--hold-out` repeats it with sources of your choice. About eight minutes on two cores, most of them
-SentencePiece's training; `--folder` keeps what was built, and running again there is a matter of seconds.
+The shares below are the best of four tries that were judged on these same held-out sources; `--hold-out` repeats it
+with sources of your choice. About eight minutes on two cores, most of them SentencePiece's training; `--folder` keeps
+what was built, and running again there is a matter of seconds.
 
     python tests/benchmarks/bench_fertility.py [--hold-out SOURCE …] [--folder DIR] [--write]
 """
@@ -42,7 +42,7 @@ HELD_OUT = (
     *("zh_c3", "zh_chid_news", "zh_gold_miner", "zh_literature", "zh_mlqa_wiki", "zh_reviews"),
     "code_python_cloze",
 )
-# What `xmodel init` cannot tell from a look at a source.
+# Categories that `xmodel init` cannot infer from a source's files.
 CATEGORIES = {
     "academic": ("zh_csl", "zh_csldcp"),
     "book": ("en_standardebooks", "en_us_speeches", "zh_modern_histories"),
@@ -104,27 +104,27 @@ def rates(rows: Rows, *keys: str) -> dict[tuple[str, ...], dict[str, float]]:
     }
 
 
-def table(title: str, names: list[str], found: Mapping[tuple[str, ...], Mapping[str, float]]) -> list[str]:
+def table(title: str, names: list[str], rates_of: Mapping[tuple[str, ...], Mapping[str, float]]) -> list[str]:
     """A table of Markdown: the first tokenizer is ours, the second the one of its size."""
     lines = [f"\n| {title} | characters | {' | '.join(names)} | ours / equal size |", "|---" * (len(names) + 3) + "|"]
-    for key, of in found.items():
+    for key, of in rates_of.items():
         cells = [" ".join(key), f"{of['characters']:,.0f}", *(f"{of[name]:.4f}" for name in names)]
         lines.append(f"| {' | '.join(cells)} | {of[names[0]] / of[names[1]]:.3f} |")
     return lines
 
 
-def report(told: Mapping[str, Any]) -> tuple[list[str], dict[str, float]]:
+def report(comparison: Mapping[str, Any]) -> tuple[list[str], dict[str, float]]:
     """The tables; and language → ours over the released one of equal size, on unseen sources."""
     # In the order of the alphabet: ours, the released one of its size, the larger one.
-    rows, names = told["rows"], sorted(told["longest_pieces"])
+    rows, names = comparison["rows"], sorted(comparison["longest_pieces"])
     by_language = rates(({**row, "text": KINDS[row["text"]]} for row in rows), "text", "lang")
     unseen = [row for row in rows if row["text"] == "unseen_source"]
     lines = table("text", names, by_language)
     lines += table("unseen sources by category", names, rates(unseen, "lang", "category"))
     lines += table("unseen sources", names, rates(unseen, "lang", "source"))
     lines += [f"\n| code, exactly as it was | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-    for what in dict.fromkeys(row["code"] for row in told["code"]):
-        exact = {row["tokenizer"]: row["exact"] for row in told["code"] if row["code"] == what}
+    for what in dict.fromkeys(row["code"] for row in comparison["code"]):
+        exact = {row["tokenizer"]: row["exact"] for row in comparison["code"] if row["code"] == what}
         lines.append(f"| {what} | {' | '.join('yes' if exact[name] else 'no' for name in names)} |")
     ratios = {lang: of[names[0]] / of[names[1]] for (lang,), of in rates(unseen, "lang").items()}
     return lines, ratios
@@ -133,7 +133,7 @@ def report(told: Mapping[str, Any]) -> tuple[list[str], dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hold-out", nargs="+", default=HELD_OUT, metavar="SOURCE")
-    parser.add_argument("--folder", type=Path, help="what is built is kept here")
+    parser.add_argument("--folder", type=Path, help="keep what is built here")
     parser.add_argument("--write", action="store_true", help="into tests/benchmarks/results/")
     asked = parser.parse_args()
     data = Path(os.environ.get("XMODEL_SHARED_DATA", "../shared/data")).resolve()

@@ -1,9 +1,9 @@
 """Encoding to finished shards against SentencePiece's own batch rate and Hugging Face's tokenizers, in turn.
 
-Takes real text ($XMODEL_SHARED_DATA, else ../shared/data) as the corpus room leaves it, and a tokenizer trained on a
-part of it. Ours is the whole way: Parquet in; tokens, index, sums, checksums and receipt on disk. SentencePiece is
-handed lists of documents in memory and gives numpy arrays; tokenizers reads the exported tokenizer.json, the path
-that datatrove's DocumentTokenizer takes. One thread is timed in CPU seconds, more in seconds of the clock. Prints MB
+Takes real text ($XMODEL_SHARED_DATA, else ../shared/data) as the corpus stage writes it, and a tokenizer trained on a
+part of it. Ours is measured end to end: Parquet in; tokens, index, sums, checksums and receipt on disk. SentencePiece
+gets lists of documents in memory and gives numpy arrays; tokenizers reads the exported tokenizer.json, the path that
+datatrove's DocumentTokenizer takes. One thread is timed in CPU seconds, more in seconds of the clock. Prints MB
 of text per second, and ours over theirs: median over the rounds of the ratio within a round, least and most beside.
 
     python tests/benchmarks/bench_tokenizer.py [--megabytes 16] [--rounds 5] [--threads 1 2] [--pieces 16000] [--write]
@@ -62,25 +62,25 @@ def real_texts(data: Path, lang: str, megabytes: float) -> list[str]:
 
 
 def as_corpus(store: Store, sources: dict[str, list[str]]) -> Artifact:
-    """The texts as the corpus room leaves them: documents files, receipts, digests."""
+    """The texts as the corpus stage writes them: documents files, receipts, digests."""
     build = store.build(Identity("corpus", "bench", 1, {}, {}))
     facts = {}
     for source, texts in sources.items():
         digests = []
         for number in range(FILES):
-            mine = texts[number::FILES]
+            part = texts[number::FILES]
             with write_shard(build.folder, f"documents-{source}-{number:05d}") as shard:
                 table = pa.table(
                     {
-                        "source": [source] * len(mine),
-                        "id": [f"{number}-{row}" for row in range(len(mine))],
-                        "text": mine,
-                        "lang": [source] * len(mine),
+                        "source": [source] * len(part),
+                        "id": [f"{number}-{row}" for row in range(len(part))],
+                        "text": part,
+                        "lang": [source] * len(part),
                     }
                 )
                 path = shard.file(f"documents/{source}-{number:05d}.parquet")
                 pq.write_table(table, path, row_group_size=ROWS_OF_A_GROUP, compression="zstd")
-                shard.facts.update(source=source, docs=len(mine))
+                shard.facts.update(source=source, docs=len(part))
             receipt = build.finished(f"documents-{source}-{number:05d}")
             assert receipt is not None
             digests.append([receipt.files[0].path, receipt.files[0].sha256])
@@ -133,7 +133,7 @@ def measure(data: Path, folder: Path, asked: argparse.Namespace) -> list[str]:
                     times[name].append(seconds(ways[name], threads))
             cells = [f"{megabytes / statistics.median(taken):.1f}" for taken in times.values()]
             for name in ("SentencePiece", "tokenizers"):
-                ratios = [other / mine for mine, other in zip(times["ours"], times[name], strict=True)]
+                ratios = [other / base for base, other in zip(times["ours"], times[name], strict=True)]
                 cells.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
             lines.append(f"| {lang} | {threads} | {megabytes:.1f} | {' | '.join(cells)} |")
             print(lines[-1], flush=True)

@@ -1,11 +1,13 @@
-"""A small corpus artifact, as the corpus room leaves one: documents files, receipts, digests. And all the real text."""
+"""A small corpus artifact, as the corpus stage writes one: documents files, receipts, digests. And the real text."""
 
 import gzip
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +15,10 @@ import pytest
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
 from xmodel_core.artifacts import Artifact, Identity, Store, fingerprint, write_shard
+from xmodel_core.cluster import Cluster, ClusterConfig
+from xmodel_core.specs import Source
 from xmodel_core.tokenizer.config import TokenizerConfig
+from xmodel_core.tokenizer.stage import encode_source, train_tokenizer
 from xmodel_core.tokenizer.tokenizer import Tokenizer
 from xmodel_core.tokenizer.train import train
 
@@ -69,7 +74,7 @@ def documents() -> WriteDocuments:
 
 
 def trained(**settings: Any) -> Tokenizer:
-    """A tokenizer of 500 pieces that saw a little of everything."""
+    """A tokenizer of 500 pieces, trained on a little of each language."""
     texts = [text for lang in WRITERS for _, text, _ in write_documents(lang, 60)]
     config = TokenizerConfig(vocab_size=500, **settings)
     return Tokenizer(train(lambda: (line for text in texts for line in text.split("\n")), config))
@@ -87,30 +92,63 @@ def either(request: pytest.FixtureRequest) -> Tokenizer:
     return trained(model_type=request.param, reserved_tokens=2)
 
 
+def write_corpus(
+    root: Path, sources: dict[str, Sequence[Sequence[Document]]], place: str = "store", name: str = "small"
+) -> Artifact:
+    """A corpus of {source: [file, file …]}, a file being a list of documents, in a store of its own."""
+    build = Store(root / place).build(Identity("corpus", name, 1, {}, {"place": place}))
+    facts = {}
+    for source, files in sources.items():
+        digests = []
+        for number, rows in enumerate(files):
+            with write_shard(build.folder, f"documents-{source}-{number:05d}") as shard:
+                ids, texts, languages = zip(*rows, strict=True) if rows else ((), (), ())
+                columns = {"source": [source] * len(rows), "id": ids, "text": texts, "lang": languages}
+                schema = pa.schema([(column, pa.string()) for column in columns])
+                table = pa.table({key: list(values) for key, values in columns.items()}, schema)
+                pq.write_table(table, shard.file(f"documents/{source}-{number:05d}.parquet"))
+                shard.facts.update(source=source, lang="en", docs=len(rows))
+            receipt = build.finished(f"documents-{source}-{number:05d}")
+            assert receipt is not None
+            digests.append([receipt.files[0].path, receipt.files[0].sha256])
+        facts[source] = {"documents_digest": fingerprint(digests), "docs": sum(map(len, files))}
+    return build.commit(facts={"sources": facts})
+
+
 @pytest.fixture
 def make_corpus(tmp_path: Path) -> MakeCorpus:
-    """make_corpus({source: [file, file …]}) with a file a list of documents; each corpus in a store of its own."""
+    """make_corpus({source: [file, file …]}, place=…, name=…): see `write_corpus`."""
+    return partial(write_corpus, tmp_path)
 
-    def make(sources: dict[str, Sequence[Sequence[Document]]], place: str = "store", name: str = "small") -> Artifact:
-        build = Store(tmp_path / place).build(Identity("corpus", name, 1, {}, {"place": place}))
-        facts = {}
-        for source, files in sources.items():
-            digests = []
-            for number, rows in enumerate(files):
-                with write_shard(build.folder, f"documents-{source}-{number:05d}") as shard:
-                    ids, texts, languages = zip(*rows, strict=True) if rows else ((), (), ())
-                    columns = {"source": [source] * len(rows), "id": ids, "text": texts, "lang": languages}
-                    schema = pa.schema([(column, pa.string()) for column in columns])
-                    table = pa.table({key: list(values) for key, values in columns.items()}, schema)
-                    pq.write_table(table, shard.file(f"documents/{source}-{number:05d}.parquet"))
-                    shard.facts.update(source=source, lang="en", docs=len(rows))
-                receipt = build.finished(f"documents-{source}-{number:05d}")
-                assert receipt is not None
-                digests.append([receipt.files[0].path, receipt.files[0].sha256])
-            facts[source] = {"documents_digest": fingerprint(digests), "docs": sum(map(len, files))}
-        return build.commit(facts={"sources": facts})
 
-    return make
+class Built(NamedTuple):
+    """A corpus, its tokenizer and the token shards of its source `mixed`."""
+
+    corpus: Artifact
+    config: TokenizerConfig
+    store: Store
+    """Holds tokenizer and shards."""
+    tokenizer: Artifact
+    shards: Artifact
+
+    @staticmethod
+    def source(name: str, lang: Any = "en") -> Source:
+        """The declaration of a source."""
+        return Source(name=name, lang=lang, category="web", license="CC0-1.0", uri="nowhere")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Built once, for tests that only read it; others copy it."""
+    root = tmp_path_factory.mktemp("built")
+    mixed = [write_documents("en", 60), [], write_documents("zh", 50) + write_documents("code", 10)]
+    corpus = write_corpus(root, {"mixed": mixed, "b": [write_documents("zh", 9)]})
+    config = TokenizerConfig(vocab_size=450, sample_characters=40_000, validation_documents=4)
+    store = Store(root / "built")
+    tokenizer = train_tokenizer("small", corpus, [], config, store)
+    cluster = Cluster(ClusterConfig(workers=1))
+    shards = encode_source(Built.source("mixed", "multi"), corpus, tokenizer, config, store, cluster)
+    return Built(corpus, config, store, tokenizer, shards)
 
 
 def strings(value: Any) -> Iterator[str]:
@@ -122,18 +160,32 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(inner)
 
 
-def texts_of(path: Path) -> list[str]:
-    """Every string of a file of records, or every page of a WARC file as UTF-8 gives it."""
+def texts_of(path: Path, every: int) -> list[str]:
+    """The strings of every so many records of a file, or of a WARC file's pages as UTF-8 gives them. Which record is
+    the first depends on the file's name alone."""
+    first = random.Random(path.name).randrange(every)
     if path.name.endswith(".warc.gz"):
         with path.open("rb") as stream:
-            records = ArchiveIterator(stream, record_types=WarcRecordType.response)
+            records = islice(ArchiveIterator(stream, record_types=WarcRecordType.response), first, None, every)
             return [record.reader.read().decode("utf-8", "replace") for record in records]
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
-        return [text for line in lines for text in strings(json.loads(line))]
+        return [text for line in islice(lines, first, None, every) for text in strings(json.loads(line))]
 
 
-@pytest.fixture
-def real_texts(shared_data: Path) -> Iterator[list[str]]:
-    """All text of the real data, a file at a time: corpora, instructions, benchmarks, pages as they were crawled."""
-    paths = [*shared_data.rglob("*.jsonl"), *shared_data.rglob("*.jsonl.gz"), *shared_data.glob("web/warc/*.warc.gz")]
-    return (texts_of(path) for path in sorted(paths))
+def real_files(data: Path, every: int) -> Iterator[list[str]]:
+    """Text of the real data, a file at a time: corpora, instructions, benchmarks, pages as they were crawled."""
+    paths = [*data.rglob("*.jsonl"), *data.rglob("*.jsonl.gz"), *data.glob("web/warc/*.warc.gz")]
+    return (texts_of(path, every) for path in sorted(paths))
+
+
+@pytest.fixture(scope="session")
+def real_sample(shared_data: Path) -> list[list[str]]:
+    """A fiftieth of the real data."""
+    return list(real_files(shared_data, 50))
+
+
+@pytest.fixture(params=[pytest.param(50, id="sample"), pytest.param(1, id="all", marks=pytest.mark.exhaustive)])
+def real_texts(request: pytest.FixtureRequest, shared_data: Path) -> tuple[Iterable[list[str]], int]:
+    """Text of the real data, a file at a time, and of how many records one was taken."""
+    files = real_files(shared_data, 1) if request.param == 1 else request.getfixturevalue("real_sample")
+    return files, request.param

@@ -1,37 +1,26 @@
-"""Documents become shards: every document once, in its place, with EOS, whatever the workers and kills."""
+"""Documents become shards: each is encoded once, in its row, with EOS, whatever the workers and kills."""
 
 import json
 import shutil
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from xmodel_core.artifacts import Artifact, Store, file_digest
+from xmodel_core.artifacts import Artifact, Store, file_digest, open_folder
 from xmodel_core.artifacts.token_shards import TokenShards
 from xmodel_core.cluster import Cluster, ClusterConfig, open_cluster
 from xmodel_core.errors import XmodelError
-from xmodel_core.specs import Source
-from xmodel_core.tokenizer.config import TokenizerConfig
 from xmodel_core.tokenizer.documents import document_files, held_out, held_out_below
 from xmodel_core.tokenizer.encode import token_dtype
 from xmodel_core.tokenizer.stage import encode_source, shards_identity, train_tokenizer
 from xmodel_core.tokenizer.tokenizer import Tokenizer
 
-CONFIG = TokenizerConfig(vocab_size=450, sample_characters=40_000, validation_documents=4)
+pytestmark = pytest.mark.xdist_group("tokenizer")
 ALONE = Cluster(ClusterConfig(workers=1))
-
-
-def source(name: str, lang: Any = "en") -> Source:
-    return Source(name=name, lang=lang, category="web", license="CC0-1.0", uri="nowhere")
-
-
-@pytest.fixture
-def corpus(make_corpus: Any, documents: Any) -> Artifact:
-    return make_corpus(
-        {"mixed": [documents("en", 60), [], documents("zh", 50) + documents("code", 10)], "b": [documents("zh", 9)]}
-    )
 
 
 def digests(artifact: Artifact) -> dict[str, str]:
@@ -43,26 +32,24 @@ def spans(folder: Path, shard: str, tokens: np.ndarray) -> list[list[int]]:
     return [tokens[start:end].tolist() for start, end in zip([0, *ends][:-1], ends, strict=True)]
 
 
-def test_every_document_is_encoded_once_in_its_row(corpus: Artifact, tmp_path: Path, documents: Any) -> None:
-    store = Store(tmp_path / "built")
-    trained = train_tokenizer("small", corpus, [], CONFIG, store)
+def test_every_document_is_encoded_once_in_its_row(built: Any, documents: Any) -> None:
+    trained, shards = built.tokenizer, built.shards
     tokenizer = Tokenizer.load(trained)
-    shards = encode_source(source("mixed"), corpus, trained, CONFIG, store, ALONE)
-    bound = held_out_below(document_files(corpus)["mixed"], CONFIG.validation_documents)
+    bound = held_out_below(document_files(built.corpus)["mixed"], built.config.validation_documents)
     seen = 0
     for number, rows in (
         ("00000", documents("en", 60)),
         ("00001", []),
         ("00002", documents("zh", 50) + documents("code", 10)),
     ):
-        aside = held_out("mixed", [row[0] for row in rows], bound)
+        validation = held_out("mixed", [row[0] for row in rows], bound)
         parts = {
             part: spans(shards.path, f"{part}-{number}", np.fromfile(shards.path / f"{part}-{number}.tokens", "<u2"))
             for part in ("documents", "validation")
         }
         for row, (_, text, _) in enumerate(rows):
-            mine, other = ("validation", "documents") if aside[row] else ("documents", "validation")
-            assert parts[mine][row] == [*tokenizer.encode(text), tokenizer.eos_id]
+            part, other = ("validation", "documents") if validation[row] else ("documents", "validation")
+            assert parts[part][row] == [*tokenizer.encode(text), tokenizer.eos_id]
             assert parts[other][row] == []
             seen += 1
     facts = shards.manifest()["facts"]
@@ -74,10 +61,8 @@ def test_every_document_is_encoded_once_in_its_row(corpus: Artifact, tmp_path: P
     )
 
 
-def test_rows_of_the_ledger_add_up(corpus: Artifact, tmp_path: Path, documents: Any) -> None:
-    store = Store(tmp_path / "built")
-    trained = train_tokenizer("small", corpus, [], CONFIG, store)
-    shards = encode_source(source("mixed", "multi"), corpus, trained, CONFIG, store, ALONE)
+def test_rows_of_the_ledger_add_up(built: Any, documents: Any) -> None:
+    trained, shards = built.tokenizer, built.shards
     rows = [row for receipt in shards.receipts().values() for row in receipt.rows["token_shards"]]
     assert {row["shard"] for row in rows} == {path.stem for path in shards.path.glob("*.tokens")}
     for row in rows:
@@ -97,37 +82,36 @@ def test_rows_of_the_ledger_add_up(corpus: Artifact, tmp_path: Path, documents: 
     assert {row["tokenizer"] for row in fertility} == {trained.label}
 
 
-def test_same_bytes_whatever_the_workers_and_kills(corpus: Artifact, tmp_path: Path, monkeypatch: Any) -> None:
-    first = Store(tmp_path / "one")
-    trained = train_tokenizer("small", corpus, [], CONFIG, first)
-    whole = encode_source(source("mixed"), corpus, trained, CONFIG, first, ALONE)
+def test_same_bytes_whatever_the_workers_and_kills(built: Any, tmp_path: Path) -> None:
+    encode = partial(encode_source, built.source("mixed", "multi"), built.corpus, built.tokenizer, built.config)
     with open_cluster(ClusterConfig(workers=2)) as two:
-        parallel = encode_source(source("mixed"), corpus, trained, CONFIG, Store(tmp_path / "two"), two)
-    assert digests(parallel) == digests(whole)
+        parallel = encode(Store(tmp_path), two)
+    assert digests(parallel) == digests(built.shards)
 
     # As a kill leaves it: no manifest, one shard without its receipt, one with a file gone.
     (parallel.path / "manifest.json").unlink()
     (parallel.path / "receipts" / "documents-00000.json").unlink()
     (parallel.path / "documents-00002.index").unlink()
     kept = (parallel.path / "documents-00001.tokens").stat().st_mtime_ns
-    again = encode_source(source("mixed"), corpus, trained, CONFIG, Store(tmp_path / "two"), ALONE)
-    assert digests(again) == digests(whole)
+    again = encode(Store(tmp_path), ALONE)
+    assert digests(again) == digests(built.shards)
     assert (parallel.path / "documents-00001.tokens").stat().st_mtime_ns == kept, "a finished shard stays"
 
 
-def test_a_source_depends_on_its_own_documents(make_corpus: Any, documents: Any, tmp_path: Path) -> None:
+def test_a_source_depends_on_its_own_documents(built: Any, make_corpus: Any, documents: Any, tmp_path: Path) -> None:
+    source, config = built.source, built.config
     store = Store(tmp_path / "built")
     own = documents("en", 50) + documents("code", 50)
     small = make_corpus({"a": [own]}, place="small")
-    trained = train_tokenizer("small", small, [], CONFIG.model_copy(update={"vocab_size": 350}), store)
-    before = encode_source(source("a"), small, trained, CONFIG, store, ALONE)
+    trained = train_tokenizer("small", small, [], config.model_copy(update={"vocab_size": 350}), store)
+    before = encode_source(source("a"), small, trained, config, store, ALONE)
     grown = make_corpus({"a": [own], "b": [documents("zh", 9)]}, place="grown")
-    assert encode_source(source("a"), grown, trained, CONFIG, store, ALONE) == before
+    assert encode_source(source("a"), grown, trained, config, store, ALONE) == before
 
-    config = CONFIG.model_copy(update={"seed": 5, "sample_characters": 9})
-    assert shards_identity("a", "1", "2", config) == shards_identity("a", "1", "2", CONFIG)
+    resampled = config.model_copy(update={"seed": 5, "sample_characters": 9})
+    assert shards_identity("a", "1", "2", resampled) == shards_identity("a", "1", "2", config)
     with pytest.raises(XmodelError, match="has no source c"):
-        encode_source(source("c"), grown, trained, CONFIG, store, ALONE)
+        encode_source(source("c"), grown, trained, config, store, ALONE)
 
 
 def test_tokens_are_as_wide_as_the_vocabulary_asks() -> None:
@@ -135,26 +119,27 @@ def test_tokens_are_as_wide_as_the_vocabulary_asks() -> None:
 
 
 class TestReading:
-    """What training reads: one long row of tokens per source."""
+    """What training reads: one sequence of tokens per source."""
 
     @pytest.fixture
-    def shards(self, corpus: Artifact, tmp_path: Path) -> Artifact:
-        store = Store(tmp_path / "built")
-        trained = train_tokenizer("small", corpus, [], CONFIG, store)
-        return encode_source(source("mixed"), corpus, trained, CONFIG, store, ALONE)
+    def shards(self, built: Any, tmp_path: Path) -> Artifact:
+        """A copy, to damage."""
+        copy = tmp_path / built.shards.label
+        shutil.copytree(built.shards.path, copy)
+        return replace(built.shards, folder=open_folder(copy))
 
     def test_slices_cross_shards_and_wrap(self, shards: Artifact) -> None:
         tokens = TokenShards(shards)
-        whole = np.concatenate([np.fromfile(path, "<u2") for path in sorted(shards.path.glob("documents-*.tokens"))])
-        assert len(tokens) == len(whole) == shards.manifest()["facts"]["train_tokens"]
+        expected = np.concatenate([np.fromfile(path, "<u2") for path in sorted(shards.path.glob("documents-*.tokens"))])
+        assert len(tokens) == len(expected) == shards.manifest()["facts"]["train_tokens"]
         border = (shards.path / "documents-00000.tokens").stat().st_size // 2
-        circle = np.concatenate([whole, whole, whole])
+        circle = np.concatenate([expected, expected, expected])
         for start, length in (
             (0, 5),
             (border - 3, 7),
-            (len(whole) - 2, 6),
-            (17, 2 * len(whole)),
-            (len(whole), 1),
+            (len(expected) - 2, 6),
+            (17, 2 * len(expected)),
+            (len(expected), 1),
             (3, 0),
         ):
             assert np.array_equal(tokens.slice(start, length), circle[start : start + length]), (start, length)
@@ -182,8 +167,8 @@ class TestReading:
         with pytest.raises(XmodelError, match="another tokenizer"):
             TokenShards(shards, tokenizer="0" * 64)
 
-    def test_a_missing_documents_file_is_refused(self, corpus: Artifact, shards: Artifact, tmp_path: Path) -> None:
-        shutil.rmtree(shards.path)
+    def test_a_missing_documents_file_is_refused(self, make_corpus: Any, documents: Any) -> None:
+        corpus = make_corpus({"mixed": [documents("en", 3)]})
         (corpus.path / "documents" / "mixed-00000.parquet").unlink()
         with pytest.raises(XmodelError, match=r"(?s)kept documents is missing.*mixed-00000"):
             document_files(corpus)

@@ -1,10 +1,8 @@
 """tokenizer.json gives the ids of tokenizer.model: on any text, on real text, with its special tokens as text."""
 
-import gzip
 import json
 from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +12,10 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xmodel_core.artifacts import Artifact, Store
-from xmodel_core.tokenizer.config import TokenizerConfig
-from xmodel_core.tokenizer.stage import train_tokenizer
 from xmodel_core.tokenizer.tokenizer import Tokenizer
 from xmodel_core.tokenizer.tokenizer_json import tokenizer_json
 
+pytestmark = pytest.mark.xdist_group("tokenizer")
 PARTS = [
     "\n",
     "\t",
@@ -68,28 +64,23 @@ def test_special_tokens_mean_themselves_unless_told_otherwise(either: Tokenizer)
     assert ids == [*either.encode("a"), either.special_ids["<|im_end|>"]]
 
 
-@pytest.fixture
-def artifact(make_corpus: Any, documents: Any, tmp_path: Path) -> Artifact:
-    corpus = make_corpus({"a": [documents("zh", 60) + documents("en", 60) + documents("code", 20)]})
-    return train_tokenizer("small", corpus, [], TokenizerConfig(vocab_size=450), Store(tmp_path / "built"))
-
-
-def test_transformers_loads_the_artifact_with_its_chat_template(artifact: Artifact) -> None:
+def test_transformers_loads_the_artifact_with_its_chat_template(built: Any) -> None:
     transformers = pytest.importorskip("transformers")
+    artifact = built.tokenizer
     ours, theirs = Tokenizer.load(artifact), transformers.AutoTokenizer.from_pretrained(artifact.path)
     text = "def f():\n\treturn  1\r\n农民修理 the boat"
     assert theirs.encode(text, add_special_tokens=False) == ours.encode(text)
     assert theirs.decode(ours.encode(text)) == text
     assert (theirs.bos_token_id, theirs.eos_token_id, len(theirs)) == (1, 2, ours.vocab_size)
     talk = [{"role": "user", "content": "你好"}]
-    said = theirs.apply_chat_template(talk, add_generation_prompt=True, tokenize=False)
-    assert said == "<|im_start|>user\n你好<|im_end|>\n<|im_start|>assistant\n"
-    ids = theirs.encode(said, add_special_tokens=False)
+    prompt = theirs.apply_chat_template(talk, add_generation_prompt=True, tokenize=False)
+    assert prompt == "<|im_start|>user\n你好<|im_end|>\n<|im_start|>assistant\n"
+    ids = theirs.encode(prompt, add_special_tokens=False)
     assert [token for token in ids if token in ours.special_ids.values()] == [3, 4, 3]
 
 
 def scores_of(reader: tokenizers.Tokenizer) -> np.ndarray | None:
-    """Score by id, those that no path takes as that of an unknown character; None for a BPE, where nothing can tie."""
+    """[id] score, special pieces' raised to that of an unknown character; None for a BPE, where nothing can tie."""
     vocab = json.loads(reader.to_str())["model"]["vocab"]
     return np.maximum([score for _, score in vocab], -99.0) if isinstance(vocab, list) else None
 
@@ -97,56 +88,44 @@ def scores_of(reader: tokenizers.Tokenizer) -> np.ndarray | None:
 def tied(ours: Tokenizer, theirs: tokenizers.Tokenizer, scores: np.ndarray | None, texts: list[str]) -> int:
     """Asserts equal ids, or other pieces whose scores add up to the same but for the rounding of SentencePiece's
     float32 sum over the text, once for each of them. Returns how many texts tied."""
-    found = 0
+    ties = 0
     encoded = theirs.encode_batch_fast(texts, add_special_tokens=False)
-    for text, mine, other in zip(texts, ours.encode_arrays(texts), encoded, strict=True):
-        if mine.tolist() != other.ids:
-            found += 1
+    for text, tokens, other in zip(texts, ours.encode_arrays(texts), encoded, strict=True):
+        if tokens.tolist() != other.ids:
+            ties += 1
             assert scores is not None, text[:80]
-            one, two = Counter(mine.tolist()), Counter(other.ids)
+            one, two = Counter(tokens.tolist()), Counter(other.ids)
             apart = [*(one - two).elements()], [*(two - one).elements()]
-            rounding = np.spacing(np.float32(-scores[mine].sum()))
+            rounding = np.spacing(np.float32(-scores[tokens].sum()))
             difference = abs(scores[apart[0]].sum() - scores[apart[1]].sum())
             assert difference <= rounding * max(map(len, apart)), (text[:80], difference, rounding)
-    return found
+    return ties
 
 
-@pytest.mark.slow
 @pytest.mark.shared_data
-def test_same_ids_on_all_real_text(real_texts: Iterator[list[str]], either: Tokenizer) -> None:
+def test_same_ids_on_real_text(real_texts: tuple[Iterable[list[str]], int], either: Tokenizer) -> None:
     """Ours never tie: their scores add up exactly."""
+    files, every = real_texts
     theirs, documents = exported(either), 0
     scores = scores_of(theirs)
-    for texts in real_texts:
+    for texts in files:
         assert tied(either, theirs, scores, texts) == 0, texts[0][:80]
         documents += len(texts)
-    assert documents > 300_000
+    assert documents > 300_000 // every
 
 
 @pytest.mark.shared_data
 @pytest.mark.parametrize("name", ["xmodel_32000", "xmodel_65280"])
-def test_the_released_tokenizers_export_with_their_ids(shared_data: Path, name: str) -> None:
-    released = Tokenizer.load(shared_data / "tokenizers" / f"{name}.model")
-    theirs = exported(released)
-    for source in ("zh_oi_wiki", "en_c4_demo"):
-        (path, *_) = sorted((shared_data / "corpora" / source).glob("part-*"))
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            texts = [json.loads(line)["text"] for line in islice(lines, 200)]
-        assert tied(released, theirs, scores_of(theirs), texts) < len(texts) / 20
-
-
-@pytest.mark.slow
-@pytest.mark.shared_data
-@pytest.mark.parametrize("name", ["xmodel_32000", "xmodel_65280"])
-def test_the_released_tokenizers_on_all_real_text(
-    shared_data: Path, real_texts: Iterator[list[str]], name: str
+def test_the_released_tokenizers_on_real_text(
+    shared_data: Path, real_texts: tuple[Iterable[list[str]], int], name: str
 ) -> None:
+    files, every = real_texts
     released = Tokenizer.load(shared_data / "tokenizers" / f"{name}.model")
     theirs = exported(released)
     scores = scores_of(theirs)
     ties = documents = 0
-    for texts in real_texts:
+    for texts in files:
         ties += tied(released, theirs, scores, texts)
         documents += len(texts)
     print(f"{name}: {ties} of {documents:,} texts tied")
-    assert documents > 300_000 and ties < documents / 1000
+    assert documents > 300_000 // every and ties < documents / 1000

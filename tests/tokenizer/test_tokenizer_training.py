@@ -1,4 +1,4 @@
-"""The sample keeps its shares and its order, the model its bytes; what a text does not allow is said."""
+"""The sample keeps its shares and its order, the model its bytes; impossible vocabularies are refused."""
 
 import random
 import re
@@ -32,7 +32,7 @@ def test_the_sample_keeps_the_shares(make_corpus: Any, documents: Any) -> None:
     for lang, share in config.sample_shares.items():
         # Whole documents are drawn, so a share is kept to within one.
         assert drawn.shares[lang]["characters"] == pytest.approx(share * 20_000, abs=500), lang
-    assert sum(said["characters"] for said in drawn.shares.values()) == drawn.characters
+    assert sum(share["characters"] for share in drawn.shares.values()) == drawn.characters
 
 
 def test_absent_shares_give_their_share_to_the_others(make_corpus: Any, documents: Any) -> None:
@@ -48,17 +48,18 @@ def test_shares_of_categories(make_corpus: Any, documents: Any) -> None:
 
     def characters(shares: dict[str, float]) -> dict[str, float]:
         config = SMALL.model_copy(update={"sample_characters": 20_000, "sample_shares": shares})
-        return {share: said["characters"] for share, said in draw_sample(files, config, categories).shares.items()}
+        drawn = draw_sample(files, config, categories).shares
+        return {share: of_share["characters"] for share, of_share in drawn.items()}
 
-    found = characters({"zh/encyclopedia": 0.2, "zh": 0.4, "en": 0.4})
-    assert found == {
+    drawn = characters({"zh/encyclopedia": 0.2, "zh": 0.4, "en": 0.4})
+    assert drawn == {
         "zh/encyclopedia": pytest.approx(4_000, abs=500),
         "zh": pytest.approx(8_000, abs=500),
         "en": pytest.approx(8_000, abs=500),
     }
     # What has no text leaves its share to its language, and only a language without any to the others.
-    found = characters({"zh/law": 0.3, "zh": 0.3, "en": 0.4, "code": 0.4})
-    assert found == {"zh": pytest.approx(12_000, abs=500), "en": pytest.approx(8_000, abs=500)}
+    drawn = characters({"zh/law": 0.3, "zh": 0.3, "en": 0.4, "code": 0.4})
+    assert drawn == {"zh": pytest.approx(12_000, abs=500), "en": pytest.approx(8_000, abs=500)}
 
 
 def test_held_out_sources_give_nothing(make_corpus: Any, documents: Any) -> None:
@@ -70,28 +71,28 @@ def test_held_out_sources_give_nothing(make_corpus: Any, documents: Any) -> None
         draw_sample(document_files(corpus), config.model_copy(update={"held_out_sources": ("c",)}), {})
 
 
-def test_the_draw_tells_which_documents_were_learned_from(make_corpus: Any, documents: Any, tmp_path: Path) -> None:
+def test_the_draw_knows_which_documents_were_learned_from(make_corpus: Any, documents: Any, tmp_path: Path) -> None:
     rows = documents("zh", 200) + documents("en", 200)
     corpus = make_corpus({"a": [rows]})
     trained = train_tokenizer("small", corpus, [], SMALL, Store(tmp_path / "built"))
     files = document_files(corpus)
     ids, texts, languages = zip(*rows, strict=True)
-    aside = held_out("a", ids, held_out_below(files["a"], SMALL.validation_documents))
-    taken = Draw.of(trained).takes("a", "", ids, languages) & ~aside
+    validation = held_out("a", ids, held_out_below(files["a"], SMALL.validation_documents))
+    taken = Draw.of(trained).takes("a", "", ids, languages) & ~validation
     drawn = list(draw_sample(files, SMALL, {}).texts())
     assert sorted(drawn) == sorted(text for text, took in zip(texts, taken, strict=True) if took)
-    assert 0 < len(drawn) < 400 - aside.sum()
+    assert 0 < len(drawn) < 400 - validation.sum()
 
 
 def test_the_sample_is_the_same_however_little_is_held_at_a_time(
     make_corpus: Any, documents: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = document_files(make_corpus({"a": [documents("zh", 60)], "b": [documents("en", 90)]}))
-    whole = list(draw_sample(files, SMALL, {}).lines())
+    at_once = list(draw_sample(files, SMALL, {}).lines())
     monkeypatch.setattr(sample, "HELD_CHARACTERS", 1_500)
     parts = draw_sample(files, SMALL, {})
     assert len(parts.ranges) > 5
-    assert list(parts.lines()) == whole
+    assert list(parts.lines()) == at_once
 
 
 def test_what_is_held_out_is_never_sampled(make_corpus: Any, documents: Any) -> None:
@@ -100,9 +101,9 @@ def test_what_is_held_out_is_never_sampled(make_corpus: Any, documents: Any) -> 
     config = SMALL.model_copy(update={"sample_characters": 10**9})
     sampled = set(draw_sample(files, config, {}).texts())
     rows = documents("en", 200)
-    aside = held_out("a", [row[0] for row in rows], held_out_below(files["a"], 5))
-    assert aside.sum() == 5
-    assert not sampled & {row[1] for row, out in zip(rows, aside, strict=True) if out}
+    validation = held_out("a", [row[0] for row in rows], held_out_below(files["a"], 5))
+    assert validation.sum() == 5
+    assert not sampled & {row[1] for row, out in zip(rows, validation, strict=True) if out}
     assert held_out_below(files["b"], 5) == 0, "a twentieth of ten documents is none"
     assert len(sampled) == 205
 
@@ -140,7 +141,7 @@ train_tokenizer("small", corpus, [], config, Store(Path({str(tmp_path / "one cor
     assert file_digest(alone) == file_digest(here.path / "tokenizer.model")
 
 
-def test_a_trained_tokenizer_is_found_and_says_what_it_saw(make_corpus: Any, documents: Any, tmp_path: Path) -> None:
+def test_a_trained_tokenizer_is_reused_and_records_its_sample(make_corpus: Any, documents: Any, tmp_path: Path) -> None:
     corpus = make_corpus({"a": [documents("en", 50) + documents("code", 50)]})
     store, config = Store(tmp_path / "built"), SMALL.model_copy(update={"vocab_size": 350})
     trained = train_tokenizer("small", corpus, [], config, store)

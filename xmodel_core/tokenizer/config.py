@@ -1,7 +1,7 @@
-"""What a tokenizer is made of: its pieces, the sample it learns from, what is held out of it.
+"""The tokenizer's configuration: its pieces, the sample it learns from, what is held out of it.
 
-Not knobs, because nothing else is lossless or what the reports do: byte fallback, no normalisation,
-digits one by one, white space kept. The facts of a finished tokenizer are read from its artifact.
+Not configurable, because anything else would lose text or differ from the Xmodel reports: byte fallback, no
+normalisation, digits one by one, white space kept. The facts of a finished tokenizer are read from its artifact.
 """
 
 import re
@@ -12,12 +12,12 @@ from pydantic import Field, field_validator, model_validator
 from xmodel_core.specs.strict import Strict
 
 LEAST_COVERAGE = 0.98
-"""SentencePiece refuses to leave out more."""
+"""SentencePiece accepts no less."""
 SHARE = re.compile(r"(zh|en|code)(/\w[\w-]*)?")
 
 
 class TokenizerConfig(Strict):
-    """One tokenizer, and how documents are encoded with it."""
+    """How one tokenizer is trained and documents are encoded with it."""
 
     vocab_size: int = Field(gt=300, le=1_000_000)
     """Pieces, all special and byte pieces included. Up to 65,536 a token takes two bytes on disk, then four."""
@@ -30,19 +30,20 @@ class TokenizerConfig(Strict):
     special_tokens: tuple[str, ...] = ("<|im_start|>", "<|im_end|>")
     """Pieces beside <unk>, <s> and </s> that stand for no text: text that spells one never encodes to it."""
     reserved_tokens: int = Field(default=0, ge=0, le=1000)
-    """Special pieces without a meaning yet, <|reserved_0|> and on: a finished model can be taught new ones."""
+    """Special pieces without a meaning yet, from <|reserved_0|>: a finished model can be taught to use them."""
     sample_characters: int = Field(default=10_000_000, gt=0)
     """Characters of the sample that the tokenizer learns from, all languages together."""
     sample_shares: dict[str, float] = Field(default={"zh": 0.45, "en": 0.45, "code": 0.1}, min_length=1)
     """Share of the sample's characters per detected language, or per language and source's category (zh/encyclopedia;
-    the language alone is then the rest of it). What has less text gives all it has; the share of what has none goes
-    to the rest of its language, and of a language that has none to the others. No mixture weight touches it."""
+    the language alone is then the rest of it). A share with too little text gives all it has; that of a category
+    without any goes to the rest of its language, that of a language without any to the others. No mixture weight
+    changes it."""
     held_out_sources: tuple[str, ...] = ()
-    """Sources that the sample leaves out whole, so that the report tells how text from elsewhere fares."""
+    """Sources that the sample leaves out entirely, so that `tokenizer-report` measures text from elsewhere."""
     validation_documents: int = Field(default=200, ge=0)
     """Documents per source that are held out of sample and training, by a hash of (source, id); at most a twentieth."""
     seed: int = Field(default=0, ge=0)
-    """Which documents the sample draws."""
+    """Seed of the hash by which the sample draws documents."""
 
     @property
     def control_tokens(self) -> tuple[str, ...]:

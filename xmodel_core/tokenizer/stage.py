@@ -1,7 +1,7 @@
-"""The room's doors: corpus → tokenizer; (source, corpus, tokenizer) → token shards; reports and sweeps of tokenizers.
+"""The stages: corpus → tokenizer; (source, corpus, tokenizer) → token shards; reports and sweeps of tokenizers.
 
-None depends on the corpus's own fingerprint, only on digests of its documents files: a threshold
-that changes no kept document rebuilds nothing here. A source's shards know nothing of the others.
+None depends on the corpus's own fingerprint, only on digests of its documents files: a threshold that changes no
+kept document rebuilds nothing here. A source's shards do not depend on the other sources.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,20 @@ from xmodel_core.cluster import Cluster
 from xmodel_core.errors import XmodelError
 from xmodel_core.progress import track
 from xmodel_core.specs import Source
+from xmodel_core.tokenizer.comparison import (
+    UNSEEN,
+    ComparedDocuments,
+    code_rows,
+    compare,
+    longest_pieces,
+    open_tokenizer,
+    rates,
+)
 from xmodel_core.tokenizer.config import TokenizerConfig
 from xmodel_core.tokenizer.documents import document_files, documents_digests, held_out_below
 from xmodel_core.tokenizer.encode import EncodeTask, encode_file, token_dtype
-from xmodel_core.tokenizer.report import code_rows, compare, longest_pieces, open_tokenizer, rates
 from xmodel_core.tokenizer.sample import Draw, draw_sample
-from xmodel_core.tokenizer.sweep import LANGUAGES, draw_trade_off, with_balance, write_table
+from xmodel_core.tokenizer.sweep import LANGUAGES, SweepGrid, draw_trade_off, write_table
 from xmodel_core.tokenizer.tokenizer import Tokenizer
 from xmodel_core.tokenizer.tokenizer_json import tokenizer_config_json, tokenizer_json
 from xmodel_core.tokenizer.train import train
@@ -30,8 +38,8 @@ REPORT_VERSION = 1
 def tokenizer_identity(
     name: str, digests: Mapping[str, str], config: TokenizerConfig, sources: Sequence[Source]
 ) -> Identity:
-    """`digests`: source → digest of its kept documents, as the corpus manifest's facts give them. Categories count
-    only where the sample's shares speak of them."""
+    """`digests`: source → digest of its kept documents, as the corpus manifest's facts give them. Categories are part
+    of the identity only where the sample's shares name one."""
     inputs = {"documents": fingerprint(dict(digests))}
     if any("/" in share for share in config.sample_shares):
         inputs["categories"] = fingerprint(_categories(sources))
@@ -51,14 +59,14 @@ def _categories(sources: Sequence[Source]) -> dict[str, str]:
 def train_tokenizer(
     name: str, corpus: Artifact, sources: Sequence[Source], config: TokenizerConfig, store: Store
 ) -> Artifact:
-    """A tokenizer learned from a sample of the kept documents; XmodelError where the text does not allow it."""
+    """Trains a tokenizer on a sample of the kept documents. XmodelError: the text does not allow the vocabulary."""
     identity = tokenizer_identity(name, documents_digests(corpus), config, sources)
     if done := store.find(identity):
         return done
     build = store.build(identity)
     if not (receipt := build.finished("tokenizer")):
         sample = draw_sample(document_files(corpus), config, _categories(sources))
-        # What SentencePiece does inside cannot be watched; the bar counts the text that went into it.
+        # SentencePiece reports no progress; the bar counts the text that went in.
         with track("train tokenizer", sample.characters, "characters") as bar:
             model = train(sample.lines, config)
             bar.advance(sample.characters)
@@ -83,7 +91,7 @@ def train_tokenizer(
 def shards_identity(
     source: str, documents_digest: str, tokenizer_fingerprint: str, config: TokenizerConfig
 ) -> Identity:
-    """Of the config only what is held out matters; the rest is in the tokenizer."""
+    """Of the config only `validation_documents` matters; the rest is in the tokenizer's fingerprint."""
     return Identity(
         kind="shards",
         name=source,
@@ -96,7 +104,8 @@ def shards_identity(
 def encode_source(
     source: Source, corpus: Artifact, tokenizer: Artifact, config: TokenizerConfig, store: Store, cluster: Cluster
 ) -> Artifact:
-    """A source's kept documents as token shards, one per documents file, in parallel."""
+    """Encodes a source's kept documents into token shards, one per documents file, in parallel. XmodelError where the
+    corpus has no such source."""
     digest = documents_digests(corpus).get(source.name)
     if digest is None:
         raise XmodelError(
@@ -146,8 +155,8 @@ def encode_source(
 def report_tokenizer(
     name: str, corpus: Artifact, sources: Sequence[Source], tokenizer: Artifact, against: Sequence[Path], store: Store
 ) -> Artifact:
-    """A tokenizer beside others (.model or tokenizer.json) on the documents of its corpus: rows of
-    tokenizer_comparison, and as facts its longest pieces and what becomes of code."""
+    """Compares a tokenizer with others (.model or tokenizer.json) on the documents of its corpus: rows of
+    tokenizer_comparison, and as facts the longest pieces and the tokens of code."""
     others = dict(open_tokenizer(path) for path in against)
     config = tokenizer.manifest()["config"]
     identity = Identity(
@@ -163,20 +172,17 @@ def report_tokenizer(
     )
     if done := store.find(identity):
         return done
-    names = {tokenizer.label: Tokenizer.load(tokenizer), **others}
+    named = {tokenizer.label: Tokenizer.load(tokenizer), **others}
     build = store.build(identity)
-    rows = compare(
-        document_files(corpus),
-        _categories(sources),
-        config["validation_documents"],
-        [Draw.of(tokenizer)],
-        names,
+    documents = ComparedDocuments(
+        document_files(corpus), _categories(sources), config["validation_documents"], [Draw.of(tokenizer)]
     )
+    rows = compare(documents, named)
     return build.commit(
         rows={"tokenizer_comparison": [{"report": identity.label, **row} for row in rows]},
         facts={
-            "code": code_rows(names),
-            "longest_pieces": {name: longest_pieces(each) for name, each in names.items()},
+            "code": code_rows(named),
+            "longest_pieces": {name: longest_pieces(each) for name, each in named.items()},
         },
     )
 
@@ -186,18 +192,17 @@ def sweep_tokenizers(
     corpus: Artifact,
     sources: Sequence[Source],
     config: TokenizerConfig,
-    vocab_sizes: Sequence[int],
-    zh_shares: Sequence[float],
+    grid: SweepGrid,
     store: Store,
 ) -> Artifact:
-    """A tokenizer of every size and Chinese share, measured on text that none learned from: trade_off.png, .tsv."""
-    if not all(0 < share < 1 for share in zh_shares):
-        raise XmodelError("a share of Chinese is out of range", expected="above 0 and below 1", found=list(zh_shares))
+    """Trains a tokenizer for every size and Chinese share and measures each on text that none of them learned from:
+    trade_off.png, trade_off.tsv. XmodelError where there is no such text."""
     identity = Identity(
         kind="tokenizer_sweeps",
         name=name,
         version=REPORT_VERSION,
-        config={**config.model_dump(mode="json"), "vocab_sizes": sorted(vocab_sizes), "zh_shares": sorted(zh_shares)},
+        config={**config.model_dump(mode="json"), "vocab_sizes": sorted(grid.vocab_sizes)}
+        | {"zh_shares": sorted(grid.zh_shares)},
         inputs={
             "documents": fingerprint(documents_digests(corpus)),
             "categories": fingerprint(_categories(sources)),
@@ -208,22 +213,17 @@ def sweep_tokenizers(
         return done
     build = store.build(identity)
     trained = {}
-    for size in sorted(vocab_sizes):
-        for share in sorted(zh_shares):
-            artifact = train_tokenizer(name, corpus, sources, with_balance(config, size, share), store)
-            trained[artifact.label] = (artifact, share)
-    rows = compare(
-        document_files(corpus),
-        _categories(sources),
-        config.validation_documents,
-        [Draw.of(artifact) for artifact, _ in trained.values()],
-        {label: Tokenizer.load(artifact) for label, (artifact, _) in trained.items()},
-        texts=("unseen_document", "unseen_source"),
-    )
-    found = rates(rows, "tokenizer", "lang")
+    for share, one_config in grid.configs(config):
+        artifact = train_tokenizer(name, corpus, sources, one_config, store)
+        trained[artifact.label] = (artifact, share)
+    draws = [Draw.of(artifact) for artifact, _ in trained.values()]
+    documents = ComparedDocuments(document_files(corpus), _categories(sources), config.validation_documents, draws)
+    named = {label: Tokenizer.load(artifact) for label, (artifact, _) in trained.items()}
+    rows = compare(documents, named, UNSEEN)
+    tokens_per_char = rates(rows, "tokenizer", "lang")
     table = [
         {"tokenizer": label, "pieces": artifact.manifest()["facts"]["vocab_size"], "zh_share": share}
-        | {lang: found.get((label, lang)) for lang in LANGUAGES}
+        | {lang: tokens_per_char.get((label, lang)) for lang in LANGUAGES}
         for label, (artifact, share) in trained.items()
     ]
     if not all(row[lang] for row in table for lang in ("zh", "en")):

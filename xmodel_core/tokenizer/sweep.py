@@ -1,34 +1,59 @@
-"""What a vocabulary's size and the sample's balance cost each language: many tokenizers, one table, one picture.
+"""The trade-off of a vocabulary's size and of its sample's balance: many tokenizers, one table, one picture.
 
-Takes rows of tokenizers of several sizes and Chinese shares, measured on the same unseen text; gives the trade-off:
-tokens per Chinese character against tokens per English character, one line a size, one point a share. Which is
-better depends on what a model will read; the picture shows what each choice buys.
+Takes rows of tokenizers of several sizes and Chinese shares, measured on the same unseen text; gives tokens per
+Chinese character against tokens per English character, one line per size, one point per share. Which is better
+depends on what a model will read.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xmodel_core.errors import XmodelError
 from xmodel_core.tokenizer.config import TokenizerConfig
 
 LANGUAGES = ("zh", "en", "code")
 
 
+@dataclass(frozen=True)
+class SweepGrid:
+    """The tokenizers of a sweep: every size with every share."""
+
+    vocab_sizes: Sequence[int]
+    zh_shares: Sequence[float]
+    """Chinese part of the sample's Chinese and English; above 0 and below 1, else XmodelError."""
+
+    def __post_init__(self) -> None:
+        if not all(0 < share < 1 for share in self.zh_shares):
+            raise XmodelError(
+                "a share of Chinese is out of range", expected="above 0 and below 1", found=list(self.zh_shares)
+            )
+
+    def configs(self, config: TokenizerConfig) -> list[tuple[float, TokenizerConfig]]:
+        """Share and configuration of each tokenizer, by size, then by share."""
+        return [
+            (share, with_balance(config, size, share))
+            for size in sorted(self.vocab_sizes)
+            for share in sorted(self.zh_shares)
+        ]
+
+
 def with_balance(config: TokenizerConfig, vocab_size: int, zh_share: float) -> TokenizerConfig:
-    """The configuration with another size, and with Chinese so large a share of what Chinese and English have together;
-    inside a language its categories keep their proportions."""
-    of = {lang: {key for key in config.sample_shares if key.partition("/")[0] == lang} for lang in ("zh", "en")}
-    sums = {lang: sum(config.sample_shares[key] for key in keys) for lang, keys in of.items()}
+    """The configuration with another size, and with `zh_share` of what Chinese and English have together given to
+    Chinese, the rest to English; inside a language its categories keep their proportions."""
+    keys_of = {lang: {key for key in config.sample_shares if key.partition("/")[0] == lang} for lang in ("zh", "en")}
+    sums = {lang: sum(config.sample_shares[key] for key in keys) for lang, keys in keys_of.items()}
     both = sum(sums.values())
     shares = dict(config.sample_shares)
     for lang, part in (("zh", zh_share), ("en", 1 - zh_share)):
-        for key in of[lang]:
+        for key in keys_of[lang]:
             shares[key] = config.sample_shares[key] / sums[lang] * part * both if sums[lang] else 0.0
     return config.model_copy(update={"vocab_size": vocab_size, "sample_shares": shares})
 
 
 def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """One line a tokenizer: pieces, zh_share, tokens per character of each language; tab-separated."""
+    """One line per tokenizer: pieces, zh_share, tokens per character of each language; tab-separated."""
     columns = ("pieces", "zh_share", *LANGUAGES, "tokenizer")
     lines = ["\t".join(columns)]
     for row in rows:
@@ -40,7 +65,7 @@ def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def draw_trade_off(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """A PNG: Chinese to the right, English upwards, fewer tokens per character towards the lower left."""
+    """Draws a PNG: tokens per Chinese character to the right, per English character upwards; lower left is better."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,8 +1,8 @@
 """A trained tokenizer: text to token ids and back, without loss.
 
 Takes a tokenizer artifact or any SentencePiece model file, the released Xmodel ones included. A very
-long text is encoded in parts that end where no piece goes on: SentencePiece sums float32 scores over a
-whole text, and over a book the rounding would choose the pieces.
+long text is encoded in parts that end where no piece continues: SentencePiece sums float32 scores over a
+whole text, and over a book rounding errors would decide which pieces are chosen.
 """
 
 import re
@@ -18,8 +18,8 @@ from xmodel_core.artifacts import Artifact
 from xmodel_core.errors import XmodelError
 
 LONGEST_PART_CHARACTERS = 1 << 16
-# Between a line and the newlines before it, or a word and the space before it, no piece goes on; nor after a digit, in
-# tokenizers that split them. The last in a window, of the second kind where there is none of the first.
+# No piece spans the border between newlines and the line after them, between a word and the space after it, or after a
+# digit in tokenizers that split them. A cut is the last of these in a window; after a digit only where it has no other.
 CUTS = (re.compile(r".*(?:\n(?=[^\n])|[^ \n](?= ))", re.DOTALL), re.compile(r".*[0-9]", re.DOTALL))
 
 
@@ -28,28 +28,28 @@ def _parts(text: str) -> Iterator[str]:
     start = 0
     while len(text) - start > LONGEST_PART_CHARACTERS:
         end = start + LONGEST_PART_CHARACTERS
-        found = next((found for cut in CUTS if (found := cut.match(text, start, end))), None)
-        cut = found.end() if found else end
+        match = next((match for cut in CUTS if (match := cut.match(text, start, end))), None)
+        cut = match.end() if match else end
         yield text[start:cut]
         start = cut
     yield text[start:]
 
 
 def _joined(parts: list[np.ndarray], eos: bool) -> np.ndarray:
-    """The tokens of a text from those of its parts; `eos`: each part has one, the text has its last."""
+    """The tokens of a text from those of its parts; with `eos` each part ends in one, and only the last is kept."""
     if len(parts) == 1:
         return parts[0]
     return np.concatenate([*(part[:-1] if eos else part for part in parts[:-1]), parts[-1]])
 
 
 class Tokenizer:
-    """Immutable and cheap to share; opened by `Tokenizer.load`."""
+    """A SentencePiece model; immutable and cheap to share. Opened by `Tokenizer.load`."""
 
     def __init__(self, model: bytes) -> None:
         self._model = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.is_byte = np.array([self._model.is_byte(i) for i in range(self.vocab_size)])
-        """bool per id: whether it stands for one byte of a character without a piece."""
-        # With a space put before each text (the released models do), parts would not add up to the whole.
+        """[id] bool: whether it stands for one byte of a character without a piece."""
+        # A model that puts a space before each text (the released ones do) would encode parts otherwise than the text.
         self._divisible = self._model.encode("\n", out_type=str) == ["\n"]
 
     @classmethod
@@ -74,7 +74,7 @@ class Tokenizer:
 
     @property
     def bos_id(self) -> int:
-        """The id that begins a text, -1 where there is none. Nothing adds it by itself."""
+        """The id that begins a text, -1 where there is none. It is never added here."""
         return self._model.bos_id()
 
     @property
@@ -89,14 +89,14 @@ class Tokenizer:
 
     @cached_property
     def byte_ids(self) -> tuple[int, int]:
-        """The first and the last id of byte pieces, which stand together; (0, -1) where there are none."""
+        """The first and the last id of byte pieces, which are contiguous; (0, -1) where there are none."""
         ids = np.flatnonzero(self.is_byte)
-        assert len(ids) == 0 or ids[-1] - ids[0] + 1 == len(ids), "byte pieces stand together in every model"
+        assert len(ids) == 0 or ids[-1] - ids[0] + 1 == len(ids), "the ids of byte pieces are contiguous in every model"
         return (int(ids[0]), int(ids[-1])) if len(ids) else (0, -1)
 
     @property
     def unknown_id(self) -> int:
-        """The id of text that even bytes do not cover."""
+        """The id of text that has no piece, where there is no byte fallback."""
         return self._model.unk_id()
 
     @cached_property
@@ -127,19 +127,19 @@ class Tokenizer:
         return [tokens.tolist() for tokens in self.encode_arrays(text)]
 
     def encode_arrays(self, texts: Sequence[str] | Sequence[bytes], eos: bool = False) -> list[np.ndarray]:
-        """int32 token ids of each text (bytes: in UTF-8), in one batch on one thread: workers are the parallelism.
-        `eos`: with the end of a document after each."""
+        """int32 token ids of each text (bytes: in UTF-8), in one batch on one thread: workers run in parallel instead.
+        `eos`: with the end-of-document token after each."""
         parts: list[Any] = []
         counts: list[int] = []
         for text in texts:
-            # So many bytes hold no more characters.
+            # A text has at most as many characters as bytes.
             if len(text) <= LONGEST_PART_CHARACTERS or not self._divisible:
                 parts.append(text)
                 counts.append(1)
             else:
-                own = [*_parts(text if isinstance(text, str) else text.decode())]
-                parts += own
-                counts.append(len(own))
+                split = [*_parts(text if isinstance(text, str) else text.decode())]
+                parts += split
+                counts.append(len(split))
         encoded = self._model.encode_as_numpy(parts, num_threads=1, add_eos=eos)
         if len(parts) == len(counts):
             return encoded

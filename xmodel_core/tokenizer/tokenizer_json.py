@@ -1,9 +1,9 @@
 """tokenizer.json and tokenizer_config.json: the same tokenizer for Hugging Face's libraries, with the same ids.
 
-Takes the bytes of a SentencePiece model, ours or any other; gives the two texts. A unigram's lattice there is
-SentencePiece's, but every piece is looked for in the text: pieces that stand for no text get a score that no path
-takes (their characters have pieces of their own, see train.py), and pieces that SentencePiece scores by a rule (those
-a user defined) get that rule's score. A BPE's merges are all ways to put a piece together, in the order of the pieces.
+Takes the bytes of a SentencePiece model, ours or any other; gives the texts of the two files. Hugging Face's unigram
+lattice is SentencePiece's, but it matches every piece against the text: special pieces therefore get a score that no
+path takes (their characters have pieces of their own, see train.py), and user-defined pieces, which SentencePiece
+scores by a rule, get that rule's score. A BPE's merges are all ways to compose a piece, in the order of the pieces.
 """
 
 import json
@@ -12,9 +12,9 @@ from typing import Any
 from sentencepiece import sentencepiece_model_pb2 as proto
 
 NEVER = -100_000.0
-"""Far below what the spelling of any special piece costs, and small enough to add up exactly."""
-# What a piece that a user defined is worth to SentencePiece 0.2.3, whatever its own score, for each byte after its
-# first: measured on models made for it, by the score of a neighbouring piece at which its encoder changes its mind.
+"""Far below the score of spelling out any special piece, and small enough for exact sums."""
+# SentencePiece 0.2.3 scores a user-defined piece by this for each byte after its first, whatever its own score:
+# measured on models made for it, by the score of a neighbouring piece at which its encoder chooses the other.
 USER_DEFINED_SCORE_PER_BYTE = 0.1
 
 CHAT_TEMPLATE = (
@@ -79,11 +79,11 @@ def _normalizer(spec: Any) -> dict[str, Any]:
 
 def tokenizer_json(model: bytes) -> str:
     """The text of tokenizer.json. The model must not normalise characters (ours and the released ones do not)."""
-    whole = parsed(model)
-    pieces = list(whole.pieces)
-    assert not whole.normalizer_spec.precompiled_charsmap, "a model that normalises characters"
-    is_bpe = whole.trainer_spec.model_type == whole.trainer_spec.BPE
-    # Special tokens in a text mean themselves there, unless the reader says `encode_special_tokens`.
+    fields = parsed(model)
+    pieces = list(fields.pieces)
+    assert not fields.normalizer_spec.precompiled_charsmap, "a model that normalises characters"
+    is_bpe = fields.trainer_spec.model_type == fields.trainer_spec.BPE
+    # A text that spells a special token encodes to it there, unless the reader sets `encode_special_tokens`.
     added = [
         {
             "id": number,
@@ -102,7 +102,7 @@ def tokenizer_json(model: bytes) -> str:
         {"type": "ByteFallback"},
         {"type": "Fuse"},
     ]
-    if whole.normalizer_spec.add_dummy_prefix:
+    if fields.normalizer_spec.add_dummy_prefix:
         steps.append({"type": "Strip", "content": " ", "start": 1, "stop": 0})
     return json.dumps(
         {
@@ -110,7 +110,7 @@ def tokenizer_json(model: bytes) -> str:
             "truncation": None,
             "padding": None,
             "added_tokens": added,
-            "normalizer": _normalizer(whole.normalizer_spec),
+            "normalizer": _normalizer(fields.normalizer_spec),
             "pre_tokenizer": None,
             "post_processor": None,
             "decoder": {"type": "Sequence", "decoders": steps},
@@ -121,10 +121,10 @@ def tokenizer_json(model: bytes) -> str:
 
 
 def tokenizer_config_json(model: bytes) -> str:
-    """The text of tokenizer_config.json: what transformers' AutoTokenizer asks beside tokenizer.json."""
-    whole = parsed(model)
-    names = [piece.piece for piece in whole.pieces if piece.type != piece.NORMAL]
-    spec = whole.trainer_spec
+    """The text of tokenizer_config.json, which transformers' AutoTokenizer needs beside tokenizer.json."""
+    fields = parsed(model)
+    names = [piece.piece for piece in fields.pieces if piece.type != piece.NORMAL]
+    spec = fields.trainer_spec
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": spec.bos_piece if spec.bos_id >= 0 else None,

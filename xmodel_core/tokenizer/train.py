@@ -18,21 +18,21 @@ from xmodel_core.errors import XmodelError
 from xmodel_core.tokenizer.config import LEAST_COVERAGE, TokenizerConfig
 from xmodel_core.tokenizer.tokenizer_json import parsed
 
-# Sums of float32 depend on how sentences are dealt out to threads, so their number is a constant, never the machine's.
+# Sums of float32 depend on how sentences are divided among threads: their number is a constant, never the machine's.
 THREADS = 16
-# SentencePiece drops sentences of more bytes than this; ours are cut long before (see sample.py).
+# SentencePiece drops sentences of more bytes than this; ours are far shorter (see sample.py).
 LONGEST_SENTENCE_BYTES = 1 << 16
-# Whole even where they stand in rows. A tab cannot be learned: SentencePiece reserves it while it trains.
+# Given, not learned: runs of newlines and of tabs. SentencePiece reserves the tab while it trains.
 WHITE_SPACE_PIECES = ("\n", "\n\n", "\t", "\t\t", "\t\t\t", "\t\t\t\t")
 # Unigram starts from this many frequent strings and prunes. On 2M characters of zh, en and code, 10 pieces to seed one
 # survivor gave the same tokens per character on unseen text as SentencePiece's million, in a third of the time.
 SEEDS_PER_PIECE = 30
 FEWEST_SEEDS, MOST_SEEDS = 50_000, 1_000_000
-# Sums of sixteenths are exact in float32 up to a million: four times what the densest part of a text adds up to.
+# Sums of sixteenths are exact in float32 up to a million: four times the largest sum over a part of a text.
 SCORE_STEPS = 16
 BYTES = 256
 BYTE_PIECE_CHARACTERS = "<0x123456789ABCDEF>"
-# Above this the suffix array needs 64-bit positions; it is decided by the recipe, not by the text found.
+# Above this the suffix array needs 64-bit positions; decided by the recipe, not by the text that is there.
 LARGE_SAMPLE_CHARACTERS = 500_000_000
 
 Lines = Callable[[], Iterator[str]]
@@ -77,30 +77,30 @@ def _train(lines: Iterable[str], config: TokenizerConfig, vocab_size: int) -> by
 
 
 def _with_exact_scores(model: bytes) -> bytes:
-    """The model with scores in sixteenths. The white space that it was given is made like pieces that it learned, with
-    the best score of all: SentencePiece would score it by a rule of its own, in tenths."""
-    whole = parsed(model)
-    learned = [piece for piece in whole.pieces if piece.type == piece.NORMAL]
+    """The model with scores in sixteenths. The given white space becomes ordinary pieces with the best score of all:
+    SentencePiece scores user-defined pieces by a rule of its own, in tenths."""
+    fields = parsed(model)
+    learned = [piece for piece in fields.pieces if piece.type == piece.NORMAL]
     for piece in learned:
         piece.score = round(piece.score * SCORE_STEPS) / SCORE_STEPS
     best = max(piece.score for piece in learned)
-    for piece in whole.pieces:
+    for piece in fields.pieces:
         if piece.type == piece.USER_DEFINED:
             piece.type, piece.score = piece.NORMAL, best
-    return whole.SerializeToString(deterministic=True)
+    return fields.SerializeToString(deterministic=True)
 
 
 def _largest_vocabulary(lines: Lines, config: TokenizerConfig, hint: int) -> int:
-    """The largest vocabulary that trains on these lines; SentencePiece's hint may be too high or, by seeds, too low."""
+    """The largest vocabulary that trains on these lines, from SentencePiece's hint down; the hint may be too high."""
     while True:
         try:
             _train(lines(), config, hint)
             return hint
         except RuntimeError as error:
-            found = TOO_LARGE.search(str(error))
-            if not found or int(found[1]) >= hint:
+            refusal = TOO_LARGE.search(str(error))
+            if not refusal or int(refusal[1]) >= hint:
                 raise
-            hint = int(found[1])
+            hint = int(refusal[1])
 
 
 def _affordable_coverage(lines: Lines, vocab_size: int) -> float:
@@ -113,20 +113,20 @@ def _affordable_coverage(lines: Lines, vocab_size: int) -> float:
 
 
 def train(lines: Lines, config: TokenizerConfig) -> bytes:
-    """The bytes of a tokenizer.model. XmodelError where the text does not allow the vocabulary that is asked for."""
+    """The bytes of a tokenizer.model. XmodelError where the text does not allow the configured vocabulary."""
     try:
         return _train(lines(), config, config.vocab_size)
     except RuntimeError as error:
-        if found := TOO_LARGE.search(str(error)):
-            largest = _largest_vocabulary(lines, config, int(found[1]))
+        if refusal := TOO_LARGE.search(str(error)):
+            largest = _largest_vocabulary(lines, config, int(refusal[1]))
             raise XmodelError(
                 "the vocabulary is larger than the text allows",
                 expected=f"tokenizer.vocab_size of at most {largest}",
                 found=f"{config.vocab_size}, and a sample of {sum(map(len, lines())):,} characters",
                 where="tokenizer.vocab_size",
-                remedy=f"run again with --set tokenizer.vocab_size={largest}, or give it more text",
+                remedy=f"run again with --set tokenizer.vocab_size={largest}, or add text to the corpus",
             ) from None
-        if found := TOO_SMALL.search(str(error)):
+        if refusal := TOO_SMALL.search(str(error)):
             coverage = _affordable_coverage(lines, config.vocab_size)
             fewer_characters = (
                 f", or --set tokenizer.character_coverage={coverage}: single characters then take half of the "
@@ -134,10 +134,10 @@ def train(lines: Lines, config: TokenizerConfig) -> bytes:
             )
             raise XmodelError(
                 "the vocabulary is smaller than the text's characters",
-                expected=f"tokenizer.vocab_size above {found[1]}: a piece for each character of the sample "
+                expected=f"tokenizer.vocab_size above {refusal[1]}: a piece for each character of the sample "
                 f"(character_coverage {config.character_coverage}), and room for longer pieces",
                 found=config.vocab_size,
                 where="tokenizer.vocab_size",
-                remedy="a larger vocabulary" + (fewer_characters if coverage >= LEAST_COVERAGE else ""),
+                remedy="set a larger tokenizer.vocab_size" + (fewer_characters if coverage >= LEAST_COVERAGE else ""),
             ) from None
         raise
