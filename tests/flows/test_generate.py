@@ -162,7 +162,7 @@ def test_a_line_without_a_prompt_is_named(checkpoint: Path, tmp_path: Path) -> N
 def test_pieces_add_up_to_the_decoded_text(tokenizer: Tokenizer, prompt: str, text: str) -> None:
     before, new = tokenizer.encode(prompt), tokenizer.encode(text)
     grown = IncrementalDetokenizer(tokenizer, [tokenizer.eos_id, *before])
-    streamed = "".join(grown.add(token) for token in new) + grown.rest()
+    streamed = "".join(grown.add(token) for token in new) + grown.flush()
     assert tokenizer.decode([tokenizer.eos_id, *before]) + streamed == tokenizer.decode(
         [tokenizer.eos_id, *before, *new]
     )
