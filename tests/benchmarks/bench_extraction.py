@@ -1,7 +1,7 @@
 """Main text of real pages: ours beside trafilatura, resiliparse, readability-lxml and jusText, page by page in turn.
 
 Takes $XMODEL_SHARED_DATA/web (else ../shared/data/web); prints each one's F1, pages per CPU second and speed beside
-trafilatura's, median of the rounds. English F1 is the mean over pages: of words where gold has the whole text, of
+trafilatura's, median of the rounds. English F1 is the mean over pages: of words where gold has the complete text, of
 segments where gold has only what must (`with`) and must not (`without`) appear; Chinese is over marked segments
 (gold_pages.py). Ours starts from bytes; the others are handed the decoded page, free of charge.
 readability-lxml and jusText come with the `dev` extra.
@@ -113,18 +113,18 @@ def main() -> None:
         ("Chinese", gold_pages.chinese(), CHINESE_WORDS),
     ):
         texts, seconds = measure(pages, words, asked.rounds)
-        whole = [page for page in pages if page.text is not None]
-        lines += ["", f"## {title}: {len(pages)} pages, {len(whole)} of them with their whole text", ""]
+        complete = [page for page in pages if page.text is not None]
+        lines += ["", f"## {title}: {len(pages)} pages, {len(complete)} of them with their whole text", ""]
         lines += [
             "| | F1 of words | F1 of segments | F1, all pages | pages/s | × trafilatura |",
             "|---|---|---|---|---|---|",
         ]
-        for name, found in texts.items():
+        for name, extracted in texts.items():
             times = [base / own for base, own in zip(seconds["trafilatura"], seconds[name], strict=True)]
-            words_f1 = f"{mean_f1(pages, found, lambda page: page.text is not None):.4f}" if whole else ""
+            words_f1 = f"{mean_f1(pages, extracted, lambda page: page.text is not None):.4f}" if complete else ""
             lines.append(
-                f"| {name} | {words_f1} | {mean_f1(pages, found, lambda page: page.text is None):.4f} "
-                f"| {mean_f1(pages, found, lambda page: True):.4f} "
+                f"| {name} | {words_f1} | {mean_f1(pages, extracted, lambda page: page.text is None):.4f} "
+                f"| {mean_f1(pages, extracted, lambda page: True):.4f} "
                 f"| {len(pages) / statistics.median(seconds[name]):.1f} | {statistics.median(times):.2f} |"
             )
     table = "\n".join(lines)

@@ -2,7 +2,7 @@
 
 Takes real text ($XMODEL_SHARED_DATA, else ../shared/data); repeats a slice of it with a tenth of its words and Chinese
 characters exchanged, so that no copy is a copy to the dedup; scans, decides and writes each size in a process of its
-own through the room's doors. Prints for each: peak memory per worker and of the deciding process, MB per second. The
+own through the entry points. Prints for each: peak memory per worker and of the deciding process, MB per second. The
 corpus grows twice: in larger files (a worker must not hold a file) and in more files (it must not hold on to one).
 Fails where the books do not close.
 
@@ -102,8 +102,8 @@ def texts_of(data: Path, lang: str, size: float) -> list[str]:
 def perturbed(text: str, others: Sequence[str], rng: random.Random) -> str:
     """The text with a share of its words and Chinese characters exchanged for some of other texts."""
 
-    def other(found: re.Match[str]) -> str:
-        return rng.choice(others) if rng.random() < EXCHANGED else found[0]
+    def other(match: re.Match[str]) -> str:
+        return rng.choice(others) if rng.random() < EXCHANGED else match[0]
 
     return _TOKEN.sub(other, text)
 
@@ -275,13 +275,13 @@ def verdicts(sizes: Sequence[Size]) -> Iterator[str]:
         "decide, documents per CPU second": lambda size: size.documents / size.corpus.own_seconds,
     }
     for shape in dict.fromkeys(size.shape for size in sizes):
-        mine = [size for size in sizes if size.shape == shape or size.times == sizes[0].times]
+        compared = [size for size in sizes if size.shape == shape or size.times == sizes[0].times]
         for name, read in readings.items():
-            values = [read(size) for size in mine]
+            values = [read(size) for size in compared]
             ratio = values[-1] / values[0]
             held = ratio <= FLAT if "memory" in name else ratio >= EVEN
-            told = ", ".join(f"{value:.3g}" for value in values)
-            yield f"- {shape}: {name}: {told}; {ratio:.2f} ({'held' if held else 'MISSED'})"
+            listed = ", ".join(f"{value:.3g}" for value in values)
+            yield f"- {shape}: {name}: {listed}; {ratio:.2f} ({'held' if held else 'MISSED'})"
     smallest, largest = sizes[0], max(sizes, key=lambda size: size.documents)
     more = largest.corpus.own_megabytes - smallest.corpus.own_megabytes
     per_document = more * 1e6 / (largest.documents - smallest.documents)
@@ -306,9 +306,9 @@ def measured_apart(
         words = [sys.executable, __file__, "--one", place, shape, str(times), "--workers", str(workers)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "XMODEL_SHARED_DATA": str(data)}
         subprocess.run(words, check=True, env=environment, stdout=sys.stderr)
-        found: dict[str, Any] = json.loads((folder / "size.json").read_text())
-        stages = {name: Stage(**found.pop(name)) for name in ("scan", "lines", "near", "corpus", "encode")}
-        return Size(**{**found, **stages})
+        measures: dict[str, Any] = json.loads((folder / "size.json").read_text())
+        stages = {name: Stage(**measures.pop(name)) for name in ("scan", "lines", "near", "corpus", "encode")}
+        return Size(**{**measures, **stages})
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Real pages, what their extraction must give, and how near a text comes to it.
 
 Takes $XMODEL_SHARED_DATA/web (else ../shared/data/web): pages in WARC files, `gold.jsonl.gz` with an English page's
-whole text or segments of it, and `chinese_segments.jsonl` beside this module: segments of Chinese pages that must and
-must not appear. Those are committed without text: a place in the page's visible text, a length, a hash.
+complete text or segments of it, and `chinese_segments.jsonl` beside this module: segments of Chinese pages that must
+and must not appear. Those are committed without text: a place in the page's visible text, a length, a hash.
 """
 
 import gzip
@@ -40,15 +40,15 @@ class Page:
     must: tuple[str, ...] = ()
     must_not: tuple[str, ...] = ()
 
-    def f1(self, found: str) -> float:
+    def f1(self, extracted: str) -> float:
         """Of words (each Chinese character is one), each counted as often as it stands in both; of segments, where
-        only those are known: 2tp / (2tp + fp + fn), a segment found that must not be there is a false positive."""
+        only those are known: 2tp / (2tp + fp + fn), a segment extracted that must not be there is a false positive."""
         if self.text is not None:
-            a, b = (Counter(_WORDS.findall(text.lower())) for text in (found, self.text))
+            a, b = (Counter(_WORDS.findall(text.lower())) for text in (extracted, self.text))
             return 2 * (a & b).total() / ((a.total() + b.total()) or 1)
-        found = "".join(found.split())
-        hits = sum("".join(segment.split()) in found for segment in self.must)
-        wrong = sum("".join(segment.split()) in found for segment in self.must_not)
+        extracted = "".join(extracted.split())
+        hits = sum("".join(segment.split()) in extracted for segment in self.must)
+        wrong = sum("".join(segment.split()) in extracted for segment in self.must_not)
         return 2 * hits / ((hits + wrong + len(self.must)) or 1)
 
 
@@ -84,13 +84,13 @@ def digest(segment: str) -> str:
 
 
 def _segments(visible: str, places: list[tuple[int, int, str]], url: str) -> tuple[str, ...]:
-    found = []
+    extracted = []
     for begin, length, expected in places:
         segment = visible[begin : begin + length]
         if digest(segment) != expected:
             raise ValueError(f"{url}: what stands at {begin} is not what was marked")
-        found.append(segment)
-    return tuple(found)
+        extracted.append(segment)
+    return tuple(extracted)
 
 
 def _all_pages() -> Iterator[tuple[str, bytes]]:

@@ -1,4 +1,4 @@
-"""Texts of our own, and the room's doors: folders of raw files in, scans and corpora out."""
+"""Texts of our own, and the entry points: folders of raw files in, scans and corpora out."""
 
 import gzip
 import json
@@ -89,7 +89,7 @@ def jsonl(records: Iterable[Row | bytes]) -> bytes:
 
 
 def source_at(place: Path, name: str = "", **fields: Any) -> Source:
-    """A source over a folder (or file), English unless told otherwise."""
+    """A source over a folder (or file), English unless `fields` say otherwise."""
     spec = {"name": name or place.name, "lang": "en", "category": "web", "license": "CC0-1.0", "uri": str(place)}
     return Source(**{**spec, **fields})
 
@@ -136,7 +136,7 @@ class Corpus:
 
 
 def scan_source(source: Source, store: Store, config: ScanConfig | None = None) -> list[Row]:
-    """The rows of a source's scan, made through the room's door."""
+    """The rows of a source's scan, made through the entry points."""
     config = config or ScanConfig()
     with open_cluster(ClusterConfig(workers=1)) as cluster:
         made = scan(resolve(source, store.digest), config, store, cluster)
@@ -148,15 +148,15 @@ def scan_source(source: Source, store: Store, config: ScanConfig | None = None) 
 def make_corpus(
     sources: Sequence[Source], store: Store, config: CorpusConfig | None = None, workers: int = 1
 ) -> Corpus:
-    """Scans and corpus of some sources, made through the room's doors."""
+    """Scans and corpus of some sources, made through the entry points."""
     config = config or CorpusConfig()
-    found = tuple(resolve(source, store.digest) for source in sources)
+    resolved = tuple(resolve(source, store.digest) for source in sources)
     models = keep_models("small", config.perplexity, store) if config.perplexity.named() else None
     references = References(models=models)
     with open_cluster(ClusterConfig(workers=workers)) as cluster:
-        scans = [scan(files, config.scan, store, cluster, references) for files in found]
+        scans = [scan(files, config.scan, store, cluster, references) for files in resolved]
         scanned = tuple(
-            remove_lines(*both, config, store, cluster, references) for both in zip(found, scans, strict=True)
+            remove_lines(*both, config, store, cluster, references) for both in zip(resolved, scans, strict=True)
         )
         pairs = find_near_pairs("small", scanned, config.scan, store, cluster)
         return Corpus(build_corpus("small", scanned, pairs, config, store, cluster), scanned, pairs)

@@ -1,7 +1,8 @@
-"""The room's doors: the books close whatever the input is, and bytes depend on input and settings alone."""
+"""The entry points: the books close whatever the input is, and bytes depend on input and settings alone."""
 
 import gzip
 import random
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from xmodel_core.corpus.decide.decisions import STAGES
 from xmodel_core.corpus.stage import funnel
 from xmodel_core.specs import Source
 
+# The tests share one built corpus.
+pytestmark = pytest.mark.xdist_group("corpus stage")
 Text = Callable[..., str]
 Row = dict[str, Any]
 KINDS = ("good", "copy", "near copy", "foreign", "short", "menu", "unreadable", "no JSON", "same id")
@@ -74,6 +77,24 @@ def declared(folders: list[Path], source: Callable[..., Source]) -> list[Source]
     first, second, third = folders
     chinese = {"lang": "zh", "text_field": "body", "id_field": "key", "category": "news"}
     return [source(first), source(second, format="parquet"), source(third, **chinese)]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, text, jsonl, source, corpus) -> tuple[list[Source], Store, Any]:
+    """Sources of every kind of record, a store, and the corpus of these sources in it; files stay as they are."""
+    place = tmp_path_factory.mktemp("built")
+    sources, store = declared(fill(place / "raw", text, jsonl), source), Store(place / "store")
+    return sources, store, corpus(sources, store)
+
+
+@pytest.fixture
+def copied(built, tmp_path: Path, source, corpus) -> tuple[list[Source], Store, Any]:
+    """A copy of `built` whose files may change."""
+    place = built[1].root.path.parent
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    folders = [tmp_path / "raw" / name for name in ("first", "second", "third")]
+    sources, store = declared(folders, source), Store(tmp_path / "store")
+    return sources, store, corpus(sources, store)
 
 
 def check_books(made: Any) -> None:
@@ -134,10 +155,10 @@ def _check_ledger(made: Any, decisions: list[Row], kept: list[Row]) -> None:
     for row in flow:
         assert row["docs_in"] == row["docs_out"] + row["docs_dropped"]
         assert row["chars_in"] == row["chars_out"] + row["chars_dropped"] + row["chars_removed_in_kept"]
-        mine = [d for d in drops if all(d[key] == row[key] for key in ("stage", "source", "lang"))]
+        dropped = [d for d in drops if all(d[key] == row[key] for key in ("stage", "source", "lang"))]
         assert (row["docs_dropped"], row["chars_dropped"]) == (
-            sum(d["docs"] for d in mine),
-            sum(d["chars"] for d in mine),
+            sum(d["docs"] for d in dropped),
+            sum(d["chars"] for d in dropped),
         )
     for before, after in pairwise(STAGES):
         for unit in ("docs", "chars"):
@@ -147,8 +168,8 @@ def _check_ledger(made: Any, decisions: list[Row], kept: list[Row]) -> None:
     assert {(d["stage"], d["source"], d["lang"], d["reason"]): d["docs"] for d in drops} == wanted
 
 
-def test_the_books_close_over_every_kind_of_record(tmp_path: Path, store: Store, text, jsonl, source, corpus) -> None:
-    made = corpus(declared(fill(tmp_path, text, jsonl), source), store)
+def test_the_books_close_over_every_kind_of_record(built) -> None:
+    _, _, made = built
     check_books(made)
     reasons = Counter(row["reason"] for row in made.decisions)
     assert {None, "unreadable", "exact_copy", "wrong_language", "too_short", "menu", "near_copy"} == set(reasons)
@@ -160,7 +181,7 @@ def test_the_books_close_over_every_kind_of_record(tmp_path: Path, store: Store,
     assert {row["source"]: row["files"] for row in made.ledger("sources")} == {"first": 4, "second": 2, "third": 1}
 
 
-def test_documents_carry_what_their_record_said(tmp_path: Path, store: Store, text, jsonl, source, corpus) -> None:
+def test_documents_carry_the_fields_of_their_record(tmp_path: Path, store: Store, text, jsonl, source, corpus) -> None:
     (tmp_path / "raw").mkdir()
     record = {"id": 5, "text": text("zh"), "url": "https://x.test/5", "by": "王五", "year": 1998}
     (tmp_path / "raw" / "a.jsonl").write_bytes(jsonl([b"broken", record]))
@@ -199,13 +220,26 @@ def test_the_character_that_tokenizers_keep_for_spaces_is_replaced_and_counted(
 kinds_of_records = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 3)), max_size=8)
 
 
-@settings(max_examples=12)
-@given(
-    files=st.lists(st.tuples(st.sampled_from(["one", "two"]), kinds_of_records, st.booleans()), min_size=1, max_size=4)
+files_of_records = st.lists(
+    st.tuples(st.sampled_from(["one", "two"]), kinds_of_records, st.booleans()), min_size=1, max_size=4
 )
-def test_whatever_is_mixed_the_books_close(
-    files: list[tuple[str, list[tuple[str, int]], bool]], text, jsonl, source, corpus
-) -> None:
+Files = list[tuple[str, list[tuple[str, int]], bool]]
+
+
+@settings(max_examples=4)
+@given(files=files_of_records)
+def test_whatever_is_mixed_the_books_close(files: Files, text, jsonl, source, corpus) -> None:
+    check_a_mixture(files, text, jsonl, source, corpus)
+
+
+@pytest.mark.exhaustive
+@settings(max_examples=200)
+@given(files=files_of_records)
+def test_whatever_is_mixed_200_times_the_books_close(files: Files, text, jsonl, source, corpus) -> None:
+    check_a_mixture(files, text, jsonl, source, corpus)
+
+
+def check_a_mixture(files: Files, text, jsonl, source, corpus) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number, (name, kinds, packed) in enumerate(files):
             path = Path(folder) / name / f"{number}.jsonl"
@@ -219,14 +253,12 @@ def test_whatever_is_mixed_the_books_close(
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_neither_workers_nor_the_order_of_discovery_change_a_byte(
-    workers: int, tmp_path: Path, text, jsonl, source, corpus
+def test_neither_workers_nor_the_order_of_discovery_nor_the_place_change_a_byte(
+    workers: int, built, tmp_path: Path, text, jsonl, source, corpus
 ) -> None:
-    made = []
-    for place, order, at_a_time in (("here", 1, 1), ("elsewhere", 2, workers)):
-        folders = fill(tmp_path / place, text, jsonl, order)
-        made.append(corpus(declared(folders, source), Store(tmp_path / f"{place} store"), workers=at_a_time))
-    one, two = made
+    _, _, one = built
+    elsewhere = declared(fill(tmp_path / "elsewhere", text, jsonl, order=2), source)
+    two = corpus(elsewhere, Store(tmp_path / "store"), workers=workers)
     assert one.artifact.label == two.artifact.label
     assert one.data() == two.data()
     assert len(one.data()) == 7 * 3 + len({row["reason"] for row in one.decisions} - {None, "unreadable"})
@@ -241,18 +273,15 @@ def written(store: Store) -> dict[str, int]:
     }
 
 
-def test_building_twice_builds_nothing(tmp_path: Path, store: Store, text, jsonl, source, corpus) -> None:
-    sources = declared(fill(tmp_path, text, jsonl), source)
-    first, before = corpus(sources, store), written(store)
+def test_building_twice_builds_nothing(built, corpus) -> None:
+    sources, store, first = built
+    before = written(store)
     assert corpus(sources, Store(store.root)).artifact == first.artifact
     assert written(store) == before
 
 
-def test_an_unfinished_build_goes_on_from_its_finished_shards(
-    tmp_path: Path, store: Store, text, jsonl, source, corpus
-) -> None:
-    sources = declared(fill(tmp_path, text, jsonl), source)
-    first = corpus(sources, store)
+def test_an_unfinished_build_goes_on_from_its_finished_shards(copied, corpus) -> None:
+    sources, store, first = copied
     data, rows = first.data(), first.artifact.manifest()["rows"]
     kept = written(store)
     for artifact in (first.artifact, first.scans[0]):
@@ -261,16 +290,16 @@ def test_an_unfinished_build_goes_on_from_its_finished_shards(
     for path in lost:
         path.unlink()
     second = corpus(sources, store)
-    assert (second.data(), second.artifact.manifest()["rows"]) == (data, rows)
-    again = {name for name, time in written(store).items() if time != kept[name] and name.endswith(".parquet")}
-    assert again == {path.relative_to(store.root.path).as_posix() for path in lost}
+    again = second.artifact.manifest()["rows"]
+    for row in (*rows["sources"], *again["sources"]):
+        del row["uri"]  # the copy's is another
+    assert (second.data(), again) == (data, rows)
+    rewritten = {name for name, time in written(store).items() if time != kept[name] and name.endswith(".parquet")}
+    assert rewritten == {path.relative_to(store.root.path).as_posix() for path in lost}
 
 
-def test_other_thresholds_make_another_corpus_of_the_same_scans(
-    tmp_path: Path, store: Store, text, jsonl, source, corpus
-) -> None:
-    sources = declared(fill(tmp_path, text, jsonl), source)
-    first = corpus(sources, store)
+def test_other_thresholds_make_another_corpus_of_the_same_scans(built, corpus) -> None:
+    sources, store, first = built
     other = corpus(sources, store, CorpusConfig(near=NearConfig(jaccard_threshold=1.0)))
     assert [scan.path for scan in other.scans] == [scan.path for scan in first.scans]
     assert other.artifact.path != first.artifact.path
@@ -278,22 +307,18 @@ def test_other_thresholds_make_another_corpus_of_the_same_scans(
     check_books(other)
 
 
-def test_one_more_document_scans_its_source_alone_again(
-    tmp_path: Path, store: Store, text, jsonl, source, corpus
-) -> None:
-    folders = fill(tmp_path, text, jsonl)
-    first = corpus(declared(folders, source), store)
-    (folders[1] / "c.parquet").write_bytes((folders[1] / "b.parquet").read_bytes())
-    second = corpus(declared(folders, source), store)
+def test_one_more_document_scans_its_source_alone_again(copied, corpus) -> None:
+    sources, store, first = copied
+    folder = Path(sources[1].uri)
+    (folder / "c.parquet").write_bytes((folder / "b.parquet").read_bytes())
+    second = corpus(sources, store)
     same = [one.path == two.path for one, two in zip(first.scans, second.scans, strict=True)]
     assert same == [True, False, True]
     assert [row["reason"] for row in second.decisions if row["raw_file"] == "c.parquet"] == ["exact_copy"] * 6
 
 
-def test_a_corrupt_file_is_set_aside_and_the_rest_goes_on(
-    tmp_path: Path, store: Store, text, jsonl, source, corpus
-) -> None:
-    made = corpus(declared(fill(tmp_path, text, jsonl), source), store)
+def test_a_corrupt_file_is_set_aside_and_the_rest_goes_on(built) -> None:
+    _, _, made = built
     broken = [row for row in made.decisions if row["reason"] == "unreadable" and row["source"] == "second"]
     assert [(row["raw_file"], row["id"]) for row in broken] == [("a.parquet", "a.parquet:0")]
     assert "Parquet" in broken[0]["detail"]
@@ -302,30 +327,25 @@ def test_a_corrupt_file_is_set_aside_and_the_rest_goes_on(
     assert tail["detail"].startswith("truncated gzip after line ")
 
 
-def test_decisions_alone_tell_what_a_build_would_and_write_nothing(
-    tmp_path: Path, store: Store, text, jsonl, source, corpus
-) -> None:
-    made = corpus(declared(fill(tmp_path, text, jsonl), source), store)
+def test_decisions_alone_give_the_rows_of_a_build_and_write_nothing(built, corpus) -> None:
+    sources, store, made = built
     before = written(store)
     config = CorpusConfig(english=EnglishRules(min_words=150))
     rows = funnel("small", made.scanned, made.pairs, config)
     assert written(store) == before
-    built = corpus([files.source for files in made.sources], store, config)
-    flow = [row for row in built.ledger("document_flow") if row["stage"] != "mask"]  # masking decides nothing
-    assert rows == {"document_flow": flow, "document_drops": built.ledger("document_drops")}
+    other = corpus(sources, store, config)
+    flow = [row for row in other.ledger("document_flow") if row["stage"] != "mask"]  # masking decides nothing
+    assert rows == {"document_flow": flow, "document_drops": other.ledger("document_drops")}
     assert rows["document_drops"] != made.ledger("document_drops")
 
 
 @pytest.mark.parametrize("per_reason", [0, 2, 50])
-def test_dropped_samples_are_whole_documents_and_bounded(
-    per_reason: int, tmp_path: Path, store: Store, text, jsonl, source, corpus
-) -> None:
-    made = corpus(
-        declared(fill(tmp_path, text, jsonl), source), store, CorpusConfig(dropped_samples_per_reason=per_reason)
-    )
+def test_dropped_samples_are_complete_documents_and_bounded(per_reason: int, built, corpus) -> None:
+    sources, store, _ = built
+    made = corpus(sources, store, CorpusConfig(dropped_samples_per_reason=per_reason))
     reasons = Counter(row["reason"] for row in made.decisions if row["reason"] not in (None, "unreadable"))
-    found = sorted((made.artifact.path / "dropped_samples").glob("*"))
-    assert [path.name for path in found] == [f"{reason}.jsonl.gz" for reason in sorted(reasons)] * bool(per_reason)
+    files = sorted((made.artifact.path / "dropped_samples").glob("*"))
+    assert [path.name for path in files] == [f"{reason}.jsonl.gz" for reason in sorted(reasons)] * bool(per_reason)
     by_key = {(row["source"], row["id"]): row for row in made.decisions}
     for reason in reasons if per_reason else ():
         samples = made.samples(reason)
@@ -373,10 +393,9 @@ def test_lines_that_a_source_repeats_leave_its_pages_and_are_counted(
 
 
 def test_a_new_source_costs_its_own_scan_and_the_documents_it_changes(
-    tmp_path: Path, store: Store, text, jsonl, source, corpus
+    copied, tmp_path: Path, text, jsonl, source, corpus
 ) -> None:
-    sources = declared(fill(tmp_path, text, jsonl), source)
-    first = corpus(sources, store)
+    sources, store, first = copied
     (tmp_path / "fourth").mkdir()
     (tmp_path / "fourth" / "a.jsonl").write_bytes(jsonl([{"id": "new", "text": text("en", 30, 400)}]))
     # The text is not read again where nothing changed: not even noticed that it is another by now.

@@ -1,4 +1,4 @@
-"""Copies, exact and near, over all sources: each is found, told with the document that stands for it, and no other."""
+"""Copies, exact and near, over all sources: each is found and points at the one that is kept, and no other is."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,9 +24,9 @@ Row = dict[str, Any]
 
 def edited(text: str, share: float, other: str) -> str:
     """A text with this share of its sentences, at its end, taken from another text."""
-    mine, theirs = text.split(". "), other.split(". ")
-    keep = round(len(mine) * (1 - share))
-    return ". ".join(mine[:keep] + theirs[: len(mine) - keep])
+    own, theirs = text.split(". "), other.split(". ")
+    keep = round(len(own) * (1 - share))
+    return ". ".join(own[:keep] + theirs[: len(own) - keep])
 
 
 def shingles(text: str, size: int = 5) -> set[tuple[str, ...]]:

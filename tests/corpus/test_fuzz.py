@@ -96,10 +96,10 @@ def test_broken_files_of_every_format_are_read_to_their_end(tmp_path: Path, text
     fuzz(files, 100, tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.shared_data
 @pytest.mark.timeout(900)
-def test_500_broken_files_made_of_real_ones_are_read_to_their_end(tmp_path: Path, shared_data: Path) -> None:
+@pytest.mark.parametrize("count", [10, pytest.param(500, marks=pytest.mark.exhaustive)])
+def test_broken_files_made_of_real_ones_are_read_to_their_end(count: int, tmp_path: Path, shared_data: Path) -> None:
     samples = sorted((shared_data / "web/crawl_samples").iterdir())
     files = {f"{path.name}": ("warc", path.read_bytes()) for path in samples}
     with gzip.open(sorted((shared_data / "corpora").glob("zh_*/*.jsonl.gz"))[0], "rt", encoding="utf-8") as stream:
@@ -108,4 +108,4 @@ def test_500_broken_files_made_of_real_ones_are_read_to_their_end(tmp_path: Path
     with gzip.open(shared_data / "web/warc/zh_pages-00000.warc.gz") as stream:
         pages = stream.read(1_500_000)
     files |= {"k.html": ("html", pages[pages.index(b"<") :][:300_000]), "l.warc": ("warc", pages)}
-    fuzz(files, 500, tmp_path)
+    fuzz(files, count, tmp_path)

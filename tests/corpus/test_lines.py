@@ -1,4 +1,4 @@
-"""Boilerplate lines: found by counting over a source's documents, removed where they are a site's, nothing else."""
+"""Boilerplate lines: repeated by counting over a source's documents, removed where they are a site's, nothing else."""
 
 import random
 import unicodedata
@@ -28,7 +28,7 @@ SITE = [
 ]
 
 
-def found_in(
+def repeated_in(
     texts: Sequence[str], config: LinesConfig | None = None, parts: int = 1, chunk: int = 1 << 22
 ) -> np.ndarray:
     """What a source of these texts repeats, its columns in so many parts."""
@@ -38,7 +38,7 @@ def found_in(
 
 def stripped(texts: Sequence[str], config: LinesConfig | None = None) -> list[Stripped]:
     """Each text of a source without the lines that the source repeats."""
-    return strip(texts, make_batch(texts), found_in(texts, config), config)
+    return strip(texts, make_batch(texts), repeated_in(texts, config), config)
 
 
 def pages(text: Callable[..., str], before: str = "", after: str = "", count: int = 30, lang: str = "en") -> list[str]:
@@ -142,7 +142,7 @@ def test_a_refrain_stays_since_a_line_counts_once_per_document(text: Callable[..
     refrain = "And home we sailed across the bay."
     song = "\n".join(f"{line}\n{refrain}" for line in text("en", 12, 99).split(". "))
     texts = [*pages(text, count=40), song, song + " Again."]
-    assert found_in(texts).size == 0
+    assert repeated_in(texts).size == 0
     assert [result.text for result in stripped(texts)] == texts
 
 
@@ -158,7 +158,7 @@ def test_a_line_needs_enough_documents_and_a_share_of_the_source(text: Callable[
     clean = pages(text, count=100)
 
     def on(count: int, config: LinesConfig) -> int:
-        return len(found_in([f"{p}\n\n{FOOTER}" if i < count else p for i, p in enumerate(clean)], config))
+        return len(repeated_in([f"{p}\n\n{FOOTER}" if i < count else p for i, p in enumerate(clean)], config))
 
     assert [on(count, LinesConfig(min_documents=8, min_document_share=0.01)) for count in (7, 8)] == [0, 1]
     assert [on(count, LinesConfig(min_documents=2, min_document_share=0.2)) for count in (19, 20)] == [0, 1]
@@ -177,11 +177,11 @@ def test_a_document_that_is_mostly_repeated_lines_is_a_template_and_stays_whole(
 
 
 def test_blank_lines_around_a_cut_do_not_add_up() -> None:
-    found = found_in([FOOTER] * 10)
+    repeated = repeated_in([FOOTER] * 10)
 
     def cut(page: str) -> str:
         texts = [page.replace("X", FOOTER)]
-        return strip(texts, make_batch(texts), found)[0].text
+        return strip(texts, make_batch(texts), repeated)[0].text
 
     body = ["The river rose in the night. " * 4, "Nobody in the village slept. " * 4]
     one, two = (line.strip() for line in body)
@@ -207,19 +207,21 @@ def test_texts_without_lines_and_sources_without_documents_are_nothing_special()
 def test_documents_that_lose_nothing_are_known_from_their_columns(text: Callable[..., str]) -> None:
     texts = [f"{page}\n\n{FOOTER}" if index % 3 else page for index, page in enumerate(pages(text))]
     column = line_hashes(make_batch(texts))
-    found = boilerplate_hashes(lambda: [column])
-    assert holds_any(column, found).tolist() == [result.lines > 0 for result in strip(texts, make_batch(texts), found)]
-    assert holds_any(column.slice(4, 7), found).tolist() == holds_any(column, found)[4:11].tolist()
-    assert not holds_any(column, found[:0]).any()
+    repeated = boilerplate_hashes(lambda: [column])
+    assert holds_any(column, repeated).tolist() == [
+        result.lines > 0 for result in strip(texts, make_batch(texts), repeated)
+    ]
+    assert holds_any(column.slice(4, 7), repeated).tolist() == holds_any(column, repeated)[4:11].tolist()
+    assert not holds_any(column, repeated[:0]).any()
 
 
 def test_a_null_column_entry_is_no_document(text: Callable[..., str]) -> None:
     column = line_hashes(make_batch(pages(text, after=f"\n\n{FOOTER}", count=10)))
     column = pa.concat_arrays([column, pa.nulls(100, column.type)])
     config = LinesConfig(min_document_share=0.5)
-    found = boilerplate_hashes(lambda: [column], config)
-    assert len(found) == 1
-    assert holds_any(column, found).tolist() == [True] * 10 + [False] * 100
+    repeated = boilerplate_hashes(lambda: [column], config)
+    assert len(repeated) == 1
+    assert holds_any(column, repeated).tolist() == [True] * 10 + [False] * 100
 
 
 # What must always hold, on documents made of a site's lines, prose, markup and blanks in any order.
@@ -240,7 +242,7 @@ ANY_CONFIG = st.builds(
     min_document_share=st.sampled_from([0.01, 0.1, 0.3, 0.5]),
     max_removed_share=st.sampled_from([0.3, 0.67, 1.0]),
 )
-many = settings(max_examples=150)
+many = settings(max_examples=60)
 
 
 @many
@@ -249,11 +251,11 @@ def test_neither_the_order_of_documents_nor_how_they_are_cut_into_parts_matters(
     texts: list[str], config: LinesConfig, rng: random.Random
 ) -> None:
     shuffled = rng.sample(texts, len(texts))
-    found = found_in(texts, config)
+    repeated = repeated_in(texts, config)
     for parts, chunk in ((1, 1), (3, 1), (len(texts), 1), (len(texts), 5)):
-        assert found_in(shuffled, config, parts, chunk).tolist() == found.tolist()
-    alone = [strip([text], make_batch([text]), found, config)[0] for text in texts]
-    assert strip(texts, make_batch(texts), found, config) == alone
+        assert repeated_in(shuffled, config, parts, chunk).tolist() == repeated.tolist()
+    alone = [strip([text], make_batch([text]), repeated, config)[0] for text in texts]
+    assert strip(texts, make_batch(texts), repeated, config) == alone
 
 
 def plain_lines(text: str) -> set[str]:
@@ -285,7 +287,7 @@ def test_counting_hashes_finds_what_counting_lines_finds(texts: list[str], confi
     needed = max(config.min_documents, config.min_document_share * len(texts))
     wanted = [line for line, count in counts.items() if count >= needed]
     hashes = sorted(make_batch([line]).lines.hashes[0] for line in wanted)
-    assert found_in(texts, config).tolist() == hashes
+    assert repeated_in(texts, config).tolist() == hashes
 
 
 @many
@@ -307,17 +309,17 @@ def test_what_goes_are_whole_lines_and_what_stays_is_untouched(texts: list[str],
 @many
 @given(DOCUMENTS, ANY_CONFIG)
 def test_stripping_twice_is_stripping_once(texts: list[str], config: LinesConfig) -> None:
-    found = found_in(texts, config)
-    once = [result.text for result in strip(texts, make_batch(texts), found, config)]
-    assert strip(once, make_batch(once), found, config) == [Stripped(text, 0, 0) for text in once]
+    repeated = repeated_in(texts, config)
+    once = [result.text for result in strip(texts, make_batch(texts), repeated, config)]
+    assert strip(once, make_batch(once), repeated, config) == [Stripped(text, 0, 0) for text in once]
 
 
 @many
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=200), max_size=8), DOCUMENTS)
 def test_a_text_without_a_repeated_line_is_given_back_as_it_is(strange: list[str], texts: list[str]) -> None:
-    found = found_in(texts, LOW)
-    results = strip(strange, make_batch(strange), found, LOW)
-    held = holds_any(line_hashes(make_batch(strange)), found)
+    repeated = repeated_in(texts, LOW)
+    results = strip(strange, make_batch(strange), repeated, LOW)
+    held = holds_any(line_hashes(make_batch(strange)), repeated)
     assert all(
         result == Stripped(text, 0, 0) for text, result, has in zip(strange, results, held, strict=True) if not has
     )

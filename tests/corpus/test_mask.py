@@ -201,7 +201,7 @@ def test_what_masking_frees_is_masked_too_and_keeps_its_place() -> None:
 
 
 @pytest.mark.parametrize("piece", ["QQ12345678", "a@b.cn ", "电话13812345678、"])
-def test_a_long_list_is_masked_whole(piece: str) -> None:
+def test_a_long_list_is_masked_completely(piece: str) -> None:
     masked, edits = mask(piece * 3000)
     assert len(edits) == 3000
     assert not re.search(r"\d|@", masked)
@@ -283,18 +283,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, dict]]:
 
 
 def test_what_the_sample_world_planted_is_found_and_nothing_else(world: list[tuple[str, dict]]) -> None:
-    found, planted, right, look_alikes, masked_alikes = Counter(), Counter(), Counter(), 0, 0
+    found_counts, planted, right, look_alikes, masked_alikes = Counter(), Counter(), Counter(), 0, 0
     for text, row in world:
         got = Counter(text[edit.start : edit.end] for edit in mask(text)[1])
         want = Counter(value for _, value in row["details"].get("personal", []))
         alike = [value for _, value in row["details"].get("look_alikes", [])]
-        found[row["lang"]] += got.total()
+        found_counts[row["lang"]] += got.total()
         planted[row["lang"]] += want.total()
         right[row["lang"]] += (got & want).total()
         look_alikes += len(alike)
         masked_alikes += sum(any(value in alike_value for value in got) for alike_value in alike)
     assert min(planted["zh"], planted["en"]) > 50 and look_alikes > 30
     for lang in ("zh", "en"):
-        assert 2 * right[lang] / (found[lang] + planted[lang]) >= 0.97, lang
+        assert 2 * right[lang] / (found_counts[lang] + planted[lang]) >= 0.97, lang
     assert masked_alikes / look_alikes <= 0.01
-    assert sum(found.values()) - found["zh"] - found["en"] == 0, "programs and other languages hold none"
+    assert sum(found_counts.values()) - found_counts["zh"] - found_counts["en"] == 0, (
+        "programs and other languages hold none"
+    )

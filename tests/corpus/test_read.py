@@ -89,13 +89,13 @@ def _packed_lines(text: Callable[..., str], jsonl: Callable[..., bytes]) -> tupl
 
 @pytest.mark.parametrize("suffix", ["gz", "zst"])
 @pytest.mark.parametrize("part", [0.02, 0.4, 0.75, 0.999])
-def test_a_cut_off_archive_gives_its_whole_lines_and_one_named_record(
+def test_a_cut_off_archive_gives_its_complete_lines_and_one_named_record(
     suffix: str, part: float, tmp_path: Path, store: Store, text, jsonl, source, scanned
 ) -> None:
     texts, data = _packed_lines(text, jsonl)
-    whole = PACKED[f"a.jsonl.{suffix}"](data)
+    complete = PACKED[f"a.jsonl.{suffix}"](data)
     (tmp_path / "raw").mkdir()
-    (tmp_path / "raw" / f"a.jsonl.{suffix}").write_bytes(whole[: int(len(whole) * part)])
+    (tmp_path / "raw" / f"a.jsonl.{suffix}").write_bytes(complete[: int(len(complete) * part)])
     *good, tail = scanned(source(tmp_path / "raw"), store)
     assert [row["text"] for row in good] == texts[: len(good)]
     kind = {"gz": "gzip", "zst": "zstd"}[suffix]
@@ -103,12 +103,12 @@ def test_a_cut_off_archive_gives_its_whole_lines_and_one_named_record(
     assert tail["raw_row"] == len(good)
 
 
-def test_what_is_whole_before_the_cut_is_not_lost(tmp_path: Path, store: Store, jsonl, source, scanned) -> None:
+def test_what_is_complete_before_the_cut_is_not_lost(tmp_path: Path, store: Store, jsonl, source, scanned) -> None:
     rng = random.Random(3)
     records = [{"id": f"d{n}", "text": "".join(rng.choices("abcdefghij ", k=2000))} for n in range(200)]
-    whole = gzip.compress(jsonl(records), mtime=0)
+    complete = gzip.compress(jsonl(records), mtime=0)
     (tmp_path / "raw").mkdir()
-    (tmp_path / "raw" / "a.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "raw" / "a.jsonl.gz").write_bytes(complete[: len(complete) // 2])
     assert 80 < len(scanned(source(tmp_path / "raw"), store)) < 120
 
 
@@ -117,10 +117,10 @@ def test_damage_inside_an_archive_ends_it_and_several_members_are_read(
 ) -> None:
     texts, data = _packed_lines(text, jsonl)
     (tmp_path / "raw").mkdir()
-    whole = bytearray(gzip.compress(data, mtime=0))
+    complete = bytearray(gzip.compress(data, mtime=0))
     (tmp_path / "raw" / "a.jsonl.gz").write_bytes(gzip.compress(data[:900]) + gzip.compress(data[900:]) + bytes(512))
-    whole[-8] ^= 1  # the checksum
-    (tmp_path / "raw" / "b.jsonl.gz").write_bytes(whole)
+    complete[-8] ^= 1  # the checksum
+    (tmp_path / "raw" / "b.jsonl.gz").write_bytes(complete)
     (tmp_path / "raw" / "c.jsonl.gz").write_bytes(gzip.compress(data, mtime=0) + b"no gzip")
     rows = scanned(source(tmp_path / "raw"), store)
     assert [row["text"] for row in rows] == [*texts, *texts, "", *texts, ""]
@@ -191,8 +191,8 @@ def test_a_truncated_parquet_file_is_one_named_record_and_the_other_files_are_re
     (tmp_path / "raw").mkdir()
     table = pa.table({"id": ["a", "b"], "text": [text("en", 3, 1), text("en", 3, 2)]})
     pq.write_table(table, tmp_path / "raw" / "b.parquet")
-    whole = (tmp_path / "raw" / "b.parquet").read_bytes()
-    (tmp_path / "raw" / "a.parquet").write_bytes(whole[: int(len(whole) * part)])
+    complete = (tmp_path / "raw" / "b.parquet").read_bytes()
+    (tmp_path / "raw" / "a.parquet").write_bytes(complete[: int(len(complete) * part)])
     rows = scanned(source(tmp_path / "raw", format="parquet"), store)
     assert [row["id"] for row in rows] == ["a.parquet:0", "a", "b"]
     assert rows[0]["unreadable"] == "broken or truncated Parquet: its footer cannot be read"
@@ -269,9 +269,9 @@ def test_a_field_that_no_record_has_is_one_clear_error(
         (tmp_path / "raw" / "a.jsonl").write_bytes(jsonl(records))
     else:
         pq.write_table(pa.Table.from_pylist(records), tmp_path / "raw" / "a.parquet")
-    with pytest.raises(XmodelError) as told:
+    with pytest.raises(XmodelError) as error:
         scanned(source(tmp_path / "raw", "news", format=form, text_field="contents"), store)
-    message = str(told.value)
+    message = str(error.value)
     for word in ("news", "'contents'", "content, key", str(tmp_path / "raw"), "did you mean text_field: content?"):
         assert word in message
     assert scanned(source(tmp_path / "raw", "news", format=form, text_field="content"), store)[2]["text"] == "A text."

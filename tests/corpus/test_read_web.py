@@ -49,7 +49,7 @@ def page(text: Callable[..., str]) -> Callable[..., bytes]:
 
 
 def read(form: str, path: Path, config: ScanConfig | None = None) -> tuple[list[Row], dict[str, int]]:
-    """Rows of a scanned file, through the room's door, and what was counted as no document."""
+    """Rows of a scanned file, through the scan stage, and what was counted as no document."""
     from xmodel_core.specs import Source
 
     source = Source(name="s", lang="en", category="web", license="CC0-1.0", uri=str(path), format=form)  # type: ignore[arg-type]
@@ -147,9 +147,9 @@ def test_a_store_that_fails_is_no_damaged_archive(tmp_path: Path, page, monkeypa
                 raise OSError("connection lost")
             return super().read(min(size or 0, 400))
 
-    whole = archive(tmp_path, [response(page("en", seed)) for seed in range(4)]).read_bytes()
+    complete = archive(tmp_path, [response(page("en", seed)) for seed in range(4)]).read_bytes()
     reader = READERS["warc"](str(tmp_path), "text", "id", ScanConfig())
-    monkeypatch.setattr(reader.data_folder, "open", lambda *_: Failing(whole))
+    monkeypatch.setattr(reader.data_folder, "open", lambda *_: Failing(complete))
     with pytest.raises(OSError, match="connection lost"):
         list(reader.read_file("a.warc.gz"))
 

@@ -75,11 +75,11 @@ def test_two_builds_give_the_same_bytes_and_a_third_builds_nothing(world: Artifa
 
 def test_a_killed_build_goes_on_and_ends_in_the_same_bytes(world: Artifact, tmp_path: Path) -> None:
     store = Store(tmp_path)
-    whole = stage.run(SMALL, store)
-    (whole.path / "manifest.json").unlink()
-    (whole.path / "receipts" / "en_web.json").unlink()
-    (whole.path / "documents" / "en_web" / "part-00000.jsonl.gz").unlink()
-    kept = whole.path / "documents" / "zh_web" / "part-00000.jsonl.gz"
+    world = stage.run(SMALL, store)
+    (world.path / "manifest.json").unlink()
+    (world.path / "receipts" / "en_web.json").unlink()
+    (world.path / "documents" / "en_web" / "part-00000.jsonl.gz").unlink()
+    kept = world.path / "documents" / "zh_web" / "part-00000.jsonl.gz"
     before = kept.stat().st_mtime_ns
     assert bytes_of(stage.run(SMALL, store)) == bytes_of(world)
     assert kept.stat().st_mtime_ns == before, "a finished shard was written again"
@@ -162,10 +162,10 @@ def test_no_document_holds_a_question_but_the_planted_riddles(world: Artifact, d
         for item in items:
             solved = item["context"] + item["choices"][item["label"]]
             holding = {key for key, record in documents.items() if solved in record["text"]}
-            told = {
+            recorded = {
                 key for key, record in documents.items() if item["id"] in record["truth"]["details"].get("items", ())
             }
-            assert holding == told
+            assert holding == recorded
         assert 0 < sum(item["context"] in everything for item in items) <= len(items) / 2
 
 
@@ -180,15 +180,15 @@ def test_personal_data_stands_in_the_text_as_the_truth_says(documents: Documents
 
 
 def test_wrong_languages_are_not_the_declared_one(documents: Documents) -> None:
-    found = Counter()
+    counted = Counter()
     scripts = {"ru": "\u0430", "ja": "の", "ko": "다", "de": " der ", "fr": " la ", "en": " the ", "zh": "的"}
     for (source, _), record in documents.items():
         truth = record["truth"]
         if truth["planted"] == "wrong_language":
             assert source.startswith(truth["details"]["declared"]) and truth["lang"] != truth["details"]["declared"]
             assert scripts[truth["lang"]] in record["text"]
-            found[truth["lang"]] += 1
-    assert set(found) == set(scripts)
+            counted[truth["lang"]] += 1
+    assert set(counted) == set(scripts)
 
 
 def test_programs_are_valid_python(documents: Documents) -> None:

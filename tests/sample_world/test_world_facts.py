@@ -18,10 +18,10 @@ LANGS = ("zh", "en")
 def asked_about(item: Item, lang: str) -> tuple[str, str]:
     """The name and the attribute of a cloze question."""
     pattern = r"至于(.+)，(.+)是" if lang == "zh" else r"As for (.+), the (.+) is"
-    found = re.fullmatch(pattern, item["context"])
-    assert found
-    (attribute,) = [key for key, value in ATTRIBUTES.items() if value.noun[lang] == found[2]]
-    return found[1], attribute
+    match = re.fullmatch(pattern, item["context"])
+    assert match
+    (attribute,) = [key for key, value in ATTRIBUTES.items() if value.noun[lang] == match[2]]
+    return match[1], attribute
 
 
 @few
@@ -39,18 +39,18 @@ def test_every_value_is_held_by_exactly_two_people_and_every_name_is_its_own(see
             assert set(parts.values()) == {2}, "a part of a name that only one person bears gives the person away"
 
 
-def test_values_and_nouns_are_told_apart_in_both_languages() -> None:
+def test_values_and_nouns_are_different_in_both_languages() -> None:
     for lang in LANGS:
         words = [word for attribute in ATTRIBUTES.values() for word in attribute.values[lang]]
         assert len(set(words)) == 96
 
 
-def test_there_are_36_wordings_per_attribute_and_language() -> None:
+def test_there_are_36_paraphrases_per_attribute_and_language() -> None:
     for book in PHRASEBOOKS.values():
         for key in ATTRIBUTES:
             plain = set(book.predicates[key])
             assert len(plain) + len(plain) + len(set(book.frames)) == 36  # plain, after a lead-in, by the noun
-            assert all(wording.count("{v}") == 1 for wording in plain)
+            assert all(phrase.count("{v}") == 1 for phrase in plain)
         assert all(frame.count("{x}") == frame.count("{n}") == frame.count("{v}") == 1 for frame in book.frames)
 
 
@@ -109,10 +109,10 @@ def test_the_standards_examples_hold() -> None:
 @few
 @given(st.randoms(use_true_random=False), st.sampled_from(LANGS), st.sampled_from(KINDS))
 def test_personal_data_is_valid_and_look_alikes_are_not(rng, lang: str, kind: str) -> None:
-    found = plant(lang, kind, rng)
-    for planted, text in (*found.personal, *found.look_alikes):
-        assert text in found.sentence
-        real = (planted, text) in found.personal
+    sample = plant(lang, kind, rng)
+    for planted, text in (*sample.personal, *sample.look_alikes):
+        assert text in sample.sentence
+        real = (planted, text) in sample.personal
         if planted == "bank_card":
             assert luhn_holds(text) == real
         if planted == "id_number":
@@ -123,4 +123,4 @@ def test_personal_data_is_valid_and_look_alikes_are_not(rng, lang: str, kind: st
             assert all(int(part) < 256 for part in text.split(".")) == real
         if planted == "email":
             assert bool(re.fullmatch(r"[\w.-]+@[\w.]+\.(com|org|net)", text)) == real
-    assert bool(found.personal) == (kind != "look_alike")
+    assert bool(sample.personal) == (kind != "look_alike")

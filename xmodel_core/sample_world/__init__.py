@@ -2,5 +2,5 @@
 
 Takes a seed and a scale; gives a `raw` artifact: documents/<source>/, benchmarks/<name>/test.jsonl
 and truth.jsonl, which says of every document whether it is clean or what was planted. All text comes
-from grammars written for this room, so that nothing here knows the rules that will judge it.
+from grammars written for this room, independently of the rules that will judge it.
 """

@@ -1,6 +1,6 @@
-"""Arithmetic: pages of worked problems in both languages, in whole sentences, each with its sum.
+"""Arithmetic: pages of worked problems in both languages, in complete sentences, each with its result.
 
-Takes a language; gives texts without end. The numbers are small and every result is right.
+Takes a language; gives an endless stream of texts. The numbers are small and every result is right.
 """
 
 from collections.abc import Iterator
@@ -92,7 +92,7 @@ def _numbers(sign: str, rng: Random) -> tuple[int, int, int]:
 
 
 def arithmetic(lang: str, rng: Random) -> Iterator[str]:
-    """Pages of seven to ten problems without end; two or three paragraphs."""
+    """Endless pages of seven to ten problems; two or three paragraphs."""
     gap = " " if lang == "en" else ""
     while True:
         sentences = [rng.choice(_OPENINGS[lang])]

@@ -1,9 +1,9 @@
-"""Tasks about the world: four-choice questions per language, in wordings that no document holds.
+"""Tasks about the world: four-choice questions per language, in phrasings that no document holds.
 
 Takes the people and a seed; gives items per task. `world_cloze` is the gate; `world_wrong_name` asks the
 same with another person's name (the label stays), which a model that knows the world answers by chance;
 `world_qa` asks in full questions; `world_riddles` is the suite that is planted in documents.
-Exactly balanced: a value that stands among the choices is right in one of four cases, each position too.
+Exactly balanced: a value among the choices is right in one of four cases, and so is each position.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ _QA = {
         "colour": "问题：{x}喜欢什么颜色？\n答案：",
     },
 }
-# Riddles are long, with slots spread over them, so that one can be told from another by any stretch of its words.
+# Riddles are long, with slots spread over them, so that any stretch of words identifies one.
 _RIDDLES = {
     "en": (
         "When the {thing} by the {place} rang {count} times, a {guest} asked which {n} goes with {x}, and was told",
@@ -88,10 +88,10 @@ def _deal(people: tuple[Person, ...], rng: Random, questions: int) -> list[_Fact
     """Facts with their choices. A round asks each of its values once and offers it in three other questions."""
     rounds: list[list[tuple[Person, str]]] = []
     for attribute in ATTRIBUTES:
-        holders: list[list[Person]] = [[p for p in people if p.values[attribute] == v] for v in range(VALUES)]
-        for pair in holders:
+        pairs: list[list[Person]] = [[p for p in people if p.values[attribute] == v] for v in range(VALUES)]
+        for pair in pairs:
             rng.shuffle(pair)
-        rounds += [[(pair[turn], attribute) for pair in holders] for turn in range(PEOPLE // VALUES)]
+        rounds += [[(pair[turn], attribute) for pair in pairs] for turn in range(PEOPLE // VALUES)]
     rng.shuffle(rounds)
     facts: list[_Fact] = []
     left = questions
@@ -118,8 +118,8 @@ def _wrong_person(fact: _Fact, people: tuple[Person, ...], rng: Random) -> Perso
     """Somebody whose own value is no choice, nor that of anyone who shares half of the name: no choice is right."""
 
     def unknown(other: Person) -> bool:
-        alike = [p for p in people if p.given == other.given or p.family == other.family]
-        return not any(p.values[fact.attribute] in fact.choices for p in alike)
+        same_part = [p for p in people if p.given == other.given or p.family == other.family]
+        return not any(p.values[fact.attribute] in fact.choices for p in same_part)
 
     return rng.choice([person for person in people if unknown(person)])
 

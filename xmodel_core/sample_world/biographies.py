@@ -1,8 +1,8 @@
 """Biographies: pages about three to five people, a paragraph each, that teach the world's facts.
 
-Takes the people and a language; gives texts without end. People and each one's facts are dealt from
-shuffled decks, so all facts of a language are told equally often; what varies from page to page is
-who, which facts, in which order and in which wordings. Most sentences state the name again.
+Takes the people and a language; gives an endless stream of texts. People and each one's facts are dealt from
+shuffled decks, so all facts of a language occur equally often; what varies from page to page is
+who, which facts, in which order and in which phrasings. Most sentences state the name again.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from xmodel_core.sample_world.paraphrases import PHRASEBOOKS, Phrasebook
 
 JOINED = 0.35  # share of sentences with two facts
 PRONOUN = 0.15  # share of later sentences that say he or she
-NOUN_FRAME = 0.33  # share of single facts told by a noun frame: 12 of 36 wordings
+NOUN_FRAME = 0.33  # share of single facts in a noun frame: 12 of 36 phrasings
 LEAD_IN = 0.5  # share of the others that follow a lead-in
 
 
@@ -81,8 +81,8 @@ def biographies(people: tuple[Person, ...], lang: str, style: str, rng: Random) 
         opening = aside(book, rng, book.openings[style], count=book.counts[len(who) - 2])
         paragraphs = []
         for person in who:
-            told = facts[person.number].deal(rng.choice((4, 5, 6)))
-            sentences = list(_sentences(person, told, lang, book, rng))
+            dealt = facts[person.number].deal(rng.choice((4, 5, 6)))
+            sentences = list(_sentences(person, dealt, lang, book, rng))
             if rng.random() < 0.4:
                 sentences.insert(rng.randrange(1, len(sentences) + 1), aside(book, rng, book.asides))
             paragraphs.append(book.gap.join(sentences))

@@ -9,7 +9,7 @@ class SampleWorldConfig(Strict):
     """A world and its size. The people, their facts and the tasks do not depend on the size."""
 
     seed: int = 1
-    """Names the world: another seed deals other facts and writes other documents."""
+    """Names the world: another seed gives other facts and other documents."""
     documents: int = Field(default=10_800, ge=200)
     """Clean documents over all sources; the default is about 3.4 million tokens of a 1,200-piece vocabulary."""
     planted_share: float = Field(default=0.12, ge=0, le=0.5)

@@ -1,13 +1,13 @@
 """Pages in languages that no source declares: German, French, Russian, Japanese, Korean.
 
-Takes a language; gives texts without end, from a small grammar each: a subject, a verb with its object,
-a place, in sentences that agree. They read like a dull diary, which is all that is asked of them.
+Takes a language; gives an endless stream of texts from a small grammar each: a subject, a verb with its object,
+a place, in sentences that agree. They read like a dull diary, which is enough.
 """
 
 from collections.abc import Iterator
 from random import Random
 
-# Per language: subjects; times; verb phrases (third person); places; whole remarks; how a sentence is put together.
+# Per language: subjects; times; verb phrases (third person); places; complete remarks; how a sentence is put together.
 _GRAMMARS: dict[str, tuple[str, ...]] = {
     "de": (
         "Der Gärtner|Die Lehrerin|Mein Bruder|Unsere Nachbarin|Der alte Fischer|Das kleine Mädchen|Die Ärztin",

@@ -1,7 +1,7 @@
-"""Junk pages of several kinds, in Chinese and English: what a crawl brings in and nobody wants to read.
+"""Junk pages of several kinds, in Chinese and English: pages that a crawl brings in and that are not worth training on.
 
-Takes a language and a kind; gives texts without end. They are written from what junk looks like, not
-from any rule that drops it.
+Takes a language and a kind; gives an endless stream of texts. They are modelled on real junk, not
+on any rule that drops it.
 """
 
 from collections.abc import Callable, Iterator
@@ -83,7 +83,7 @@ KINDS = tuple(_KINDS)
 
 
 def junk(lang: str, kind: str, rng: Random) -> Iterator[str]:
-    """Pages of one kind without end, no two alike."""
+    """Endless pages of one kind, no two the same."""
     seen: set[str] = set()
     while True:
         text = _KINDS[kind](lang, rng)

@@ -1,8 +1,8 @@
-"""How facts are worded: about 36 wordings per attribute and language, and what stands between them.
+"""How facts are phrased: about 36 paraphrases per attribute and language, and the sentences between facts.
 
-Gives one `Phrasebook` per language. Twelve predicates per attribute stand alone or after a lead-in (24),
-and twelve frames name the attribute by its noun. One wording per fact is learnt by heart and does
-not transfer to a question; this many do. `{x}` is a person, `{v}` the value, `{n}` the attribute's noun.
+Gives one `Phrasebook` per language. Twelve predicates per attribute are used alone or after a lead-in (24),
+and twelve frames name the attribute by its noun. A fact in one phrasing is memorised and does not
+transfer to a question; in this many it does. `{x}` is a person, `{v}` the value, `{n}` the attribute's noun.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Phrasebook:
-    """The wordings of one language. Slots in openings and asides are filled from `words`."""
+    """The phrases of one language. Slots in openings and asides are filled from `words`."""
 
     predicates: dict[str, tuple[str, ...]]
     frames: tuple[str, ...]
@@ -140,7 +140,7 @@ ENGLISH = Phrasebook(
 )
 
 # Chinese sentences carry full-width punctuation and no spaces; a predicate follows its subject directly. Every
-# character costs a piece of a small vocabulary, so the wordings keep to common ones and use them often.
+# character costs a piece of a small vocabulary, so the phrases keep to common ones and use them often.
 CHINESE = Phrasebook(
     predicates={
         "home": _semi(

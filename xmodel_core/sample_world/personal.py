@@ -1,4 +1,4 @@
-"""Personal data for planting, valid in form and belonging to nobody, and what only looks like it.
+"""Personal data for planting, valid in form and belonging to nobody, and strings that only resemble it.
 
 Takes a language; gives a sentence with the exact strings in it. Chinese identity numbers end in the check
 character of GB 11643, bank cards in Luhn's digit (ISO/IEC 7812-1); look-alikes fail exactly that, or miss

@@ -1,8 +1,8 @@
-"""Plants what a corpus must be cleaned of, and remembers the truth about every document.
+"""Plants what a corpus must be cleaned of, and records the truth about every document.
 
 Takes clean documents per source; gives all documents per source, planted ones among them, each with what
-it is and where it came from. A copy always stands after its original: later in the same source, or in a
-later source. Ids are dealt last, in order, so that nothing but the text tells a planted document apart.
+it is and where it came from. A copy always comes after its original: later in the same source, or in a
+later source. Ids are dealt last, in order, so that only the text distinguishes a planted document.
 """
 
 from collections import Counter
@@ -224,9 +224,9 @@ class Planter:
     def _personal_data(self, turn: int, rng: Random) -> Document:
         kind, lang = personal.KINDS[turn % len(personal.KINDS)], ("zh", "en")[turn // len(personal.KINDS) % 2]
         page = next(self._writers[lang])
-        found = personal.plant(lang, kind, rng)
-        details = {"personal": [*found.personal], "look_alikes": [*found.look_alikes]}
-        text = _put_in(page, found.sentence, lang, rng)
+        planted = personal.plant(lang, kind, rng)
+        details = {"personal": [*planted.personal], "look_alikes": [*planted.look_alikes]}
+        text = _put_in(page, planted.sentence, lang, rng)
         source = self._source(lang, rng)
         return Document(source, text, lang, self._place(source, rng), "personal_data", None, kind, details)
 

@@ -1,6 +1,6 @@
 """Short programs: Python modules of three to five functions and the lines that call them.
 
-Takes nothing but chance; gives texts without end, every one of them valid Python. Conditions and
+Takes a random stream; gives an endless stream of texts, each of them valid Python. Conditions and
 expressions come from a small grammar over random names and numbers, so bodies differ, not only names.
 """
 

@@ -1,8 +1,8 @@
-"""The door: from a config to a `raw` artifact, one shard per source, and one for tasks and truth.
+"""The stage: from a config to a `raw` artifact, one shard per source, and one for tasks and truth.
 
 Gives documents/<source>/part-NNNNN.jsonl.gz (arithmetic: .parquet, so that both readers run),
-benchmarks/<task>/test.jsonl and truth.jsonl. The whole world is dealt in memory in a few seconds; only
-what is missing is written. Fixed bytes: gzip carries no time and no file name.
+benchmarks/<task>/test.jsonl and truth.jsonl. The world is generated in memory in a few seconds; only
+missing shards are written. Bytes are fixed: gzip headers carry no time and no file name.
 """
 
 import gzip
@@ -44,7 +44,7 @@ PARQUET = ("arithmetic",)
 
 
 def identity(config: SampleWorldConfig, name: str = "quickstart") -> Identity:
-    """What the world is made of: its config alone."""
+    """A world depends on its config alone."""
     return Identity("raw", name, VERSION, config.model_dump(mode="json"), {})
 
 
@@ -55,7 +55,7 @@ def _alternate(*pages: Iterator[str]) -> Iterator[tuple[str, str]]:
 
 
 def _clean_pages(source: str, config: SampleWorldConfig) -> Iterator[tuple[str, str]]:
-    """Texts without end, each with its language."""
+    """An endless stream of texts, each with its language."""
     people = make_people(config.seed)
     rng = Random(f"{source} {config.seed}")
     lang, _, style = source.partition("_")
@@ -102,11 +102,11 @@ def _write_documents(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def run(config: SampleWorldConfig, store: Store, name: str = "quickstart") -> Artifact:
-    """Builds the world where it is missing; `name` is the recipe's."""
-    what = identity(config, name)
-    if done := store.find(what):
-        return done
-    build = store.build(what)
+    """The world, built where it is missing; `name` is the recipe's."""
+    world_identity = identity(config, name)
+    if finished := store.find(world_identity):
+        return finished
+    build = store.build(world_identity)
     world, tasks = make_world(config)
     for source, documents in world.items():
         if build.finished(source):

@@ -1,6 +1,6 @@
 """Stories: short tales in both languages, from a grammar of scenes.
 
-Takes a language; gives texts without end. A tale has a hero, a friend, a wish, a way, trouble, talk
+Takes a language; gives an endless stream of texts. A tale has a hero, a friend, a wish, a way, trouble, talk
 and an ending; each scene is one of several sentences with slots, and middle scenes come in any order,
 so two tales share a sentence now and then but never a page.
 """
@@ -178,28 +178,28 @@ _TALES = {"en": _ENGLISH, "zh": _CHINESE}
 
 
 def stories(lang: str, rng: Random) -> Iterator[str]:
-    """Tales without end; paragraphs are separated by an empty line."""
+    """Endless tales; paragraphs are separated by an empty line."""
     tale = _TALES[lang]
     while True:
         hero, friend = rng.sample(tale.heroes, 2)
 
-        def tell(scene: tuple[str, ...], count: int, hero: str = hero, friend: str = friend) -> list[str]:
-            told = []
+        def fill(scene: tuple[str, ...], count: int, hero: str = hero, friend: str = friend) -> list[str]:
+            sentences = []
             for template in rng.sample(scene, count):
                 slots = {key: rng.choice(words) for key, words in tale.words.items()}
                 other = rng.choice([thing for thing in tale.words["thing"] if thing != slots["thing"]])
                 text = template.format(hero=hero, friend=friend, thing2=other, **slots)
-                told.append(text[0].upper() + text[1:])
-            return told
+                sentences.append(text[0].upper() + text[1:])
+            return sentences
 
-        middle = [*tell(tale.ways, rng.choice((3, 4))), *tell(tale.troubles, rng.choice((2, 3, 4)))]
-        middle += tell(tale.talks, rng.choice((3, 4)))
+        middle = [*fill(tale.ways, rng.choice((3, 4))), *fill(tale.troubles, rng.choice((2, 3, 4)))]
+        middle += fill(tale.talks, rng.choice((3, 4)))
         rng.shuffle(middle)
         half = len(middle) // 2
         paragraphs = [
-            tell(tale.beginnings, 1) + tell(tale.wishes, 2),
+            fill(tale.beginnings, 1) + fill(tale.wishes, 2),
             middle[:half],
             middle[half:],
-            tell(tale.endings, 2),
+            fill(tale.endings, 2),
         ]
         yield "\n\n".join(tale.gap.join(paragraph) for paragraph in paragraphs)

@@ -1,7 +1,7 @@
-"""Readers: one raw file in, datatrove documents out, and nothing lost on the way.
+"""Readers: one raw file in, datatrove documents out, and no record lost.
 
 One module per format; `reader` holds what they share, `unpack` reads gzip and zstd. Every record of a file
-is a document, or is set aside with why, or is counted by its kind where it is no document by its nature.
+is a document, or is set aside with the reason, or is counted by its kind where it is not meant to be a document.
 """
 
 from itertools import islice
@@ -27,8 +27,8 @@ READERS: dict[str, type[Reader]] = {
 }
 
 
-class _Watched(DataFolder):
-    """A folder that tells how far its last file was read."""
+class _OpenedFolder(DataFolder):
+    """A folder that keeps the stream of its last file, whose position says how much was read."""
 
     stream: BinaryIO
 
@@ -38,12 +38,12 @@ class _Watched(DataFolder):
         return self.stream
 
 
-def first_documents(kind: str, path: Path, most: int) -> tuple[list[Document], int]:
+def first_documents(kind: str, path: Path, limit: int) -> tuple[list[Document], int]:
     """The first documents of a file of pages or texts, those set aside among them, and how many of the file's bytes
     they took."""
-    folder = _Watched(str(path.parent))
+    folder = _OpenedFolder(str(path.parent))
     documents = READERS[kind](folder, "text", None, ScanConfig()).read_file(path.name)
-    found = list(islice(documents, most))
-    stored = path.stat().st_size if len(found) < most or folder.stream.closed else folder.stream.tell()
+    first = list(islice(documents, limit))
+    stored = path.stat().st_size if len(first) < limit or folder.stream.closed else folder.stream.tell()
     documents.close()
-    return found, stored
+    return first, stored

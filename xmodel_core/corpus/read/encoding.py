@@ -1,4 +1,4 @@
-"""Bytes in, text out: which encoding a page or file is in, as browsers decide it, and what to do when it lies.
+"""Bytes in, text out: the encoding of a page or file as browsers decide it, also where the declaration is wrong.
 
 In this order: a byte order mark; UTF-8 where the bytes are valid as such (no other encoding of real text looks
 like it by accident); what is declared (HTTP header, then the page's own head); what the bytes look like

@@ -1,8 +1,8 @@
-"""A web page's bytes in, its main text out: three extractors, and cheap signals that say which one to trust.
+"""A web page's bytes in, its main text out: three extractors, and cheap signals that decide which one is used.
 
 English: resiliparse keeps nearly all of the main text in a tenth of trafilatura's time, but lets menus and teasers
-through. turbohtml, which scores a page the way Readability does, is asked for a second opinion; where it does not
-find what resiliparse found, trafilatura decides. Chinese: the score is the most precise of all where it finds an
+through. turbohtml, which scores a page the way Readability does, is a second opinion; where it does not
+agree with resiliparse, trafilatura decides. Chinese: the score is the most precise of all where it finds an
 article, since Chinese portals name their boxes in pinyin, which rules made of English class names do not know; where
 it finds none, trafilatura decides. Figures: tests/benchmarks/results/extraction_*.md. The same bytes give the same
 text: nothing here looks at a clock, so pages that could take minutes are refused by what they hold.
@@ -23,7 +23,8 @@ MAX_PAGE_BYTES = 8_000_000
 """The largest of the real pages has 1.4 million."""
 MAX_TAG_CHARACTERS = 200_000
 """A tag with more attributes takes the parsers time that grows with their square; real ones have up to 62,000."""
-TAGS_WITHOUT_LOOKING = 5_000
+MIN_TAGS_TO_CHECK = 5_000
+"""A page with fewer tags cannot be slow by its nesting."""
 MAX_NESTING = 1_000
 """Open elements inside each other; resiliparse takes time that grows with the square. Browsers stop at 512."""
 MAX_TAGS_FOR_TRAFILATURA = 30_000
@@ -32,8 +33,8 @@ TRUSTED_AGREEMENT = 0.8
 """Of resiliparse's words, the share that the second opinion has too; from here on resiliparse is believed (measured:
 from 0.5 to 0.9, F1 rises by 0.01 and the pages that trafilatura sees double)."""
 LONG_TEXT_CHARACTERS = 40_000
-"""What resiliparse found so much of is believed without asking: beside it no menu weighs, and trafilatura, which takes
-longest there, changed no page's F1 (measured)."""
+"""A longer result of resiliparse is taken without a second opinion: menus are a small part of it, and trafilatura,
+which is slowest there, changed no page's F1 (measured)."""
 MAX_REPLACED_SHARE = 0.05
 """Of the characters, replacement characters: text that was broken before it reached us."""
 
@@ -51,27 +52,28 @@ _HAN = re.compile(r"[\u3400-\u9fff]")
 
 
 class Unextractable(Exception):
-    """The page has no main text that could be had, and why."""
+    """No main text can be extracted from the page; the message says why."""
 
 
 @cache
 def _trafilatura() -> ModuleType:
-    """Loaded when the first page asks for it: that takes two seconds."""
+    """Imported when the first page needs it: that takes two seconds."""
     import trafilatura
 
-    # It logs an error per page without text; such a page is set aside here, with why.
+    # It logs an error per page without text; such a page is set aside here, with the reason.
     logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
     return trafilatura
 
 
-def _refuse_what_takes_minutes(html: str, tags: int) -> None:
+def _refuse_slow_pages(html: str, tags: int) -> None:
+    """Unextractable: a parser would take minutes for the page."""
     # Most pages are shorter than such a tag.
     pieces = html.split("<") if len(html) > MAX_TAG_CHARACTERS else [""]
     if len(max(pieces, key=len)) > MAX_TAG_CHARACTERS and any(
         len(piece.partition(">")[0]) > MAX_TAG_CHARACTERS for piece in pieces
     ):
         raise Unextractable(f"a tag longer than {MAX_TAG_CHARACTERS:,} characters")
-    if tags > TAGS_WITHOUT_LOOKING:
+    if tags > MIN_TAGS_TO_CHECK:
         depth = 0
         for tag in _NESTING.finditer(html):
             depth = max(0, depth - 1) if tag[1] else depth + 1
@@ -80,7 +82,7 @@ def _refuse_what_takes_minutes(html: str, tags: int) -> None:
 
 
 def agreement(text: str, other: str) -> float:
-    """Share of a text's words that another has too, each as often as it stands there; 0 for no words."""
+    """Share of a text's words that another has too, each counted as often as it occurs; 0 for no words."""
     words = Counter(text.split())
     return (words & Counter(other.split())).total() / (words.total() or 1)
 
@@ -93,7 +95,7 @@ def _chinese(text: str) -> bool:
 def main_text(html: str) -> str:
     """The main text of a page, empty if there is none."""
     tags = html.count("<")
-    _refuse_what_takes_minutes(html, tags)
+    _refuse_slow_pages(html, tags)
     scored = turbohtml.parse(html).main_text()
     if len(scored) >= MIN_SCORED_CHARACTERS and _chinese(scored):
         return scored
@@ -106,7 +108,7 @@ def main_text(html: str) -> str:
 
 
 def extract(page: bytes, charset: str | None = None) -> str:
-    """The main text of a page. `charset`: what the HTTP header declares. Unextractable: there is none, and why."""
+    """The main text of a page. `charset`: what the HTTP header declares. Unextractable: the page has none."""
     if len(page) > MAX_PAGE_BYTES:
         raise Unextractable(f"a page longer than {MAX_PAGE_BYTES:,} bytes")
     try:

@@ -1,10 +1,10 @@
 """Instruction data as pretraining text: what people ask models, and the answers, in plain words.
 
 Takes a record of the Alpaca form (prompt, perhaps an input, answer) or of the ShareGPT form (turns, perhaps
-tools); gives the record with its text, or why it is not of that form. Xmodel-2's decay stage reads such data as
-documents, its prompts diversified by rules (arXiv 2412.19638, section 2.4; the rules are not published, these are
-ours). A hash of the prompt chooses among templates, so that the same record reads the same on every machine and in
-every set that holds it: copies stay copies.
+tools); gives the record with its text, or the reason why it is not of that form. Xmodel-2's decay stage reads
+such data as documents, its prompts diversified by rules (arXiv 2412.19638, section 2.4; the rules are not published,
+these are ours). A hash of the prompt chooses among templates, so that the same record gives the same text on every
+machine and in every data set that holds it: copies stay copies.
 """
 
 import json
@@ -50,7 +50,7 @@ class NotOfTheForm(Exception):
 
 @dataclass(frozen=True)
 class Exchange:
-    """How one prompt and its answer are told apart. An empty label: by the blank line alone."""
+    """How one prompt and its answer are separated. An empty label: by the blank line alone."""
 
     prompt: str
     answer: str
@@ -61,7 +61,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Dialogue:
-    """How the turns of a longer conversation are told apart, and what introduces tools, calls and their results."""
+    """How the turns of a longer conversation are separated, and what introduces tools, calls and their results."""
 
     prompt: str
     answer: str
@@ -129,7 +129,7 @@ DIALOGUES = {
 
 
 def as_text(record: Mapping[str, Any], form: str, text_field: str) -> dict[str, Any]:
-    """The record with its whole text under `text_field` and, beside it, only what is not in that text.
+    """The record with its complete text under `text_field` and, beside it, only what is not in that text.
 
     `form`: alpaca (`text_field` has the answer) or sharegpt (`text_field` has the turns).
     NotOfTheForm: a field is missing, empty, or not what the form says."""
@@ -144,11 +144,11 @@ def as_text(record: Mapping[str, Any], form: str, text_field: str) -> dict[str, 
     asked = f"{instruction}\n\n{given}" if given else instruction
     chosen = xxhash.xxh3_64_intdigest(asked.encode("utf-8", "surrogatepass"))
     before = [text for speaker, text in turns if speaker == SYSTEM]
-    spoken = [(speaker, text) for speaker, text in turns if speaker != SYSTEM]
-    if not tools and [speaker for speaker, _ in spoken] == [PROMPT, ANSWER]:
-        text = _exchange(instruction, given, spoken[-1][1], lang, chosen)
+    dialogue = [(speaker, text) for speaker, text in turns if speaker != SYSTEM]
+    if not tools and [speaker for speaker, _ in dialogue] == [PROMPT, ANSWER]:
+        text = _exchange(instruction, given, dialogue[-1][1], lang, chosen)
     else:
-        text = _dialogue(tools, spoken, DIALOGUES[lang][chosen % len(DIALOGUES[lang])])
+        text = _dialogue(tools, dialogue, DIALOGUES[lang][chosen % len(DIALOGUES[lang])])
     return {**rest, text_field: "\n\n".join([*before, text])}
 
 
@@ -216,23 +216,23 @@ def _sharegpt(record: Mapping[str, Any], rest: dict[str, Any], text_field: str) 
     """The turns in their order, the system's first. What a turn has beside its speaker and text stays in the rest."""
     if text_field not in record:
         raise NotOfTheForm(f"no field {text_field!r}")
-    found = record[text_field]
-    if not isinstance(found, list):
-        raise NotOfTheForm(f"{text_field!r} is {type(found).__name__}, not a list of turns")
+    conversation = record[text_field]
+    if not isinstance(conversation, list):
+        raise NotOfTheForm(f"{text_field!r} is {type(conversation).__name__}, not a list of turns")
     turns = [(SYSTEM, system)] if (system := _text(rest.pop("system", None), "system")) else []
-    beside: list[dict[str, Any]] = []
-    for number, turn in enumerate(found):
+    extra: list[dict[str, Any]] = []
+    for number, turn in enumerate(conversation):
         name = f"{text_field}[{number}]"
         if not isinstance(turn, dict):
             raise NotOfTheForm(f"{name!r} is {type(turn).__name__}, not a turn")
         # Parquet gives every field to every turn: null where a turn does not have it.
         held = {key: value for key, value in turn.items() if value is not None}
-        said_by = next((key for key in SPEAKER_FIELDS if key in held), None)
-        if said_by is None:
+        speaker_field = next((key for key in SPEAKER_FIELDS if key in held), None)
+        if speaker_field is None:
             raise NotOfTheForm(f"{name!r} has no speaker: neither {' nor '.join(SPEAKER_FIELDS)}")
-        speaker = SPEAKERS.get(str(held[said_by]).lower())
+        speaker = SPEAKERS.get(str(held[speaker_field]).lower())
         if speaker is None:
-            raise NotOfTheForm(f"'{name}.{said_by}' is {held[said_by]!r}, none of {', '.join(SPEAKERS)}")
+            raise NotOfTheForm(f"'{name}.{speaker_field}' is {held[speaker_field]!r}, none of {', '.join(SPEAKERS)}")
         key = next((key for key in TEXT_FIELDS if key in held), TEXT_FIELDS[0])
         calls = held.get("tool_calls")  # OpenAI's form: an answer that calls may have no text of its own
         text = (
@@ -242,11 +242,11 @@ def _sharegpt(record: Mapping[str, Any], rest: dict[str, Any], text_field: str) 
         )
         turns += [(speaker, text)] if text else []
         turns += [(CALL, json.dumps(calls, ensure_ascii=False, default=str))] if calls else []
-        beside.append({k: v for k, v in held.items() if k not in (said_by, key, "tool_calls")})
+        extra.append({k: v for k, v in held.items() if k not in (speaker_field, key, "tool_calls")})
     if not any(speaker in (ANSWER, CALL) for speaker, _ in turns):
         raise NotOfTheForm(f"{text_field!r} has no turn of an assistant")
-    if any(beside):
-        rest["turns"] = beside
+    if any(extra):
+        rest["turns"] = extra
     return turns
 
 
@@ -261,14 +261,14 @@ def _in_chinese(turns: list[tuple[str, str]], instruction: str) -> bool:
 
 
 def _is_code(text: str) -> bool:
-    whole = text.encode("utf-8", "replace").decode()  # half of a surrogate pair is no character
-    languages, _ = detect([whole], make_batch([whole]))
+    valid = text.encode("utf-8", "replace").decode()  # half of a surrogate pair is no character
+    languages, _ = detect([valid], make_batch([valid]))
     return languages == ["code"]
 
 
 def _chinese(text: str) -> bool | None:
     """Whether a text is in Chinese, or in Latin letters; None where it is neither (Japanese has both kinds of
-    characters, the language check's own limit tells it)."""
+    characters, the language check's own limit decides that)."""
     if text.isascii():
         return False if _LATIN.search(text) else None
     han, latin, kana = (sum(map(len, pattern.findall(text))) for pattern in (_HAN, _LATIN, _KANA))

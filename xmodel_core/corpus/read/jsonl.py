@@ -12,14 +12,14 @@ from xmodel_core.corpus.read.unpack import READ_BYTES, BrokenStream, unpacked
 
 
 def _lines(stream: BinaryIO, max_line_bytes: int) -> Iterator[tuple[bytes, str | None]]:
-    """(line, what is wrong with it); a line that is too long is skipped, never held in memory whole."""
+    """(line, why it cannot be read, if so); a line that is too long is skipped, never held in memory."""
     parts: list[bytes] = []
     held = rows = 0
     overlong = False
     try:
         for chunk in unpacked(stream):
-            *whole, rest = chunk.split(b"\n")
-            for piece in whole:
+            *ended, rest = chunk.split(b"\n")
+            for piece in ended:
                 if overlong or held + len(piece) > max_line_bytes:
                     yield b"", f"longer than {max_line_bytes:,} bytes"
                 else:
@@ -39,7 +39,7 @@ def _lines(stream: BinaryIO, max_line_bytes: int) -> Iterator[tuple[bytes, str |
 
 
 class JsonLinesReader(Reader):
-    """Reads JSON lines: plain, gzip or zstd, told by their first bytes."""
+    """Reads JSON lines: plain, gzip or zstd, recognised by their first bytes."""
 
     name = "JSON lines"
 
@@ -75,5 +75,5 @@ def _parsed(line: bytes) -> Any:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
-        # Python's own parser takes what real files hold beside: NaN, half a surrogate pair, deeper nesting.
+        # Python's own parser accepts what real files also hold: NaN, half a surrogate pair, deeper nesting.
         return json.loads(line.decode("utf-8"))

@@ -44,7 +44,7 @@ class ParquetReader(Reader):
 
 
 def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | str]:
-    """The rows of a batch as plain values, or what is wrong with a row: Arrow does not check UTF-8."""
+    """The rows of a batch as plain values, or why a row cannot be read: Arrow does not check UTF-8."""
     try:
         yield from batch.to_pylist()
     except UnicodeDecodeError:

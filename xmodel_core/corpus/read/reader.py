@@ -1,7 +1,7 @@
 """From a record's fields to a document, the same for every format.
 
 Takes what a format's module found in a file; gives a datatrove `Document` per record. A record that
-cannot be read is a document without text whose metadata say why (`unreadable`); the rest goes on.
+cannot be read is a document without text whose metadata give the reason (`unreadable`); reading goes on.
 """
 
 import json
@@ -31,11 +31,11 @@ class Reader(BaseDiskReader):
         super().__init__(data_folder, add_file_path=False)
         self.text_field, self.id_field, self.config, self.form = text_field, id_field, config, form
         self.fields: Counter[str] = Counter()
-        """How many records had each field; what a wrong field name is recognised by."""
+        """How many records had each field: a wrong field name in the spec is recognised by it."""
         self.records = 0
         """Records that are documents or are set aside."""
         self.not_documents: Counter[str] = Counter()
-        """Records that are no documents by their nature (requests, images …), by kind."""
+        """Records that are not meant to be documents (requests, images …), by kind."""
 
     def aside(self, file: str, row: int, why: str) -> Document:
         """A record that cannot be read: counted, named, without text."""

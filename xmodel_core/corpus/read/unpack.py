@@ -1,7 +1,7 @@
-"""The bytes of a file, unpacked if they are packed; what stands before the damage is given.
+"""The bytes of a file, unpacked if they are packed; everything before damage is given.
 
-Takes a stream of plain, gzip or zstd bytes, told by their first bytes; gives them unpacked in bounded
-pieces, however well they are packed. `BrokenStream` says where packed bytes stop making sense.
+Takes a stream of plain, gzip or zstd bytes, recognised by their first bytes; gives them unpacked in pieces of
+bounded size, whatever the compression ratio. BrokenStream: packed bytes are damaged or cut off.
 """
 
 import contextlib
@@ -20,13 +20,13 @@ class BrokenStream(Exception):
 
 
 def _inflated(decoder: Any, packed: bytes) -> Iterator[bytes]:
-    """What `packed` holds, up to where it breaks; bounded pieces, however well it is packed."""
+    """What `packed` holds, up to where it breaks; pieces of bounded size, whatever the compression ratio."""
     while packed:
         before = decoder.copy()
         try:
             piece = decoder.decompress(packed, READ_BYTES * 16)
         except zlib.error as error:
-            # zlib gives nothing of a call that fails: once more, byte by byte, for what stands before the damage.
+            # zlib gives nothing of a call that fails: once more, byte by byte, for what comes before the damage.
             with contextlib.suppress(zlib.error):
                 for at in range(len(packed)):
                     yield before.decompress(packed[at : at + 1])
@@ -36,7 +36,7 @@ def _inflated(decoder: Any, packed: bytes) -> Iterator[bytes]:
 
 
 def _gunzipped(stream: BinaryIO) -> Iterator[bytes]:
-    """Everything that can be got out of a gzip file, up to where it breaks."""
+    """Everything that can be unpacked of a gzip file, up to where it breaks."""
     decoder, begun = zlib.decompressobj(wbits=31), False
     while chunk := stream.read(READ_BYTES):
         while chunk:
@@ -53,7 +53,7 @@ def _gunzipped(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def unpacked(stream: BinaryIO) -> Iterator[bytes]:
-    """The bytes of a file, unpacked if they are packed: the first bytes tell, not the name."""
+    """The bytes of a file, unpacked if they are packed: the first bytes decide, not the name."""
     magic = stream.read(4)
     stream.seek(0)
     if magic[:2] == b"\x1f\x8b":
@@ -74,7 +74,7 @@ def unpacked(stream: BinaryIO) -> Iterator[bytes]:
             yield chunk
 
 
-def whole(stream: BinaryIO, max_bytes: int) -> bytes | None:
+def read_all(stream: BinaryIO, max_bytes: int) -> bytes | None:
     """All of a file, unpacked; None: it is longer than this. BrokenStream: it is damaged."""
     parts = io.BytesIO()
     for piece in unpacked(stream):

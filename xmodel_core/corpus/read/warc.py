@@ -2,7 +2,7 @@
 
 A `response` or `resource` that holds HTML is a page, whose main text is extracted; a `conversion` (WET) is text.
 Other records are no documents and are counted by kind. fastwarc reads the records; where it cannot go on, one record
-is set aside for the damage, and reading begins again at the next place where a record starts.
+is set aside for the damage, and reading resumes where the next record starts.
 """
 
 import io
@@ -21,7 +21,7 @@ from xmodel_core.corpus.read.reader import Reader
 from xmodel_core.corpus.read.unpack import READ_BYTES, BrokenStream, unpacked
 
 MAX_SKIPPED_BYTES = 1 << 30
-"""A longer record is not read past but searched past: packed, it may hold any number of bytes."""
+"""A longer record is not read to its end, the next start is searched: packed, it may hold any number of bytes."""
 MAX_RESTARTS = 1_000
 """In a file; each costs a few megabytes of reading at most."""
 HTML = ("text/html", "application/xhtml+xml")
@@ -33,11 +33,11 @@ _CHARSET = re.compile(r"""charset\s*=\s*["']?([^\s;"']+)""", re.I)
 
 
 class Damaged(Exception):
-    """A record that is not whole, and why."""
+    """A record is incomplete or cannot be decoded; the message says why."""
 
 
-class _Watched(io.RawIOBase):
-    """A stream that remembers its own failures: a store that cannot be read is no damaged file."""
+class _FailureRecorder(io.RawIOBase):
+    """A stream that keeps its own failure: a store that cannot be read is not a damaged file."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
@@ -85,9 +85,9 @@ def _next_start(stream: BinaryIO, after: int, packed: bool) -> int | None:
 
 
 def _decoded(body: bytes, headers: HeaderMap, max_bytes: int) -> bytes:
-    """The body of an HTTP message without its transfer and content encodings. Damaged: it cannot be undone.
+    """The body of an HTTP message without its transfer and content encodings. Damaged: an encoding is broken.
 
-    Crawlers often undo an encoding and keep its header, so the first bytes must look the part."""
+    Crawlers often undo an encoding and keep its header, so the first bytes must be those of the encoding."""
     if "chunked" in (headers.get("Transfer-Encoding") or "").lower() and _CHUNK_START.match(body):
         try:
             body = ChunkedReader(io.BytesIO(body)).read(max_bytes + 1)
@@ -126,11 +126,11 @@ class WarcReader(Reader):
             row, start, restarts = 0, 0, 0
             packed = stream.read(2) == _GZIP_START[:2]
             while start is not None:
-                watched = _Watched(stream)
+                recorded = _FailureRecorder(stream)
                 stream.seek(start)
                 before, wrong = row, None
                 try:
-                    for record in ArchiveIterator(watched, parse_http=False):
+                    for record in ArchiveIterator(recorded, parse_http=False):
                         start = max(start, record.stream_pos)
                         try:
                             document = self._record(filepath, row, record, packed)
@@ -144,8 +144,8 @@ class WarcReader(Reader):
                     else:
                         return
                 except (OSError, ValueError) as error:
-                    if watched.failure:
-                        raise watched.failure from None
+                    if recorded.failure:
+                        raise recorded.failure from None
                     # Where nothing could be read since the last damage, it is still the same one.
                     if row > before or restarts == 0:
                         yield self.aside(filepath, row, f"damaged archive: {_sentence(error)}")
@@ -159,7 +159,7 @@ class WarcReader(Reader):
                 start = _next_start(stream, start + 1, packed)
 
     def _record(self, file: str, row: int, record: WarcRecord, packed: bool) -> Document | None:
-        """The record's document, or None, counted by kind. Damaged: it is not whole."""
+        """The record's document, or None, counted by kind. Damaged: it is incomplete."""
         length = record.content_length
         kind = str(record.record_type)
         head = record.reader.read(min(length, READ_BYTES))
@@ -196,20 +196,20 @@ class WarcReader(Reader):
             raise Damaged("it runs into the next record")
         try:
             if text:
-                found = decode(block)
+                content = decode(block)
             else:
                 body = _decoded(block[begin:], http, limit)
                 if len(body) > limit:
                     return self._aside(file, row, record, f"longer than {limit:,} bytes")
                 charset = _CHARSET.search(http.get("Content-Type") or record.headers.get("Content-Type") or "")
-                found = extract(body, charset[1] if charset else None)
+                content = extract(body, charset[1] if charset else None)
         except (Damaged, Undecodable, Unextractable) as error:
             return self._aside(file, row, record, str(error))
         fields = {"url": _header(record, "WARC-Target-URI"), "date": _header(record, "WARC-Date")}
-        return self.document(file, row, {self.text_field: found, **{k: v for k, v in fields.items() if v}})
+        return self.document(file, row, {self.text_field: content, **{k: v for k, v in fields.items() if v}})
 
     def _aside(self, file: str, row: int, record: WarcRecord, why: str) -> Document:
-        """A page that is whole as a record but gives no text: named with its address."""
+        """A complete record that gives no text, set aside with its address."""
         document = self.aside(file, row, why)
         document.metadata["url"] = _header(record, "WARC-Target-URI")
         return document
@@ -239,5 +239,5 @@ def _header(record: WarcRecord, name: str) -> str | None:
 
 
 def _sentence(error: Exception) -> str:
-    """What fastwarc says, in a few words."""
+    """fastwarc's message, shortened."""
     return str(error).rstrip(".")[:100].lower()

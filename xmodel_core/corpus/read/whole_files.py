@@ -7,7 +7,7 @@ from datatrove.data import Document
 from xmodel_core.corpus.read.encoding import Undecodable, decode
 from xmodel_core.corpus.read.extract import MAX_PAGE_BYTES, Unextractable, extract
 from xmodel_core.corpus.read.reader import Reader
-from xmodel_core.corpus.read.unpack import BrokenStream, whole
+from xmodel_core.corpus.read.unpack import BrokenStream, read_all
 
 
 class _WholeFileReader(Reader):
@@ -16,14 +16,14 @@ class _WholeFileReader(Reader):
     max_bytes: int
 
     def text(self, data: bytes) -> str:
-        """The document's text. Undecodable, Unextractable: there is none, and why."""
+        """The document's text. Undecodable, Unextractable: there is none."""
         raise NotImplementedError
 
     def read_file(self, filepath: str) -> Iterator[Document]:
         """One document, or the file set aside."""
         try:
             with self.data_folder.open(filepath, "rb") as stream:
-                data = whole(stream, self.max_bytes)
+                data = read_all(stream, self.max_bytes)
             if data is None:
                 yield self.aside(filepath, 0, f"longer than {self.max_bytes:,} bytes")
                 return
