@@ -47,6 +47,7 @@ def dropped(labels: list[Label], documents: dict[str, dict[str, str]]) -> set[tu
     return gone
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 def test_language_and_rules_decide_as_was_labelled(shared_data: Path) -> None:
     labels = [label for label in read_labels() if not label.source.startswith("web_")]

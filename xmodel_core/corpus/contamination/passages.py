@@ -7,7 +7,7 @@ space folded); a shorter field of an item is one passage as a whole.
 One measure serves both languages and text that mixes them: a word counts 3 units, a Chinese character 2, and a passage
 is the shortest run of at least 39. So no document needs a language to be checked, and an English question is found in a
 Chinese page. Chinese that holds a long foreign name or a date has fewer words in as many characters, so there a run of
-words over 21 characters, punctuation counted, is a passage, too, if 4 are Chinese.
+words of at least 21 characters, punctuation counted, is a passage, too, if 4 are Chinese.
 """
 
 from collections.abc import Iterator
@@ -53,8 +53,9 @@ def units_of_words(batch: TextBatch) -> Array:
 
 
 def mixed_runs(batch: TextBatch, units: Array, begins: Array) -> tuple[Array, Array, Array]:
-    """(texts, ends, uint64 hashes) of the shortest runs of whole words over MIXED_CHARACTERS from each of these words
-    on; the end is -1 where there is none, where too few are Chinese, or where the run has a passage's units anyway."""
+    """(texts, ends, uint64 hashes) of the shortest runs of whole words of at least MIXED_CHARACTERS from each of these
+    words on; the end is -1 where there is none, where too few are Chinese, or where the run is a passage
+    by its units already."""
     rule = (CHARACTER_UNITS, MIXED_HAN, START_UNITS, PASSAGE_UNITS)
     words = batch.words.slices
     return hash_inked_runs(words, batch.classes, char.CONTROL, units, begins, MIXED_CHARACTERS, rule)
