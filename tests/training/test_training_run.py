@@ -322,7 +322,7 @@ with open_cluster(ClusterConfig(workers=1)) as cluster:
 """
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(8, marks=pytest.mark.slow)])
 def test_kill_9_at_any_moment_changes_nothing(workspace: Any, kills: int, small_settings: Any) -> None:
     model, training = small_settings
     unbroken = workspace.train(checkpoint_every_steps=3)
