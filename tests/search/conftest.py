@@ -1,4 +1,4 @@
-"""Small token shards, as the training room's tests have them."""
+"""The small workspace of the training room's tests."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The transfer test: every point is a proxy's own loss, and the best rates are told as they are."""
+"""The transfer test: every loss is a proxy's own, and best rates are reported with their distance and edge."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def search(workspace: Workspace, training: TrainingConfig, workers: int = 1, **c
         return run(inputs_for(workspace, short, cluster), Widths(widths, layers=1, head_size=8), **settings)
 
 
-def test_points_are_proxies_and_survive_kills(workspace: Workspace, training: TrainingConfig) -> None:
+def test_losses_are_those_of_proxies_and_survive_kills(workspace: Workspace, training: TrainingConfig) -> None:
     tested = search(workspace, training)
     facts = tested.manifest()["facts"]
     losses = {(row["parametrisation"], row["width"], row["peak_lr"]): row["loss"] for row in facts["losses"]}
@@ -51,7 +51,7 @@ def test_points_are_proxies_and_survive_kills(workspace: Workspace, training: Tr
     assert (again.path / "receipts/mup-00016-lr0.01-0.json").read_bytes() == kept
 
 
-def test_best_rates_are_told_as_they_are() -> None:
+def test_best_rates_are_compared_on_the_grid() -> None:
     def rows(width: int, *losses: float | None) -> list[dict[str, Any]]:
         rates = (1.0, 2.0, 4.0, 8.0)
         return [

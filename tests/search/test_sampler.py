@@ -1,4 +1,4 @@
-"""What is tried next follows from what is known, and from nothing else."""
+"""The next trials follow from the losses known, and from nothing else."""
 
 from typing import Any
 
@@ -12,40 +12,40 @@ from xmodel_core.search.hparams.sampler import Sampler, Trial
 
 
 def loss_of(trial: Trial) -> float | None:
-    """Best at a learning rate of 0.02; nothing can be trained above 0.05."""
-    point = trial.hyperparameters
-    return None if point.peak_lr > 0.05 else 4 + (50 * (point.peak_lr - 0.02)) ** 2 + 0.001 * point.scale_depth
+    """Best at a learning rate of 0.02; everything above 0.05 diverges."""
+    values = trial.hyperparameters
+    return None if values.peak_lr > 0.05 else 4 + (50 * (values.peak_lr - 0.02)) ** 2 + 0.001 * values.scale_depth
 
 
 def sampled(trials: int, seed: int = 0) -> tuple[list[Trial], Sampler]:
     sampler = Sampler(SearchConfig(trials_per_round=4, startup_trials=8, seed=seed))
-    found: list[Trial] = []
-    while len(found) < trials:
+    chosen: list[Trial] = []
+    while len(chosen) < trials:
         asked = sampler.ask(4)
         sampler.tell(asked, [loss_of(trial) for trial in asked])
-        found += asked
-    return found, sampler
+        chosen += asked
+    return chosen, sampler
 
 
-def test_asked_and_told_the_same_it_gives_the_same() -> None:
+def test_the_same_losses_give_the_same_trials() -> None:
     assert sampled(24)[0] == sampled(24)[0] != sampled(24, seed=1)[0]
 
 
-def test_it_leaves_what_diverges_alone_and_comes_near_the_best() -> None:
+def test_it_avoids_what_diverges_and_approaches_the_best() -> None:
     trials = [trial for seed in range(3) for trial in sampled(60, seed)[0]]
     rates = {by: [t.hyperparameters.peak_lr for t in trials if t.sampled_by == by] for by in ("random", "tpe")}
-    wild = {by: np.mean([rate > 0.05 for rate in found]) for by, found in rates.items()}
+    wild = {by: np.mean([rate > 0.05 for rate in chosen]) for by, chosen in rates.items()}
     assert wild["tpe"] < wild["random"] / 3
     assert np.median(np.abs(np.array(rates["tpe"]) - 0.02)) < 0.01
 
 
-def test_the_points_of_a_round_keep_apart() -> None:
+def test_the_trials_of_a_round_differ() -> None:
     trials, _ = sampled(40)
     rounds = [trials[first : first + 4] for first in range(8, 40, 4)]
     assert all(len({trial.hyperparameters for trial in four}) == 4 for four in rounds)
 
 
-def test_what_decides_is_what_matters() -> None:
+def test_importance_is_that_of_what_decides() -> None:
     _, sampler = sampled(60)
     importance = sampler.importance()
     assert sum(importance.values()) == pytest.approx(1)
@@ -53,7 +53,7 @@ def test_what_decides_is_what_matters() -> None:
     assert sampled(12)[1].importance() == {}
 
 
-def test_the_line_is_that_of_scipy() -> None:
+def test_the_regression_is_that_of_scipy() -> None:
     rng = np.random.default_rng(0)
     rates = rng.integers(1, 101, 40) / 1000
     rows = [{"peak_lr": rate, "same": 5, "loss": 3 + 17 * rate + rng.normal(0, 0.1)} for rate in rates]
@@ -66,6 +66,6 @@ def test_the_line_is_that_of_scipy() -> None:
     assert line.standard_errors == pytest.approx(errors)
 
 
-def test_too_few_trials_make_no_line() -> None:
+def test_too_few_trials_give_no_regression() -> None:
     rows = [{"peak_lr": lr, "loss": lr} for lr in (0.1, 0.2, 0.3)]
     assert fit(rows, ["peak_lr"]) is None and fit([], ["peak_lr"]) is None

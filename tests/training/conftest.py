@@ -1,4 +1,4 @@
-"""A workspace with a plan, token shards of two sources and a tokenizer, as the rooms before leave them."""
+"""A workspace with a plan, token shards of two sources and a tokenizer, as the stages before training leave them."""
 
 import json
 import shutil
@@ -16,9 +16,10 @@ from xmodel_core.cluster.config import ClusterConfig
 from xmodel_core.mixture.stage import build_plan
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.specs import Mixture, Source
-from xmodel_core.training import stage
+from xmodel_core.training import loop, stage
 from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.inputs import TrainingInputs
+from xmodel_core.training.loader import Batch
 
 VOCAB = 64
 MODEL = ModelConfig(
@@ -51,7 +52,7 @@ TRAINING: dict[str, Any] = {
 
 
 class Workspace(NamedTuple):
-    """What a run is made of, and the way to run it."""
+    """The artifacts that a run is trained from."""
 
     store: Store
     plan: Artifact
@@ -59,7 +60,7 @@ class Workspace(NamedTuple):
     tokenizer: Artifact
 
     def planned(self, **changes: Any) -> "Workspace":
-        """The workspace with a plan of its own for other settings, made through the mixture room's door."""
+        """The workspace with a plan for other settings, made by the mixture stage."""
         mixture = Mixture.model_validate({"phases": [{"name": "all", "sources": {"zh_web": 3, "en_web": 1}}]})
         spec = {"category": "web", "license": "CC0-1.0", "uri": "raw"}
         sources = [Source(name=f"{lang}_web", lang=lang, **spec) for lang in ("zh", "en")]  # type: ignore[arg-type]
@@ -130,6 +131,50 @@ def make_workspace(store: Store) -> Workspace:
     files = {"plan.json": json.dumps(plan).encode()}
     inputs = {name: shards[name].fingerprint for name in ("en_web", "zh_web")}
     return Workspace(store, _artifact(store, "plans", "small", files, {}, inputs), shards, tokenizer)
+
+
+class Trained(NamedTuple):
+    """A finished run that many tests read and none changes."""
+
+    workspace: Workspace
+    run: Artifact
+    announced: list[int]
+    """Steps of the checkpoints that `on_checkpoint` was called with."""
+    batches: list[Batch]
+    """What each step was trained on."""
+
+
+def train_once(root: Path, **changes: Any) -> Trained:
+    """A run with a record of what it saw."""
+    made, announced, batches = make_workspace(Store(root)), [], []
+    training_step: Callable[..., tuple[float, float]] = loop.training_step
+
+    def recording_step(*args: Any) -> tuple[float, float]:
+        batches.append(args[2])
+        return training_step(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "training_step", recording_step)
+        run = made.train(on_checkpoint=lambda path, step: announced.append(step), **changes)
+    return Trained(made, run, announced, batches)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The run of TRAINING."""
+    return train_once(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="session")
+def trained_best_fit(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The same with best-fit packing."""
+    return train_once(tmp_path_factory.mktemp("trained"), packing="best-fit")
+
+
+@pytest.fixture
+def trained_with(request: pytest.FixtureRequest) -> Callable[[str], Trained]:
+    """The run of TRAINING with a packing."""
+    return lambda packing: request.getfixturevalue("trained" if packing == "concat" else "trained_best_fit")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The audit finds what a stream is, and what is wrong with it."""
+"""The audit counts a stream and finds what is wrong with it."""
 
 from typing import Any
 
@@ -17,28 +17,28 @@ PHASES = [PhaseOrder("stable", 30, 16, 8, (180, 60)), PhaseOrder("decay", 20, 32
 
 def stream(packing: Any = "concat") -> TokenStream:
     lengths = {"a": random_lengths(1, [40, 35], 20), "b": [[7, 0, 600]]}
-    return TokenStream(PHASES, {name: Numbered(its) for name, its in lengths.items()}, 0, packing, 64 * 20)
+    return TokenStream(PHASES, {name: Numbered(shards) for name, shards in lengths.items()}, 0, packing, 64 * 20)
 
 
 def audited(tokens: TokenStream, steps: int = 50) -> Audit:
-    (*_, (_, found)) = audit(tokens, steps)
-    assert found is not None
-    return found
+    (*_, (_, counts)) = audit(tokens, steps)
+    assert counts is not None
+    return counts
 
 
 @pytest.mark.parametrize("packing", ["concat", "best-fit"])
 def test_it_counts_every_document_and_sums_the_stream(packing: str) -> None:
     tokens = stream(packing)
-    found = audited(tokens)
-    assert (found.steps, found.tokens, found.sha256) == (50, tokens.tokens_after(50), tokens.digest(50))
+    counts = audited(tokens)
+    assert (counts.steps, counts.tokens, counts.sha256) == (50, tokens.tokens_after(50), tokens.digest(50))
     read, consumed = tokens.read_tokens(50), tokens.consumed(50)
-    for one in found.sources:
+    for one in counts.sources:
         assert one.tokens == len(tokens.tokens[one.source])
         assert one.read_tokens == read[one.source]
         assert one.whole_epochs == one.read_tokens // one.tokens > 0
         assert one.padding_tokens == consumed[one.source] - one.read_tokens
         assert one.largest_deviation < 1
-    assert found.sources[1].documents == 2
+    assert counts.sources[1].documents == 2
     assert audited(tokens, 7).sha256 == tokens.digest(7)
 
 
@@ -52,7 +52,7 @@ def test_a_token_that_comes_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     assert "a" in str(error.value)
 
 
-def test_a_stretch_over_a_document_s_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_range_over_a_document_s_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = stream()
     packing: Any = tokens.packed["b"]
     monkeypatch.setattr(packing, "sequence", lambda phase, k: TokenRanges(np.array([16 * k]), np.array([16])))

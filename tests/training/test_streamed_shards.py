@@ -1,7 +1,6 @@
-"""Shards read through a real S3 server and a cache of a tenth of their size: the same stream, and no long wait."""
+"""Shards read through a real S3 server and a cache of a tenth of their size: the same stream, read ahead."""
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from xmodel_core.artifacts.cache import cache_root
 from xmodel_core.artifacts.page_cache import PageCache
 from xmodel_core.artifacts.token_shards import TokenShards
 from xmodel_core.errors import XmodelError
-from xmodel_core.training.loader import PhaseOrder, TokenStream
+from xmodel_core.training.loader import Batch, PhaseOrder, TokenStream
 
 SOURCES = {"a": 3, "b": 2}
 """Shards of each; about a million tokens in each shard."""
@@ -39,7 +38,7 @@ def stream(store: Store, pages: PageCache | None = None, packing: Any = "concat"
         source: TokenShards(store.artifacts("shards", source)[0], tokenizer=TOKENIZER, pages=pages)
         for source in SOURCES
     }
-    # A group is 256 KiB of a source's 4 and 6 MB: what must be at hand at a time fits into the cache.
+    # A group is 256 KiB of a source's 4 and 6 MB: what must be cached at a time fits.
     return TokenStream(PHASES, tokens, 0, packing, 1 << 17)
 
 
@@ -60,37 +59,34 @@ def stores(object_store: Any, tmp_path: Path) -> tuple[Store, Store]:
 
 @pytest.mark.parametrize("packing", ["concat", "best-fit"])
 def test_the_same_stream_through_a_tenth_of_the_disk(
-    stores: tuple[Store, Store], tmp_path: Path, packing: str, record_property: Any
+    stores: tuple[Store, Store], tmp_path: Path, packing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = stores
     size = size_of(tmp_path / "here", "*.tokens")
     cache = PageCache(size // 10)
     streamed, local = stream(there, cache, packing), stream(here, None, packing)
-    waits: list[float] = []
+    make_batch, consumer_continues = streamed.batch, threading.Event()
+
+    def held_after_the_first(step: int, rank: int, world: int) -> Batch:
+        assert step <= 1 + AHEAD or consumer_continues.wait(300)
+        return make_batch(step, rank, world)
+
+    monkeypatch.setattr(streamed, "batch", held_after_the_first)
     batches = streamed.batches(1, ahead=AHEAD)
-    taken: list[float] = []
     most = 0
     for step in range(1, streamed.total_steps + 1):
-        began = time.perf_counter()
         batch = next(batches)
-        waits.append(time.perf_counter() - began)
+        if step == 1 + AHEAD:  # so many come without a later one being read
+            consumer_continues.set()
         expected = local.batch(step)
         assert (batch.tokens_BT == expected.tokens_BT).all() and (batch.targets_BT == expected.targets_BT).all()
         with cache._lock:  # pages come and go in the thread that reads ahead
             most = max(most, size_of(cache_root() / ".partial", "*"))
-        time.sleep(0.08)  # a step of a model
-        taken.append(time.perf_counter() - began)
     assert most <= size // 10
     assert not list((cache_root() / "objects").rglob("*.tokens")), "nothing is kept whole"
-    record_property("longest_wait", max(waits[1:]))
-    print(
-        f"{size:,} bytes, at most {most:,} here, {cache.fetched_bytes:,} fetched; first batch {waits[0]:.3f} s, "
-        f"longest wait after it {max(waits[1:]):.4f} s, median step {np.median(taken):.3f} s"
-    )
-    # No wait is longer than the steps that were made ahead.
-    assert max(waits[1:]) < AHEAD * float(np.median(taken))
 
 
+@pytest.mark.slow  # it waits out the client's pauses between retries
 def test_a_server_that_goes_away_is_waited_for(stores: tuple[Store, Store], object_store: Any) -> None:
     here, there = stores
     streamed, local = stream(there, PageCache(200_000)), stream(here)

@@ -63,7 +63,7 @@ def test_the_batch_doubles_and_the_context_grows_at_the_steps_that_say_so() -> N
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"batch_schedule": [{"after_steps": 6, "sequence_length": 256}]}, "batch_schedule must rise inside"),
         ({"batch_schedule": [{"after_steps": 2}, {"after_steps": 2}]}, "batch_schedule must rise inside"),
@@ -83,12 +83,12 @@ def test_the_batch_doubles_and_the_context_grows_at_the_steps_that_say_so() -> N
         ({"peak_learning_rate": 0.1}, "`peak_learning_rate` is not a field"),
     ],
 )
-def test_nonsense_gets_one_message(change: dict[str, Any], said: str) -> None:
+def test_nonsense_gets_one_message(change: dict[str, Any], message: str) -> None:
     right = {**BATCH, "warmup_steps": 1, "stable_steps": 2, "decay_steps": 3, "peak_lr": 0.01}
     validate(TrainingConfig, right, "recipe.yaml")
     with pytest.raises(XmodelError) as error:
         validate(TrainingConfig, {**right, **change}, "recipe.yaml")
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_where_it_runs_is_no_part_of_what_it_is() -> None:

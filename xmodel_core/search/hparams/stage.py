@@ -111,7 +111,7 @@ def _proxy_spec(trial: "Trial", inputs: TrainingInputs) -> ProxySpec:
     return ProxySpec(f"trial-{trial.number:05d}", model, training, trial.row())
 
 
-def _run_trials(build: Build, inputs: TrainingInputs, search: SearchConfig) -> "tuple[list[dict[str, Any]], Sampler]":
+def run_trials(build: Build, inputs: TrainingInputs, search: SearchConfig) -> "tuple[list[dict[str, Any]], Sampler]":
     """The rows of all trials in order, the report's first, and the sampler that chose them."""
     from xmodel_core.search.hparams.sampler import REPORT, Sampler, Trial
 
@@ -141,7 +141,7 @@ def run(inputs: TrainingInputs, search: SearchConfig) -> Artifact:
     job = job_of(build.identity.label, build.folder, inputs)
     for source in job.shards:
         job.tokens[source].verify(inputs.store.digest)
-    trials, sampler = _run_trials(build, inputs, search)
+    trials, sampler = run_trials(build, inputs, search)
     facts = _facts(trials, sampler.importance(), search, job)
     from xmodel_core.search.hparams.panels import draw_panels
     from xmodel_core.search.hparams.render import write_page
