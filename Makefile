@@ -3,7 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Where it is set, every process compiles Prefect, torch and pandas anew: five to twenty seconds each.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: setup run test test-slow check bench-corpus bench-quality bench-memory bench-extraction bench-tokenizer bench-fertility bench-model clean
+# Two processes, whatever the machine: tests of one group share their fixtures and stay in one process, the longest
+# groups first (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+.PHONY: setup run test test-slow test-all test-exhaustive check bench-corpus bench-quality bench-memory bench-extraction bench-tokenizer bench-fertility bench-model clean
 
 setup: .venv/stamp
 
@@ -24,10 +27,18 @@ run: setup
 	@$(BIN)/xmodel run
 
 test: setup
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 test-slow: setup
-	@$(BIN)/python -m pytest -m slow
+	@$(PYTEST) -m "slow and not exhaustive"
+
+# What CI runs: both of the above in one session, hypothesis with the same examples each time.
+test-all: setup
+	@$(PYTEST) -m "not exhaustive" --hypothesis-profile=repeatable --durations=30
+
+# All of the real data, a million repetitions: what the others see a fixed sample of.
+test-exhaustive: setup
+	@$(PYTEST) -m exhaustive
 
 # Beside datatrove's stock blocks, which need spacy and jieba: without them it says so and stops.
 bench-corpus: setup

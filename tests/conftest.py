@@ -1,5 +1,10 @@
-"""What every test may use: the real corpora where they are, a quiet, private Prefect, a real S3 server."""
+"""What every test may use: the real corpora where they are, a quiet, private Prefect, the command, a real S3 server.
 
+The suite runs in two processes (`make test`), each with a Prefect home and a cache of its own. A group is what one
+process runs in one go: tests marked `xdist_group`, else the tests of a file.
+"""
+
+import io
 import os
 import secrets
 import shutil
@@ -8,17 +13,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-# Before any test imports Prefect: its home, its server's database and its telemetry stay inside this run.
-_PREFECT_HOME = tempfile.TemporaryDirectory(prefix="xmodel-tests-")
+# Before any test imports Prefect: its home, its server's database, its telemetry and our cache are this process's own.
+_PRIVATE = tempfile.TemporaryDirectory(prefix="xmodel-tests-")
 os.environ.update(
     {
-        "PREFECT_HOME": _PREFECT_HOME.name,
+        "PREFECT_HOME": f"{_PRIVATE.name}/prefect",
+        "XMODEL_CACHE": f"{_PRIVATE.name}/cache",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
@@ -30,9 +38,31 @@ os.environ.update(
 )
 os.environ.pop("PREFECT_API_URL", None)
 
-# No time limit for one example: kernels are compiled at their first call.
+# No time limit for one example: kernels are compiled at their first call. CI asks for `repeatable`.
 settings.register_profile("xmodel", deadline=None)
+settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
 settings.load_profile("xmodel")
+
+# Seconds of the longest groups on two cores: they start first, so that no long one is left alone at the end.
+GROUP_SECONDS = {"readme": 400, "river": 300, "workers": 200, "prefect": 150, "s3": 100, "ray": 60}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives every test a group and sorts the groups by how long they take; the order within a group stays."""
+    seconds: dict[str, float] = dict(GROUP_SECONDS)
+    group_of: dict[pytest.Item, str] = {}
+    for item in items:
+        mark = item.get_closest_marker("xdist_group")
+        if mark is None:
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.stem}"))
+            mark = item.get_closest_marker("xdist_group")
+        assert mark is not None
+        name = group_of[item] = str(mark.args[0])
+        if name not in GROUP_SECONDS:
+            slow = item.get_closest_marker("slow") or item.get_closest_marker("exhaustive")
+            seconds[name] = seconds.get(name, 0) + (15 if slow else 0.1)
+    items.sort(key=lambda item: (-seconds[group_of[item]], group_of[item]))
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +72,69 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"shared_data: no real corpora at {path}; set XMODEL_SHARED_DATA")
     return path
+
+
+ROOT = Path(__file__).resolve().parents[1]
+Xmodel = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def command_environment(**more: str) -> dict[str, str]:
+    """What a command in a process of its own sees: this process's environment, without its Prefect server."""
+    return {**{name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}, **more}
+
+
+@pytest.fixture(scope="session")
+def xmodel_process() -> Xmodel:
+    """Runs the command as a person would, in a process: `xmodel_process("run", recipe, workspace=folder)`."""
+
+    def call(*words: object, workspace: Path | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "flows.cli", *map(str, words)],
+            env=command_environment(**({"XMODEL_WORKSPACE": str(workspace)} if workspace else {})),
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def xmodel() -> Iterator[Xmodel]:
+    """Runs the command in this process, with an environment of its own that lasts from call to call: the first flow
+    starts a Prefect server, and the others find it. Called and answering like `xmodel_process`."""
+    from flows.cli import main
+
+    kept: dict[str, str] = {}  # what the calls before set, PREFECT_API_URL above all
+
+    def call(*words: object, workspace: Path | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        arguments, before, stdin = list(map(str, words)), dict(os.environ), sys.stdin
+        os.environ.update(kept)
+        given = {"XMODEL_WORKSPACE": str(workspace)} if workspace else {}
+        os.environ.update(given)
+        with (
+            redirect_stdout(io.StringIO()) as out,
+            redirect_stderr(io.StringIO()) as err,
+            chdir(cwd),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")  # as in a process of its own
+            sys.stdin = io.StringIO()
+            try:
+                main.main(arguments, prog_name="xmodel")
+            except SystemExit as end:
+                code = end.code
+            finally:
+                sys.stdin = stdin
+                changed = {name for name, value in os.environ.items() if before.get(name) != value}
+                kept.update({name: os.environ[name] for name in changed - given.keys()})
+                os.environ.clear()
+                os.environ.update(before)
+        assert code is None or isinstance(code, int)
+        return subprocess.CompletedProcess(arguments, code or 0, out.getvalue(), err.getvalue())
+
+    yield call
 
 
 class ObjectStore:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from xmodel_core.config import load_recipe, recipe_names
+from flows.recipes import load_recipe, recipe_names
 from xmodel_core.errors import XmodelError
 
 
@@ -106,7 +106,7 @@ def test_a_missing_file_is_one_clear_message(tmp_path: Path) -> None:
 
 def test_reading_recipes_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from xmodel_core.config import load_recipe; load_recipe('xmodel2-1.2b');"
+        "import sys; from flows.recipes import load_recipe; load_recipe('xmodel2-1.2b');"
         "heavy = 'torch ray datatrove duckdb sentencepiece prefect lm_eval pyarrow'.split();"
         "print([name for name in heavy if name in sys.modules])"
     )

@@ -25,10 +25,6 @@ from xmodel_core.specs.strict import Strict, nearest, read_yaml, validate
 from xmodel_core.tokenizer.config import TokenizerConfig
 from xmodel_core.training.config import TrainingConfig
 
-RECIPES = Path(__file__).resolve().parents[1] / "flows" / "recipes"
-TOKENIZERS = RECIPES / "tokenizers"
-LADDERS = RECIPES / "models"
-
 
 class Recipe(Strict):
     """Everything that a run is made of."""
@@ -60,27 +56,7 @@ class Recipe(Strict):
     """Where the work runs; never changes a byte."""
 
 
-def recipe_names() -> list[str]:
-    """The recipes that come with Xmodel."""
-    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
-
-
-def recipe_path(name: str, beside: Path | None = None) -> Path:
-    """The file of a recipe: `name` of ours, or a path (relative to `beside`, else to the working folder)."""
-    if name.endswith((".yaml", ".yml")):
-        return ((beside or Path.cwd()) / name).resolve()
-    path = RECIPES / f"{name}.yaml"
-    if not path.exists():
-        near = nearest(name, recipe_names())
-        raise XmodelError(
-            f"there is no recipe named {name}",
-            expected=f"one of {', '.join(recipe_names())}, or the path of a .yaml file",
-            remedy=f"did you mean {near}?" if near else "check the name",
-        )
-    return path
-
-
-def _placed(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _with_absolute_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Paths that a recipe file states are relative to that file; a file that extends it may lie elsewhere."""
 
     def place(name: Any) -> Any:
@@ -117,33 +93,6 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    if path in seen:
-        raise XmodelError("a recipe extends itself", found=" → ".join(p.name for p in (*seen, path)), where=path)
-    data = _placed(read_yaml(path), path.parent)
-    base = data.pop("extends", None)
-    if base is None:
-        return data
-    if not isinstance(base, str):
-        raise XmodelError("`extends` names one recipe", expected="a name or a path", found=base, where=path)
-    return _merged(_read(recipe_path(base, path.parent), (*seen, path)), data)
-
-
-def model_presets() -> dict[str, dict[str, Any]]:
-    """The reports' models, family-size → fields of a model slice: each family's file holds the settings of all its
-    sizes, and a table of the sizes."""
-    presets = {}
-    for path in sorted(LADDERS.glob("*.yaml")):
-        ladder = read_yaml(path)
-        for size, row in ladder["sizes"].items():
-            presets[f"{path.stem}-{size}"] = {**ladder["settings"], **dict(zip(ladder["columns"], row, strict=True))}
-    return presets
-
-
-def _tokenizer_presets() -> dict[str, dict[str, Any]]:
-    return {path.stem: read_yaml(path) for path in sorted(TOKENIZERS.glob("*.yaml"))}
-
-
 def _extended(data: dict[str, Any], part: str, presets: Callable[[], dict[str, Any]], where: object) -> dict[str, Any]:
     """The recipe with the preset that one of its slices extends filled in; what the slice states itself stands."""
     stated = data.get(part)
@@ -177,17 +126,74 @@ def _override(data: dict[str, Any], assignment: str) -> dict[str, Any]:
     change: dict[str, Any] = {last: value}
     for step in reversed(outer):
         change = {step: change}
-    return _merged(data, _placed(change, Path.cwd()))
+    return _merged(data, _with_absolute_paths(change, Path.cwd()))
 
 
-def load_recipe(name: str, overrides: Sequence[str] = ()) -> tuple[Recipe, Path]:
-    """A recipe and the file it stands in. XmodelError names the file, the key and the nearest right one."""
-    path = recipe_path(name)
-    data = _read(path)
-    for assignment in overrides:
-        data = _override(data, assignment)
-    said = "".join(f" --set {assignment}" for assignment in overrides)
-    where = f"{path}{said}"
-    data = _extended(data, "tokenizer", _tokenizer_presets, where)
-    data = _extended(data, "model", model_presets, where)
-    return validate(Recipe, data, where), path
+class RecipeLibrary:
+    """The recipes of one folder: `*.yaml`, with the presets that they may extend in `tokenizers/` and `models/`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def names(self) -> list[str]:
+        """The names of its recipes, sorted."""
+        return sorted(path.stem for path in self.folder.glob("*.yaml"))
+
+    def path(self, name: str, beside: Path | None = None) -> Path:
+        """The file of a recipe: a name of this library, or a path (relative to `beside`, else to the working folder).
+
+        XmodelError: no recipe of this name.
+        """
+        if name.endswith((".yaml", ".yml")):
+            return ((beside or Path.cwd()) / name).resolve()
+        path = self.folder / f"{name}.yaml"
+        if not path.exists():
+            near = nearest(name, self.names())
+            raise XmodelError(
+                f"there is no recipe named {name}",
+                expected=f"one of {', '.join(self.names())}, or the path of a .yaml file",
+                remedy=f"did you mean {near}?" if near else "check the name",
+            )
+        return path
+
+    def model_presets(self) -> dict[str, dict[str, Any]]:
+        """The reports' models, family-size → fields of a model slice: each family's file holds the settings that all
+        its sizes share, and a table of the sizes."""
+        presets = {}
+        for path in sorted((self.folder / "models").glob("*.yaml")):
+            family = read_yaml(path)
+            for size, row in family["sizes"].items():
+                fields = dict(zip(family["columns"], row, strict=True))
+                presets[f"{path.stem}-{size}"] = {**family["settings"], **fields}
+        return presets
+
+    def tokenizer_presets(self) -> dict[str, dict[str, Any]]:
+        """The reports' tokenizers, name → fields of a tokenizer slice."""
+        return {path.stem: read_yaml(path) for path in sorted((self.folder / "tokenizers").glob("*.yaml"))}
+
+    def load(self, name: str, overrides: Sequence[str] = ()) -> tuple[Recipe, Path]:
+        """A recipe, by its name or path, with `--set` overrides; and the file it was read from.
+
+        XmodelError names the file, the key and the nearest right one.
+        """
+        path = self.path(name)
+        data = self._read(path)
+        for assignment in overrides:
+            data = _override(data, assignment)
+        where = str(path) + "".join(f" --set {assignment}" for assignment in overrides)
+        data = _extended(data, "tokenizer", self.tokenizer_presets, where)
+        data = _extended(data, "model", self.model_presets, where)
+        return validate(Recipe, data, where), path
+
+    def _read(self, path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
+        """A recipe file merged over those that it extends."""
+        if path in extended_by:
+            chain = " → ".join(p.name for p in (*extended_by, path))
+            raise XmodelError("a recipe extends itself", found=chain, where=path)
+        data = _with_absolute_paths(read_yaml(path), path.parent)
+        base = data.pop("extends", None)
+        if base is None:
+            return data
+        if not isinstance(base, str):
+            raise XmodelError("`extends` names one recipe", expected="a name or a path", found=base, where=path)
+        return _merged(self._read(self.path(base, path.parent), (*extended_by, path)), data)

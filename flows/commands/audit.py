@@ -1,7 +1,7 @@
 """`xmodel audit`: a run's token stream read again and verified against its shards, document by document.
 
-Takes a run's label; gives the result of `training/audit.py`, after the shards were compared with their receipts and
-the ledger's `consumed` rows with the order that the plan and seed give.
+Takes a run's label; gives the result of `training/order/audit.py`, after the shards were compared with their receipts
+and the ledger's `consumed` rows with the order that the plan and seed give.
 """
 
 from dataclasses import asdict
@@ -34,7 +34,7 @@ def audit_run(root: "Folder", label: str | None, steps: int | None) -> dict[str,
     """The audit of a run, by default the newest, as plain data. XmodelError names what does not add up."""
     from xmodel_core.artifacts import Store
     from xmodel_core.progress import track
-    from xmodel_core.training.audit import audit as audit_stream
+    from xmodel_core.training.order.audit import audit as audit_stream
     from xmodel_core.training.stage import stream_of, verify_shards
 
     store = Store(root)

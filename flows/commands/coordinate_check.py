@@ -33,7 +33,7 @@ def coordinate_check(
 ) -> None:
     """Check that activations keep their size as the model grows wider: slopes under muP and under the standard
     parametrisation."""
-    from flows.commands.summary import print_coordinates
+    from flows.commands.study_tables import print_coordinates
     from flows.studies.coordinate_check import coordinate_check as coordinate_check_flow
 
     slopes: Any = coordinate_check_flow(recipe, list(overrides), workspace, list(widths), list(steps), **shape)

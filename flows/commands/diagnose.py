@@ -58,7 +58,7 @@ def diagnose(
 
     from flows.river.session import checkpoint_folder
     from xmodel_core.model import diagnose as model_diagnose
-    from xmodel_core.model.generate import load_checkpoint
+    from xmodel_core.model.weights import load_checkpoint
     from xmodel_core.tokenizer.tokenizer import Tokenizer
 
     model, tokenizer_file = load_checkpoint(checkpoint_folder(checkpoint))

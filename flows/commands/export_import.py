@@ -22,9 +22,8 @@ import click
 def export(checkpoint: str, folder: Path, format_name: str) -> None:
     """Write a checkpoint, or a run's newest, to DIR for other software: weights, configs, tokenizer, model card."""
     from flows.river.session import checkpoint_folder
-    from xmodel_core.model.formats.convert import SpecialTokens, export_checkpoint, tokens_beside
-    from xmodel_core.model.generate import TOKENIZER
-    from xmodel_core.model.weights import newest_checkpoint
+    from xmodel_core.model.formats.export_checkpoint import SpecialTokens, export_checkpoint, tokens_beside
+    from xmodel_core.model.weights import TOKENIZER, newest_checkpoint
     from xmodel_core.tokenizer.tokenizer import Tokenizer
     from xmodel_core.tokenizer.tokenizer_json import tokenizer_config_json, tokenizer_json
 
@@ -41,8 +40,8 @@ def export(checkpoint: str, folder: Path, format_name: str) -> None:
     else:
         tokens, texts = tokens_beside(weights)
         files = {**texts}
-    layout = export_checkpoint(weights, format_name, folder, tokens, files)
-    click.echo(f"{folder}: {layout.config['architectures'][0]}, {len(layout.weights)} tensors, from {weights}")
+    exported = export_checkpoint(weights, format_name, folder, tokens, files)
+    click.echo(f"{folder}: {exported.config['architectures'][0]}, {len(exported.weights)} tensors, from {weights}")
 
 
 @click.command("import")
@@ -52,8 +51,8 @@ def import_released(released: Path, folder: Path) -> None:
     """Convert a released checkpoint (Xmodel-LM, Xmodel-2, Xmodel-2.5, MiniCPM) to ours in DIR, to generate from or
     export."""
     from xmodel_core.model.cost import count_parameters
-    from xmodel_core.model.formats.convert import import_checkpoint
-    from xmodel_core.model.generate import TOKENIZER
+    from xmodel_core.model.formats.import_checkpoint import import_checkpoint
+    from xmodel_core.model.weights import TOKENIZER
 
     config, vocab_size = import_checkpoint(released, folder)
     click.echo(f"{folder}: {count_parameters(config, vocab_size).total:,} parameters, vocabulary {vocab_size:,}")

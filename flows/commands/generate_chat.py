@@ -19,9 +19,9 @@ from flows.commands.options import Command, json_option
 from xmodel_core.errors import XmodelError
 
 if TYPE_CHECKING:
-    from xmodel_core.model.generate import Piece
+    from xmodel_core.model.generation.generate import Piece
+    from xmodel_core.model.generation.sampling import Sampling
     from xmodel_core.model.network import Xmodel
-    from xmodel_core.model.sampling import Sampling
     from xmodel_core.tokenizer.tokenizer import Tokenizer
 
 
@@ -52,7 +52,7 @@ def decoding_options(command: Command) -> Command:
     ) -> None:
         if temperature == 0 and (top_k or top_p < 1):
             raise click.UsageError("--top-k and --top-p need a --temperature above 0: without one nothing is sampled")
-        from xmodel_core.model.sampling import Sampling
+        from xmodel_core.model.generation.sampling import Sampling
 
         sampling = Sampling(temperature, top_k, top_p, repetition_penalty, seed)
         command(decoding=Decoding(sampling, max_new_tokens, device, dtype), **rest)
@@ -128,7 +128,7 @@ def generate(
     if not prompts:
         raise click.UsageError("a --prompt is needed, or a --prompt-file with one")
 
-    from xmodel_core.model.generate import stream
+    from xmodel_core.model.generation.generate import stream
 
     model, tokenizer = _load(checkpoint, decoding)
     began = time.perf_counter()
@@ -163,7 +163,7 @@ def generate(
 def chat(checkpoint: str, decoding: Decoding) -> None:
     """Talk with a checkpoint, or with a run's newest, in the terminal or through a pipe: one message per line."""
     from xmodel_core.corpus.read.instructions import DIALOGUES, labelled
-    from xmodel_core.model.generate import Conversation
+    from xmodel_core.model.generation.generate import Conversation
 
     model, tokenizer = _load(checkpoint, decoding)
     conversation, history = Conversation(model, tokenizer), ""
@@ -228,7 +228,7 @@ def read_prompts(path: Path) -> list[str]:
 
 def _load(checkpoint: str, decoding: Decoding) -> "tuple[Xmodel, Tokenizer]":
     from flows.river.session import checkpoint_folder
-    from xmodel_core.model.generate import load_checkpoint
+    from xmodel_core.model.weights import load_checkpoint
     from xmodel_core.tokenizer.tokenizer import Tokenizer
 
     model, tokenizer_file = load_checkpoint(checkpoint_folder(checkpoint), decoding.device, decoding.dtype)

@@ -12,8 +12,8 @@ from flows.commands.options import emit, in_prefect, json_option, recipe_options
 @json_option
 def hparam_search(recipe: str, overrides: Sequence[str], workspace: str | None, as_json: bool) -> None:
     """Search peak_lr, scale_emb, dim_model_base and scale_depth on small models, over Xmodel-2's ranges."""
-    from flows.commands.summary import search_price
-    from xmodel_core.config import load_recipe
+    from flows.commands.study_tables import search_price
+    from flows.recipes import load_recipe
     from xmodel_core.search.hparams.stage import require_mup
 
     values, _ = load_recipe(recipe, overrides)
@@ -24,7 +24,7 @@ def hparam_search(recipe: str, overrides: Sequence[str], workspace: str | None, 
 
 @in_prefect
 def _search(recipe: str, overrides: Sequence[str], workspace: str | None, as_json: bool) -> None:
-    from flows.commands.summary import print_search
+    from flows.commands.study_tables import print_search
     from flows.studies.hparam_search import hparam_search as hparam_search_flow
 
     emit(hparam_search_flow(recipe, list(overrides), workspace), as_json, print_search)

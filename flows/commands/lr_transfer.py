@@ -46,7 +46,7 @@ def lr_transfer(
     **settings: Any,
 ) -> None:
     """Check whether the best learning rate of a narrow model transfers to wider ones: losses over widths and rates."""
-    from flows.commands.summary import print_transfer
+    from flows.commands.study_tables import print_transfer
     from flows.studies.lr_transfer import lr_transfer as lr_transfer_flow
 
     grid = list(widths), list(rates), list(parametrisations)

@@ -6,8 +6,7 @@ recipe, and every such figure is named as assumed. Tokens come from the mixture 
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +17,34 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.commands.options import emit, json_option, recipe_options
-from flows.river.reuse import Reuse
+from flows.river.dry_run import explain_stages
+from flows.river.session import Session
+from flows.river.stages import STAGES
 from xmodel_core.artifacts import Place, Store
 from xmodel_core.config import Recipe
 from xmodel_core.mixture.plan import PlannedPhase, Supply, make_plan
 from xmodel_core.mixture.stage import used_sources
 from xmodel_core.model.cost import count_parameters, flops_per_token
-from xmodel_core.planning.duration import Rates, stage_hours
-from xmodel_core.planning.supply import Stock, stocks
-from xmodel_core.specs import load_mixture, load_sources
+from xmodel_core.planning.duration import Throughput, Workload
+from xmodel_core.planning.supply import SourceEstimate, estimate_sources
 
 
-def _source_row(stock: Stock, weights: dict[str, float]) -> dict[str, Any]:
-    source = stock.source
+def _source_row(estimate: SourceEstimate, planned_tokens: Mapping[str, int]) -> dict[str, Any]:
+    source = estimate.source
     return {
         "source": source.name,
         "lang": source.lang,
         "category": source.category,
-        "documents": stock.documents,
-        "characters": stock.chars,
-        "tokens": stock.tokens,
-        "planned_tokens": round(weights.get(source.name, 0)),
-        "epochs": weights[source.name] / stock.tokens if stock.tokens and source.name in weights else None,
-        "basis": stock.basis,
-        "counted": stock.counted,
-        "missing": stock.missing,
+        "documents": estimate.documents,
+        "characters": estimate.chars,
+        "tokens": estimate.tokens,
+        "planned_tokens": planned_tokens.get(source.name, 0),
+        "epochs": planned_tokens[source.name] / estimate.tokens
+        if estimate.tokens and source.name in planned_tokens
+        else None,
+        "basis": estimate.basis,
+        "counted": estimate.counted,
+        "missing": estimate.missing,
     }
 
 
@@ -75,57 +77,57 @@ def _sum(values: list[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _assumed(found: list[Stock], vocab_known: bool, recipe: Recipe, rates: Rates) -> list[str]:
+def _assumed(estimates: list[SourceEstimate], vocab_known: bool, recipe: Recipe, throughput: Throughput) -> list[str]:
     """Every figure that is not a count, in words."""
     lines = []
     if not vocab_known:
         lines.append(
             f"vocabulary: {recipe.tokenizer.vocab_size:,} pieces, as the recipe says; no tokenizer is there yet"
         )
-    for basis, count in Counter(stock.basis for stock in found if not stock.counted).items():
+    for basis, count in Counter(estimate.basis for estimate in estimates if not estimate.counted).items():
         lines.append(f"documents, characters, tokens of {count} sources: {basis}")
-    if any(stock.basis == "published" for stock in found):
+    if any(estimate.basis == "published" for estimate in estimates):
         lines.append("documents of published sources: 1,000 tokens each; characters by language")
-    if unknown := [stock.source.name for stock in found if stock.tokens is None]:
+    if unknown := [estimate.source.name for estimate in estimates if estimate.tokens is None]:
         lines.append(f"taken to be large enough: {', '.join(unknown)}")
-    return [*lines, *rates.assumptions]
+    return [*lines, *throughput.assumptions]
 
 
 def plan(recipe: Recipe, recipe_file: Path, workspace: Place) -> dict[str, Any]:
     """The plan as plain data: parameters, documents, tokens, flops, hours, and `details`.
 
     XmodelError: a mixture that names no source, or asks for more than its limits allow."""
-    store = Store(workspace)
-    sources = load_sources(recipe.sources, recipe_file.parent)
-    mixture = load_mixture(recipe.mixture, recipe_file.parent)
-    training = recipe.training
-    reuse = Reuse(recipe, recipe_file.parent, sources, mixture, store)
-    found = stocks(recipe, sources, reuse.world, reuse.corpus, reuse.shards)
-    used = {source.name for source in used_sources(mixture, sources)}
-    vocab_size = reuse.tokenizer.manifest()["facts"]["vocab_size"] if reuse.tokenizer else recipe.tokenizer.vocab_size
+    session = Session(recipe, recipe_file, Store(workspace))
+    training, rows = recipe.training, explain_stages(session)
+    estimates = estimate_sources(
+        recipe, session.sources, session.built("sample world"), session.built("corpus"), session.shards()
+    )
+    used = {source.name for source in used_sources(session.mixture, session.sources)}
+    tokenizer = session.built("tokenizer")
+    vocab_size = tokenizer.manifest()["facts"]["vocab_size"] if tokenizer else recipe.tokenizer.vocab_size
 
-    supplies = [Supply(s.source.name, s.source.lang, s.source.category, s.tokens) for s in found]
-    phases = make_plan(mixture, training.phases(), supplies)
-    weights: dict[str, float] = {}
+    supplies = [Supply(e.source.name, e.source.lang, e.source.category, e.tokens) for e in estimates]
+    phases = make_plan(session.mixture, training.phases(), supplies)
+    planned_tokens: Counter[str] = Counter()
     for phase in phases:
         for planned in phase.sources:
-            weights[planned.source] = weights.get(planned.source, 0) + planned.planned_tokens
+            planned_tokens[planned.source] += planned.planned_tokens
 
     parameters = count_parameters(recipe.model, vocab_size)
     tokens = training.total_tokens
     flops = sum(
         flops_per_token(recipe.model, vocab_size, phase.sequence_length) * phase.tokens for phase in training.phases()
     )
-    per_token = flops / tokens
-    rates = Rates(store, recipe, per_token)
+    throughput = Throughput(session.store, recipe, flops / tokens)
+    workload = Workload(recipe, estimates, throughput, flops / tokens)
     stages = [
-        {**row, "hours": 0.0 if row["state"] == "reused" else stage_hours(row["stage"], found, recipe, rates, tokens)}
-        for row in reuse.rows()
+        {**row, "hours": 0.0 if row["state"] == "reused" else _hours(workload, row["stage"], row["name"])}
+        for row in rows
     ]
     return {
         "recipe": recipe.name,
         "parameters": parameters.total,
-        "documents": _sum([stock.documents for stock in found if stock.source.name in used]),
+        "documents": _sum([estimate.documents for estimate in estimates if estimate.source.name in used]),
         "tokens": tokens,
         "flops": flops,
         "hours": round(sum(row["hours"] for row in stages), 4),
@@ -133,17 +135,22 @@ def plan(recipe: Recipe, recipe_file: Path, workspace: Place) -> dict[str, Any]:
             "description": recipe.description,
             "non_embedding_parameters": parameters.non_embedding,
             "vocab_size": vocab_size,
-            "flops_per_token": per_token,
-            "supply_tokens": _sum([stock.tokens for stock in found if stock.source.name in used]),
-            "characters": _sum([stock.chars for stock in found if stock.source.name in used]),
+            "flops_per_token": flops / tokens,
+            "supply_tokens": _sum([estimate.tokens for estimate in estimates if estimate.source.name in used]),
+            "characters": _sum([estimate.chars for estimate in estimates if estimate.source.name in used]),
             "steps": training.total_steps,
             "stages": stages,
-            "sources": [_source_row(stock, weights) for stock in found],
+            "sources": [_source_row(estimate, planned_tokens) for estimate in estimates],
             "phases": [_phase_row(phase) for phase in phases],
-            "rates": asdict(rates.figures),
-            "assumed": _assumed(found, reuse.tokenizer is not None, recipe, rates),
+            "rates": throughput.figures(),
+            "assumed": _assumed(estimates, tokenizer is not None, recipe, throughput),
         },
     }
+
+
+def _hours(workload: Workload, stage: str, item: str) -> float:
+    seconds = next(known.seconds for known in STAGES if known.name == stage)
+    return round(seconds(workload, item) / 3600, 6)
 
 
 def _count(value: float | None) -> str:
@@ -240,8 +247,8 @@ def print_plan(planned: dict[str, Any]) -> None:
 @json_option
 def plan_command(recipe: str, overrides: Sequence[str], workspace: str | None, as_json: bool) -> None:
     """Show what a run would build, what it would reuse and why; documents, tokens, parameters, FLOPs, hours."""
+    from flows.recipes import load_recipe
     from flows.river.session import workspace_folder
-    from xmodel_core.config import load_recipe
 
     values, path = load_recipe(recipe, overrides)
     emit(plan(values, path, workspace_folder(workspace)), as_json, print_plan)

@@ -9,10 +9,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from xmodel_core.config import RECIPES, load_recipe
+from flows.recipes import load_recipe, recipe_names
 from xmodel_core.errors import XmodelError
-from xmodel_core.planning.availability import HUB, S3, SCHEMES
-from xmodel_core.planning.availability import reach as check_availability
+from xmodel_core.planning.availability import HUB, S3, SCHEMES, check_availability
 from xmodel_core.specs import Source, load_mixture, load_sources, resolve
 from xmodel_core.specs.sources import DATASETS_SPEC, RAW_SCHEME
 
@@ -115,5 +114,5 @@ def check(recipe: str | None, hub: str = HUB, s3: str = S3) -> tuple[list[dict[s
         row["reached"] = answer.state if answer else ""
         row["problem"] = row["problem"] or (f"{row['name']}: {answer.problem}" if answer and answer.problem else "")
     problems = [line for family, sources in families for line in _family_problems(family, sources)]
-    recipes = [recipe] if recipe else sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    recipes = [recipe] if recipe else recipe_names()
     return rows, problems + [line for name in recipes for line in _recipe_problems(name)]

@@ -19,7 +19,7 @@ def tokenizer_report(
     recipe: str, overrides: Sequence[str], workspace: str | None, against: Sequence[str], as_json: bool
 ) -> None:
     """Compare the recipe's tokenizer with others, on text it was trained on and on held-out text."""
-    from flows.commands.summary import print_tokenizers
+    from flows.commands.study_tables import print_tokenizers
     from flows.river.session import workspace_folder
     from flows.studies.tokenizer_report import tokenizer_report as tokenizer_report_flow
 

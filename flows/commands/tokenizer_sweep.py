@@ -36,7 +36,7 @@ def tokenizer_sweep(
     as_json: bool,
 ) -> None:
     """Train tokenizers of several sizes and Chinese shares; show the trade-off as a table and a plot."""
-    from flows.commands.summary import print_sweep
+    from flows.commands.study_tables import print_sweep
     from flows.studies.tokenizer_sweep import tokenizer_sweep as tokenizer_sweep_flow
 
     sweep = tokenizer_sweep_flow(recipe, list(overrides), workspace, list(vocab_sizes), list(zh_shares))

@@ -2,8 +2,8 @@
 
 from prefect import flow
 
+from flows.river import tasks
 from flows.river.session import checkpoint_folder, open_session
-from flows.river.xmodel import to_corpus, to_run, to_scores, to_tokens
 
 
 @flow(name="evaluate", log_prints=False)
@@ -15,8 +15,6 @@ def evaluate(
 ) -> str:
     """Scores a checkpoint of the recipe's run, by default the last. Returns the run's label."""
     with open_session(recipe, overrides or [], workspace) as session:
-        corpus = to_corpus(session)
-        tokens = to_tokens(session, corpus)
-        training = to_run(session, corpus, tokens)
-        to_scores(session, corpus, training.run, checkpoint_folder(checkpoint) if checkpoint else None)
-        return training.run.label
+        session.checkpoint = checkpoint_folder(checkpoint) if checkpoint else None
+        tasks.build_stages(session, through="evaluation")
+        return session.artifact("run").label

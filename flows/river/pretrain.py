@@ -2,13 +2,13 @@
 
 from prefect import flow
 
+from flows.river import tasks
 from flows.river.session import open_session
-from flows.river.xmodel import to_corpus, to_run, to_tokens
 
 
 @flow(name="pretrain", log_prints=False)
 def pretrain(recipe: str = "quickstart", overrides: list[str] | None = None, workspace: str | None = None) -> str:
     """Returns the run's label."""
     with open_session(recipe, overrides or [], workspace) as session:
-        corpus = to_corpus(session)
-        return to_run(session, corpus, to_tokens(session, corpus)).run.label
+        tasks.build_stages(session, through="run")
+        return session.artifact("run").label

@@ -1,21 +1,23 @@
-"""One run of a recipe: its values, its workspace, its cluster.
+"""One run of a recipe: its values, its workspace, its cluster, and what its stages have given so far.
 
-Takes a recipe's name, overrides and a workspace, as a shell, a deployment or the UI hands them;
-gives a `Session` that every stage task shares, and keeps the ledger up to date behind them.
+Takes a recipe's name, overrides and a workspace, as a shell, a deployment or the UI hands them; gives a `Session`
+that every stage reads its inputs from and leaves its output in.
 """
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
-from xmodel_core.artifacts import Artifact, Folder, Store, open_folder
+from flows.recipes import load_recipe
+from flows.river import preflight
+from xmodel_core.artifacts import Artifact, Folder, Identity, Store, open_folder
 from xmodel_core.artifacts.remote import is_remote
 from xmodel_core.cluster import Cluster, open_cluster
-from xmodel_core.config import Recipe, load_recipe
+from xmodel_core.config import Recipe
 from xmodel_core.errors import XmodelError
-from xmodel_core.specs.benchmarks import load_suites
-from xmodel_core.specs.sources import RAW_SCHEME
+from xmodel_core.specs import Source, SourceFiles, load_mixture, load_sources, resolve
 from xmodel_core.training.config import TrainingConfig
 
 # Before torch is first imported: threads that wait for each other sleep instead of spinning. On cores that other
@@ -23,18 +25,84 @@ from xmodel_core.training.config import TrainingConfig
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+class NotKnownYet(Exception):
+    """An identity that depends on a stage that is not built; the text says on which, as `xmodel plan` shows it."""
+
+
 class Session:
     """What the stages of one run share. A plain class: Prefect looks inside dataclasses, and need not here."""
 
-    def __init__(self, recipe: Recipe, path: Path, store: Store, cluster: Cluster) -> None:
+    def __init__(self, recipe: Recipe, recipe_file: Path, store: Store, cluster: Cluster | None = None) -> None:
+        """`cluster`: None for a plan, which builds nothing."""
         self.recipe = recipe
-        self.path = path
+        self.recipe_file = recipe_file
         self.store = store
-        self.cluster = cluster
+        self._cluster = cluster
+        self.sources: list[Source] = load_sources(recipe.sources, self.spec_folder)
+        self.mixture = load_mixture(recipe.mixture, self.spec_folder)
+        self.checkpoint: Path | None = None
+        """The checkpoint to evaluate; None: the last of the recipe's run."""
+        self._outputs: dict[tuple[str, str], Artifact | Identity] = {}
+
+    @property
+    def spec_folder(self) -> Path:
+        """Paths of specs that the recipe names are relative to it."""
+        return self.recipe_file.parent
+
+    @property
+    def cluster(self) -> Cluster:
+        """Where the run's work is done."""
+        assert self._cluster is not None, "a plan builds nothing"
+        return self._cluster
 
     def with_training(self, training: TrainingConfig) -> "Session":
         """The same run with other training settings: what proxies are planned and trained by."""
-        return Session(self.recipe.model_copy(update={"training": training}), self.path, self.store, self.cluster)
+        recipe = self.recipe.model_copy(update={"training": training})
+        return Session(recipe, self.recipe_file, self.store, self._cluster)
+
+    def keep(self, stage: str, item: str, output: Artifact | Identity) -> None:
+        """Remembers a stage's output: the artifact, or in a plan the identity of one that is not built."""
+        self._outputs[stage, item] = output
+
+    def output(self, stage: str, item: str | None = None) -> Artifact | Identity:
+        """A stage's output; `item`: the source's name where there is one per source. NotKnownYet where it has none."""
+        key = (stage, item or self.recipe.name)
+        if key not in self._outputs:
+            raise NotKnownYet(f"known after the {'scans' if stage == 'scan' else stage}")
+        return self._outputs[key]
+
+    def optional(self, stage: str, item: str | None = None) -> Artifact | Identity | None:
+        """A stage's output, or None."""
+        return self._outputs.get((stage, item or self.recipe.name))
+
+    def artifact(self, stage: str, item: str | None = None) -> Artifact:
+        """A stage's output that is built. NotKnownYet where it is not."""
+        output = self.output(stage, item)
+        if not isinstance(output, Artifact):
+            raise NotKnownYet(f"known after the {stage}")
+        return output
+
+    def built(self, stage: str, item: str | None = None) -> Artifact | None:
+        """A stage's output if it is built, else None."""
+        output = self.optional(stage, item)
+        return output if isinstance(output, Artifact) else None
+
+    def shards(self) -> dict[str, Artifact]:
+        """The token shards that are built, by source."""
+        return {source.name: made for source in self.sources if (made := self.built("shards", source.name))}
+
+    @cached_property
+    def source_files(self) -> dict[str, SourceFiles]:
+        """The files behind all sources with their digests: told before the first is read, not after hours of work.
+        XmodelError where a source has none."""
+        world = self.built("sample world")
+        return {source.name: resolve(source, self.store.digest, world) for source in self.sources}
+
+    def mixture_shares(self) -> dict[str, float]:
+        """Source → share of the training tokens that the recipe's mixture asks for, by what the corpus keeps."""
+        corpus = self.built("corpus")
+        kept = {name: facts["chars"] for name, facts in corpus.manifest()["facts"]["sources"].items()} if corpus else {}
+        return preflight.mixture_shares(self.recipe, self.mixture, self.sources, kept)
 
 
 def workspace_folder(workspace: str | None) -> Folder:
@@ -58,24 +126,10 @@ def checkpoint_folder(place: str) -> Path:
 
 @contextmanager
 def open_session(recipe: str, overrides: Sequence[str], workspace: str | None) -> Iterator[Session]:
-    """Reads the recipe before anything is started: a wrong key costs no time."""
-    values, path = load_recipe(recipe, list(overrides))
+    """Reads and checks the recipe before anything is started: a wrong key costs no time."""
+    values, recipe_file = load_recipe(recipe, list(overrides))
+    preflight.check(values, recipe_file)
     root = workspace_folder(workspace)
     root.prepare()
     with open_cluster(values.cluster) as cluster:
-        yield Session(values, path, Store(root), cluster)
-
-
-def benchmarks_of(recipe: Recipe, beside: Path, world: Artifact | None) -> tuple[Path, dict[str, set[str]]] | None:
-    """The folder of benchmarks that no document may hold, and the splits that the recipe's suites ask of them; None
-    where the recipe names none, or the sample world that holds them is not made yet."""
-    from xmodel_core.corpus.contamination.benchmark_index import splits_asked
-
-    folder = recipe.corpus.decontaminate.benchmarks
-    if folder is None or (folder.startswith(RAW_SCHEME) and world is None):
-        return None
-    if world and folder.startswith(RAW_SCHEME):
-        place = world.folder.tree(folder.removeprefix(RAW_SCHEME))
-    else:
-        place = Path(folder).expanduser()
-    return place.resolve(), splits_asked(load_suites(recipe.evaluation.suites, beside))
+        yield Session(values, recipe_file, Store(root), cluster)

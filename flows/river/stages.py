@@ -1,291 +1,324 @@
-"""The stages as Prefect tasks: one per stage or source, never one per document or shard.
+"""The pipeline's stages, in order: the one list that `run` executes, `plan` walks dry, and every flow is a prefix of.
 
-Takes the session and the artifacts of the stage before; gives the stage's artifact. A task only
-calls its room's door. Retried are transient errors alone: a bug or bad input fails at once.
+A `Stage` has a name, items (one, or one per source), and for each item its identity (what the output is made of), its
+build (the room's entry point: own config and inputs in, artifact out) and an estimate of its work.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.tasks import Task
-
-from flows.river import preflight
-from flows.river.session import Session, benchmarks_of
-from xmodel_core.artifacts import Artifact
-from xmodel_core.errors import TransientError, XmodelError
-from xmodel_core.ledger.build import refresh
-from xmodel_core.ledger.query import run_query
-from xmodel_core.specs import Source, SourceFiles, load_mixture, load_sources, resolve
+from flows.river.session import NotKnownYet, Session
+from xmodel_core.artifacts import Artifact, Identity
+from xmodel_core.artifacts.remote import is_remote
+from xmodel_core.corpus import stage as corpus_stage
+from xmodel_core.corpus.contamination.benchmark_index import splits_asked
+from xmodel_core.corpus.stage import References, SourceScan
+from xmodel_core.evaluation import stage as evaluation_stage
+from xmodel_core.evaluation.stage import CheckpointRef
+from xmodel_core.mixture import stage as mixture_stage
+from xmodel_core.planning.duration import Workload
+from xmodel_core.report import stage as report_stage
+from xmodel_core.sample_world import stage as sample_world_stage
+from xmodel_core.specs import SourceFiles, resolve
 from xmodel_core.specs.benchmarks import load_suites
-
-if TYPE_CHECKING:
-    from xmodel_core.corpus.stage import SourceScan
-
-
-def only_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether another try may help."""
-    try:
-        state.result()
-    except TransientError:
-        return True
-    except Exception:
-        return False
-    return False
+from xmodel_core.specs.sources import RAW_SCHEME
+from xmodel_core.tokenizer import stage as tokenizer_stage
+from xmodel_core.tokenizer.documents import documents_digests
+from xmodel_core.training import stage as training_stage
+from xmodel_core.training.inputs import TrainingInputs
 
 
-# Receipts and manifests are the only memory of what is done: Prefect's caching stays off.
-stage: Callable[..., Any] = partial(
-    task,
-    retries=2,
-    retry_delay_seconds=[2, 20],
-    retry_condition_fn=only_transient,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@dataclass(frozen=True)
+class Stage:
+    """One kind of artifact of a run."""
+
+    name: str
+    items: Callable[[Session], list[str]]
+    """The names of its outputs: the recipe's, or each source's; none where the recipe does not ask for the stage."""
+    identity: Callable[[Session, str], Identity]
+    """What an item is made of. NotKnownYet where that follows from a stage that is not built."""
+    build: Callable[[Session, str], Artifact]
+    """Builds an item, or finds it built."""
+    seconds: Callable[[Workload, str], float]
+    """Estimated seconds of wall time of one item."""
 
 
-@stage(name="make sample world")
-def make_sample_world(session: Session) -> Artifact:
-    """The embedded world's raw documents and benchmarks."""
-    from xmodel_core.sample_world import stage as door
-
-    config = session.recipe.sample_world
-    assert config is not None
-    return door.run(config, session.store, session.recipe.name)
+def _once(session: Session) -> list[str]:
+    return [session.recipe.name]
 
 
-@stage(name="find sources")
-def find_sources(session: Session, world: Artifact | None) -> list[SourceFiles]:
-    """The files behind the recipe's sources, with their digests."""
-    declared = load_sources(session.recipe.sources, session.path.parent)
-    found = [resolve(source, session.store.digest, world) for source in declared]
-    mixture_shares(session, found)  # what the mixture asks for must be here: told now, not after hours of work
-    return found
+def _per_source(session: Session) -> list[str]:
+    return [source.name for source in session.sources]
 
 
-@stage(name="index benchmarks")
-def index_benchmarks(session: Session, world: Artifact | None) -> Artifact | None:
-    """The passages that no document may hold; none where the recipe names no benchmarks."""
-    from xmodel_core.corpus import stage as door
-
-    found = benchmarks_of(session.recipe, session.path.parent, world)
-    return door.index_benchmarks(session.recipe.name, *found, session.store) if found else None
+# sample world ------------------------------------------------------------------------------------------------------
 
 
-@stage(name="keep perplexity models")
-def keep_perplexity_models(session: Session) -> Artifact | None:
-    """The n-gram models that text is held against; none where the recipe names none."""
-    from xmodel_core.corpus import stage as door
-
-    models = session.recipe.corpus.perplexity
-    return door.keep_models(session.recipe.name, models, session.store) if models.named() else None
+def _sample_world_items(session: Session) -> list[str]:
+    return _once(session) if session.recipe.sample_world else []
 
 
-@stage(name="scan", task_run_name="scan {files.source.name}")
-def scan(session: Session, files: SourceFiles, benchmarks: Artifact | None, models: Artifact | None) -> Artifact:
-    """Every readable document of a source with its features, its perplexity where there are models, its signature and
-    the benchmark items it holds."""
-    from xmodel_core.corpus import stage as door
-
-    return door.scan(files, session.recipe.corpus.scan, session.store, session.cluster, benchmarks, models)
+def _sample_world_identity(session: Session, item: str) -> Identity:
+    assert session.recipe.sample_world is not None
+    return sample_world_stage.identity(session.recipe.sample_world, item)
 
 
-@stage(name="remove lines", task_run_name="remove lines {files.source.name}")
-def remove_lines(
-    session: Session, files: SourceFiles, scan: Artifact, benchmarks: Artifact | None, models: Artifact | None
-) -> "SourceScan":
-    """A source's scan, its documents without the lines that it repeats."""
-    from xmodel_core.corpus import stage as door
-
-    return door.remove_lines(files, scan, session.recipe.corpus, session.store, session.cluster, benchmarks, models)
+def _build_sample_world(session: Session, item: str) -> Artifact:
+    assert session.recipe.sample_world is not None
+    return sample_world_stage.run(session.recipe.sample_world, session.store, item)
 
 
-@stage(name="find near copies")
-def find_near_pairs(session: Session, scanned: "list[SourceScan]") -> Artifact:
-    """Documents of all sources that are alike, compared exactly."""
-    from xmodel_core.corpus import stage as door
-
-    recipe = session.recipe
-    return door.find_near_pairs(recipe.name, scanned, recipe.corpus.scan, session.store, session.cluster)
+# benchmarks and perplexity models: what texts are compared with while they are scanned -------------------------------
 
 
-@stage(name="build corpus")
-def build_corpus(
-    session: Session, scanned: "list[SourceScan]", pairs: Artifact, benchmarks: Artifact | None
-) -> Artifact:
-    """Decisions over all sources, then the kept documents."""
-    from xmodel_core.corpus import stage as door
-
-    recipe = session.recipe
-    corpus = door.build_corpus(recipe.name, scanned, pairs, recipe.corpus, session.store, session.cluster, benchmarks)
-    refresh(session.store.root)
-    return corpus
+def _benchmarks_items(session: Session) -> list[str]:
+    return _once(session) if session.recipe.corpus.decontaminate.benchmarks else []
 
 
-def mixture_shares(session: Session, sources: list[SourceFiles], corpus: Artifact | None = None) -> dict[str, float]:
-    """Source → share of the training tokens that the recipe's mixture asks for, by what the corpus keeps."""
-    kept = {name: facts["chars"] for name, facts in corpus.manifest()["facts"]["sources"].items()} if corpus else {}
-    return preflight.mixture_shares(session.recipe, session.path.parent, [files.source for files in sources], kept)
+def _benchmarks_folder(session: Session) -> tuple[Path, dict[str, set[str]]]:
+    """The folder of benchmarks that no document may hold, and the splits that the recipe's suites ask of them."""
+    folder = session.recipe.corpus.decontaminate.benchmarks
+    assert folder is not None
+    if folder.startswith(RAW_SCHEME):
+        path = session.artifact("sample world").folder.tree(folder.removeprefix(RAW_SCHEME))
+    else:
+        path = Path(folder).expanduser()
+    return path.resolve(), splits_asked(load_suites(session.recipe.evaluation.suites, session.spec_folder))
 
 
-@stage(name="preview decisions")
-def preview_decisions(
-    session: Session, scanned: "list[SourceScan]", pairs: Artifact
-) -> dict[str, list[dict[str, Any]]]:
-    """What the recipe's thresholds would do: the ledger rows of its corpus, with no document written."""
-    from xmodel_core.corpus import stage as door
-
-    return door.funnel(session.recipe.name, scanned, pairs, session.recipe.corpus)
+def _benchmarks_identity(session: Session, item: str) -> Identity:
+    return corpus_stage.benchmarks_identity(item, *_benchmarks_folder(session), session.store)
 
 
-@stage(name="train tokenizer")
-def train_tokenizer(session: Session, corpus: Artifact, sources: list[Source]) -> Artifact:
-    """A tokenizer from a sample of the kept documents."""
-    from xmodel_core.tokenizer import stage as door
-
-    return door.train_tokenizer(session.recipe.name, corpus, sources, session.recipe.tokenizer, session.store)
+def _build_benchmarks(session: Session, item: str) -> Artifact:
+    return corpus_stage.index_benchmarks(item, *_benchmarks_folder(session), session.store)
 
 
-@stage(name="report tokenizer")
-def report_tokenizer(
-    session: Session, corpus: Artifact, sources: list[Source], tokenizer: Artifact, against: list[Path]
-) -> Artifact:
-    """A tokenizer beside others on the corpus's documents."""
-    from xmodel_core.tokenizer import stage as door
-
-    report = door.report_tokenizer(session.recipe.name, corpus, sources, tokenizer, against, session.store)
-    refresh(session.store.root)
-    return report
+def _models_items(session: Session) -> list[str]:
+    return _once(session) if session.recipe.corpus.perplexity.named() else []
 
 
-@stage(name="sweep tokenizers")
-def sweep_tokenizers(
-    session: Session, corpus: Artifact, sources: list[Source], vocab_sizes: list[int], zh_shares: list[float]
-) -> Artifact:
-    """Tokenizers of several sizes and balances, and their trade-off."""
-    from xmodel_core.tokenizer import stage as door
-
-    recipe = session.recipe
-    swept = door.sweep_tokenizers(recipe.name, corpus, sources, recipe.tokenizer, vocab_sizes, zh_shares, session.store)
-    refresh(session.store.root)
-    return swept
+def _models_identity(session: Session, item: str) -> Identity:
+    return corpus_stage.models_identity(item, session.recipe.corpus.perplexity, session.store)
 
 
-@stage(name="encode", task_run_name="encode {source.name}")
-def encode(session: Session, source: Source, corpus: Artifact, tokenizer: Artifact) -> Artifact:
-    """A source's kept documents as token shards."""
-    from xmodel_core.tokenizer import stage as door
-
-    return door.encode_source(source, corpus, tokenizer, session.recipe.tokenizer, session.store, session.cluster)
+def _build_models(session: Session, item: str) -> Artifact:
+    return corpus_stage.keep_models(item, session.recipe.corpus.perplexity, session.store)
 
 
-@stage(name="refresh ledger")
-def refresh_ledger(session: Session) -> None:
-    """Brings the ledger up to date with what the stages left behind."""
-    refresh(session.store.root)
+def _references(session: Session) -> References:
+    """The benchmarks and models of the recipe. NotKnownYet where it names some that are not known."""
+    benchmarks = session.output("benchmarks") if _benchmarks_items(session) else None
+    models = session.output("perplexity models") if _models_items(session) else None
+    return References(benchmarks, models)
 
 
-@stage(name="plan mixture")
-def plan_mixture(session: Session, sources: list[Source], shards: dict[str, Artifact]) -> Artifact:
-    """Shares of tokens turned into an exact plan, from the shards' counts."""
-    from xmodel_core.mixture import stage as door
-
-    recipe = session.recipe
-    mixture = load_mixture(recipe.mixture, session.path.parent)
-    plan = door.build_plan(
-        recipe.name,
-        mixture,
-        recipe.training.phases(),
-        sources,
-        list(shards.values()),
-        session.store,
-    )
-    refresh(session.store.root)
-    return plan
+# scans -------------------------------------------------------------------------------------------------------------
 
 
-@stage(name="pretrain")
-def pretrain(session: Session, plan: Artifact, shards: dict[str, Artifact], tokenizer: Artifact) -> Artifact:
-    """Checkpoints and metrics of one run; goes on from its newest whole checkpoint."""
-    from xmodel_core.training import stage as door
+def _files(session: Session, item: str) -> SourceFiles:
+    """The files of one source, as a plan asks for them: without a network, and one source at a time."""
+    source = next(source for source in session.sources if source.name == item)
+    if source.uri.startswith(RAW_SCHEME):
+        session.output("sample world")
+    elif is_remote(source.uri):
+        raise NotKnownYet("known when its files are listed: a plan asks no network")
+    return resolve(source, session.store.digest, session.built("sample world"))
 
-    recipe = session.recipe
-    run = door.run(
-        recipe.name,
-        recipe.model,
-        recipe.training,
-        plan,
-        shards,
-        tokenizer,
+
+def _scan_identity(session: Session, item: str) -> Identity:
+    files = _files(session, item)
+    return corpus_stage.scan_identity(files, session.recipe.corpus.scan, _references(session))
+
+
+def _build_scan(session: Session, item: str) -> Artifact:
+    files = session.source_files[item]
+    config = session.recipe.corpus.scan
+    return corpus_stage.scan(files, config, session.store, session.cluster, _references(session))
+
+
+# boilerplate lines, near copies, corpus ------------------------------------------------------------------------------
+
+
+def _lines_items(session: Session) -> list[str]:
+    return [source.name for source in session.sources if corpus_stage.repeats_lines(source)]
+
+
+def _lines_identity(session: Session, item: str) -> Identity:
+    source = next(source for source in session.sources if source.name == item)
+    identity = corpus_stage.rescan_identity(source, session.output("scan", item), session.recipe.corpus.lines)
+    assert identity is not None, "only sources whose lines are counted have a rescan"
+    return identity
+
+
+def _build_lines(session: Session, item: str) -> Artifact:
+    scanned = corpus_stage.remove_lines(
+        session.source_files[item],
+        session.artifact("scan", item),
+        session.recipe.corpus,
         session.store,
         session.cluster,
+        _references(session),
     )
-    refresh(session.store.root)
-    return run
+    assert scanned.rescan is not None, "only sources whose lines are counted have a rescan"
+    return scanned.rescan
 
 
-@stage(name="train proxies", task_run_name="{label}")
-def train_proxies(
-    session: Session,
-    plan: Artifact,
-    shards: dict[str, Artifact],
-    tokenizer: Artifact,
-    label: str,
-    door: Callable[..., Artifact],
-    **settings: Any,
-) -> Artifact:
-    """What a door of the search room finds; it goes on from the proxies that are trained."""
-    from xmodel_core.search.proxies import TrainingInputs
+def scanned_sources(session: Session) -> list[SourceScan]:
+    """Each source with its scan, and its rescan without boilerplate lines where its lines are counted."""
+    return [
+        SourceScan(session.source_files[name], session.artifact("scan", name), session.built("lines", name))
+        for name in _per_source(session)
+    ]
 
-    recipe = session.recipe
-    ground = TrainingInputs(
-        recipe.name, recipe.model, recipe.training, plan, shards, tokenizer, session.store, session.cluster
+
+def _scans(session: Session) -> tuple[list[Artifact | Identity], list[Artifact | Identity | None]]:
+    names = _per_source(session)
+    return [session.output("scan", name) for name in names], [session.optional("lines", name) for name in names]
+
+
+def _pairs_identity(session: Session, item: str) -> Identity:
+    return corpus_stage.pairs_identity(item, *_scans(session))
+
+
+def _build_pairs(session: Session, item: str) -> Artifact:
+    config = session.recipe.corpus.scan
+    return corpus_stage.find_near_pairs(item, scanned_sources(session), config, session.store, session.cluster)
+
+
+def _corpus_identity(session: Session, item: str) -> Identity:
+    return corpus_stage.corpus_identity(item, *_scans(session), session.sources, session.recipe.corpus)
+
+
+def _build_corpus(session: Session, item: str) -> Artifact:
+    return corpus_stage.build_corpus(
+        item,
+        scanned_sources(session),
+        session.artifact("near copies"),
+        session.recipe.corpus,
+        session.store,
+        session.cluster,
+        session.built("benchmarks"),
     )
-    found = door(ground, **settings)
-    refresh(session.store.root)
-    return found
 
 
-@stage(name="evaluate")
-def evaluate(session: Session, run: Artifact, world: Artifact | None, checkpoint: Path | None = None) -> Artifact:
-    """Scores of one checkpoint, by default the run's last, on the recipe's suites."""
-    from xmodel_core.evaluation import stage as door
-    from xmodel_core.training.stage import final_checkpoint
 
+# tokenizer and shards ----------------------------------------------------------------------------------------------
+
+
+def _tokenizer_identity(session: Session, item: str) -> Identity:
+    digests = documents_digests(session.artifact("corpus"))
+    return tokenizer_stage.tokenizer_identity(item, digests, session.recipe.tokenizer, session.sources)
+
+
+def _build_tokenizer(session: Session, item: str) -> Artifact:
+    corpus, config = session.artifact("corpus"), session.recipe.tokenizer
+    return tokenizer_stage.train_tokenizer(item, corpus, session.sources, config, session.store)
+
+
+def _shards_identity(session: Session, item: str) -> Identity:
+    digest = documents_digests(session.artifact("corpus"))[item]
+    tokenizer = session.artifact("tokenizer")
+    return tokenizer_stage.shards_identity(item, digest, tokenizer.fingerprint, session.recipe.tokenizer)
+
+
+def _build_shards(session: Session, item: str) -> Artifact:
+    source = next(source for source in session.sources if source.name == item)
+    inputs = (session.artifact("corpus"), session.artifact("tokenizer"), session.recipe.tokenizer)
+    return tokenizer_stage.encode_source(source, *inputs, session.store, session.cluster)
+
+
+
+# mixture plan and run ----------------------------------------------------------------------------------------------
+
+
+def _plan_identity(session: Session, item: str) -> Identity:
+    for source in mixture_stage.used_sources(session.mixture, session.sources):
+        session.artifact("shards", source.name)
+    prints = {name: shards.fingerprint for name, shards in session.shards().items()}
+    sources = [source for source in session.sources if source.name in prints]
+    return mixture_stage.plan_identity(item, session.mixture, session.recipe.training.phases(), sources, prints)
+
+
+def _build_plan(session: Session, item: str) -> Artifact:
+    phases = session.recipe.training.phases()
+    shards = list(session.shards().values())
+    return mixture_stage.build_plan(item, session.mixture, phases, session.sources, shards, session.store)
+
+
+def _run_identity(session: Session, item: str) -> Identity:
     recipe = session.recipe
-    suites = load_suites(recipe.evaluation.suites, session.path.parent)
-    chosen = checkpoint or final_checkpoint(run)
-    step = int(chosen.name.removeprefix("step-"))
-    scores = door.run(recipe.name, recipe.evaluation, suites, run, chosen, step, world, session.store)
-    refresh(session.store.root)
-    return scores
+    # What the plan will be is known before it is written.
+    plan, tokenizer = session.output("plan"), session.artifact("tokenizer")
+    return training_stage.identity(item, recipe.model, recipe.training, plan.fingerprint, tokenizer.fingerprint)
 
 
-@stage(name="write report")
-def write_report(session: Session, parts: dict[str, Artifact]) -> Artifact:
-    """The page about the run, from the ledger alone."""
-    from xmodel_core.report import stage as door
-
-    report = door.run(session.recipe.name, parts, session.store)
-    refresh(session.store.root)
-    return report
+def training_inputs(session: Session) -> TrainingInputs:
+    """What models of this recipe are trained from: its settings, plan, shards and tokenizer."""
+    recipe = session.recipe
+    made = (session.artifact("plan"), session.shards(), session.artifact("tokenizer"))
+    return TrainingInputs(recipe.name, recipe.model, recipe.training, *made, session.store, session.cluster)
 
 
-@stage(name="close the books")
-def close_the_books(session: Session) -> None:
-    """Fails where something does not add up."""
-    _, rows = run_query(session.store.root, "@books")
-    if rows:
-        what, where, expected, found, _ = rows[0]
-        raise XmodelError(
-            f"the books do not close: {what} ({len(rows)} places)",
-            expected=expected,
-            found=found,
-            where=where,
-            remedy="`xmodel ledger @books` lists every place; this is a bug worth reporting",
-        )
+def _build_run(session: Session, item: str) -> Artifact:
+    return training_stage.run(training_inputs(session))
+
+
+
+# evaluation and report -----------------------------------------------------------------------------------------------
+
+
+def _evaluation_items(session: Session) -> list[str]:
+    return _once(session) if session.recipe.evaluation.suites else []
+
+
+def _checkpoint(session: Session) -> CheckpointRef:
+    run = session.artifact("run")
+    path = session.checkpoint or training_stage.final_checkpoint(run)
+    return CheckpointRef(run, path, int(path.name.removeprefix("step-")))
+
+
+def _evaluation_identity(session: Session, item: str) -> Identity:
+    recipe, suites = session.recipe, load_suites(session.recipe.evaluation.suites, session.spec_folder)
+    world = session.built("sample world")
+    return evaluation_stage.identity(item, recipe.evaluation, suites, _checkpoint(session), world, session.store)
+
+
+def _build_evaluation(session: Session, item: str) -> Artifact:
+    recipe, suites = session.recipe, load_suites(session.recipe.evaluation.suites, session.spec_folder)
+    world = session.built("sample world")
+    return evaluation_stage.run(item, recipe.evaluation, suites, _checkpoint(session), world, session.store)
+
+
+
+def _report_parts(session: Session) -> dict[str, Artifact]:
+    """What the page is about: the artifacts by their part."""
+    parts = ["corpus", "tokenizer", "plan", "run", *(["evaluation"] if _evaluation_items(session) else [])]
+    return {part: session.artifact(part) for part in parts}
+
+
+def _report_identity(session: Session, item: str) -> Identity:
+    return report_stage.identity(item, _report_parts(session))
+
+
+def _build_report(session: Session, item: str) -> Artifact:
+    return report_stage.run(item, _report_parts(session), session.store)
+
+
+
+STAGES: Sequence[Stage] = (
+    Stage("sample world", _sample_world_items, _sample_world_identity, _build_sample_world, Workload.sample_world),
+    Stage("benchmarks", _benchmarks_items, _benchmarks_identity, _build_benchmarks, Workload.nothing),
+    Stage("perplexity models", _models_items, _models_identity, _build_models, Workload.nothing),
+    Stage("scan", _per_source, _scan_identity, _build_scan, Workload.scan),
+    Stage("lines", _lines_items, _lines_identity, _build_lines, Workload.lines),
+    Stage("near copies", _once, _pairs_identity, _build_pairs, Workload.near_copies),
+    Stage("corpus", _once, _corpus_identity, _build_corpus, Workload.corpus),
+    Stage("tokenizer", _once, _tokenizer_identity, _build_tokenizer, Workload.tokenizer),
+    Stage("shards", _per_source, _shards_identity, _build_shards, Workload.shards),
+    Stage("plan", _once, _plan_identity, _build_plan, Workload.nothing),
+    Stage("run", _once, _run_identity, _build_run, Workload.training),
+    Stage("evaluation", _evaluation_items, _evaluation_identity, _build_evaluation, Workload.nothing),
+    Stage("report", _once, _report_identity, _build_report, Workload.nothing),
+)

@@ -2,8 +2,8 @@
 
 from prefect import flow
 
+from flows.river import tasks
 from flows.river.session import open_session
-from flows.river.xmodel import to_corpus, to_tokens
 
 
 @flow(name="tokenizer-train", log_prints=False)
@@ -12,4 +12,5 @@ def tokenizer_train(
 ) -> str:
     """Returns the tokenizer's label."""
     with open_session(recipe, overrides or [], workspace) as session:
-        return to_tokens(session, to_corpus(session)).tokenizer.label
+        tasks.build_stages(session, through="shards")
+        return session.artifact("tokenizer").label

@@ -1,6 +1,6 @@
 """What a run leaves in the Prefect UI: funnel, drops, balance, fertility, mixture, loss, leaderboard, trials, report.
 
-Takes labels; gives pages made of the ledger's named queries, and leaves them as Prefect artifacts. Keys name the
+Takes labels; renders the facts of the report room as pages and leaves them as Prefect artifacts. Keys name the
 subject and descriptions carry its figure, so that the UI's history of a key reads as a list: how one run's funnel
 compares with the last. Pictures are written by hand: a run that builds nothing should load no plotting library.
 """
@@ -8,19 +8,17 @@ compares with the last. Pictures are written by hand: a run that builds nothing 
 from base64 import b64encode
 from collections.abc import Collection, Mapping, Sequence
 from html import escape
-from math import ceil, floor, isfinite
+from math import ceil, floor
 from typing import Any, NamedTuple
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from xmodel_core.artifacts import Place
-from xmodel_core.ledger.query import run_query
+from xmodel_core.report import facts
+from xmodel_core.report.palette import COLOURS, INK, MUTED, RULE
 
 Row = dict[str, Any]
 
-# The report's colours: cinnabar for Chinese, ink blue for English.
-COLOURS = {"zh": "#c4472f", "en": "#2d5f8b", "code": "#5d8a5a", "other": "#a39d92"}
-INK, MUTED, RULE = "#23262b", "#7a766d", "#e4dfd5"
 WIDTH = 760
 
 
@@ -28,133 +26,128 @@ class Page(NamedTuple):
     """One artifact of the UI."""
 
     key: str
-    said: str
-    """The description: one figure, short enough for a card."""
+    description: str
+    """One figure, short enough for a card."""
     body: str | list[Row]
     """Markdown, or the rows of a table that the UI can search."""
 
 
 def corpus(root: Place, label: str, mixture_shares: Mapping[str, float]) -> None:
     """The funnel, the drops by reason, and the balance of what is kept."""
-    _leave(funnel(root, label), drops(root, label), balance(root, label, mixture_shares))
+    _create(funnel(root, label), drops(root, label), balance(root, label, mixture_shares))
 
 
 def tokens(root: Place, label: str) -> None:
     """Tokens per character and bytes per token."""
-    _leave(fertility(root, label))
+    _create(fertility(root, label))
 
 
 def run(root: Place, label: str) -> None:
     """Planned and consumed tokens, and the loss."""
-    _leave(mixture(root, label), loss(root, label))
+    _create(mixture(root, label), loss(root, label))
 
 
 def search(root: Place, label: str) -> None:
     """The trials of a search, the best first."""
-    _leave(trials(root, label))
+    _create(trials(root, label))
 
 
 def scores(root: Place, label: str) -> None:
     """This run's scores among the published rows."""
-    _leave(leaderboard(root, label))
+    _create(leaderboard(root, label))
 
 
 def report(page: str) -> None:
-    """Where the report lies."""
-    _leave(report_place(page))
+    """The path of the report's page."""
+    _create(report_path(page))
 
 
-def _leave(*pages: Page) -> None:
-    for key, said, body in pages:
+def _create(*pages: Page) -> None:
+    for key, description, body in pages:
         if isinstance(body, str):
-            create_markdown_artifact(key=key, description=said, markdown=body)
+            create_markdown_artifact(key=key, description=description, markdown=body)
         else:
-            create_table_artifact(key=key, description=said, table=body)
+            create_table_artifact(key=key, description=description, table=body)
 
 
 def funnel(root: Place, label: str) -> Page:
     """Documents stage by stage, all of them and by language."""
-    rows = _rows(root, "@funnel", corpus=label)
-    langs = _languages(rows)
-    lines: list[Row] = []
-    for stage in dict.fromkeys(row["stage"] for row in rows):
-        here = [row for row in rows if row["stage"] == stage]
-        kept = {row["lang"]: row["docs_out"] for row in here}
-        sums = {key: sum(row[key] or 0 for row in here) for key in ("docs_in", "docs_dropped", "docs_out", "chars_out")}
-        lines.append({"stage": stage, **sums, **{lang: kept.get(lang, 0) for lang in langs}})
-    came, stayed = (lines[0]["docs_in"], lines[-1]["docs_out"]) if lines else (0, 0)
-    said = f"{stayed:,} of {came:,} documents kept ({_percent(stayed / came if came else None)})"
+    _, stages, langs = facts.funnel(root, label)
+    lines: list[Row] = [
+        {column: getattr(stage, column) for column in ("stage", "docs_in", "docs_dropped", "docs_out", "chars_out")}
+        | {lang: stage.docs.get(lang, 0) for lang in langs}
+        for stage in stages
+    ]
+    docs_in, docs_out = (stages[0].docs_in, stages[-1].docs_out) if stages else (0, 0)
+    summary = f"{docs_out:,} of {docs_in:,} documents kept ({_percent(docs_out / docs_in if docs_in else None)})"
     legend = "The columns of languages are documents, by the language that was detected."
     picture = f"{bars(lines, langs)}\n\n" if lines else ""
-    return _page("funnel", said, label, f"{said}.\n\n{picture}{_table(lines, ['stage'])}\n\n{legend}")
+    return _page("funnel", summary, label, f"{summary}.\n\n{picture}{_table(lines, ['stage'])}\n\n{legend}")
 
 
 def drops(root: Place, label: str) -> Page:
     """Every reason with its documents, all of them and by language."""
-    rows = _rows(root, "@drops", corpus=label)
-    langs = _languages(rows)
-    reasons: dict[tuple[str, str], Row] = {}
-    for row in rows:
-        line = reasons.setdefault(
-            (row["stage"], row["reason"]),
-            {"stage": row["stage"], "reason": row["reason"], "docs": 0, **dict.fromkeys(langs, 0), "chars": 0},
-        )
-        line["docs"] += row["docs"]
-        line[row["lang"]] += row["docs"]
-        line["chars"] += row["chars"] or 0
-    said = f"{sum(row['docs'] for row in rows):,} documents dropped for {len(reasons)} reasons"
-    return _page("drops", said, label, f"{said}.\n\n{_table(list(reasons.values()), ['stage', 'reason'])}")
+    reasons = facts.drops(root, label)
+    langs = facts.ordered_languages({lang for reason in reasons for lang in reason.langs})
+    lines = [
+        {"stage": reason.stage, "reason": reason.reason, "docs": reason.docs}
+        | {lang: reason.langs.get(lang, 0) for lang in langs}
+        | {"chars": reason.chars}
+        for reason in reasons
+    ]
+    summary = f"{sum(reason.docs for reason in reasons):,} documents dropped for {len(reasons)} reasons"
+    return _page("drops", summary, label, f"{summary}.\n\n{_table(lines, ['stage', 'reason'])}")
 
 
 def balance(root: Place, label: str, mixture_shares: Mapping[str, float]) -> Page:
     """What is kept of each source, beside the share of training tokens that the mixture asks of it."""
-    rows = [
-        _without(row, "mixture_weight") | {"mixture_share": mixture_shares.get(row["source"], 0.0)}
-        for row in _rows(root, "@balance", corpus=label)
-    ]
-    shares = {lang: sum(row["share_of_chars"] or 0 for row in rows if row["lang"] == lang) for lang in _languages(rows)}
+    rows = facts.balance(root, label, mixture_shares).rows
+    shares = {
+        lang: sum(row["share_of_chars"] or 0 for row in rows if row["lang"] == lang)
+        for lang in facts.ordered_languages({row["lang"] for row in rows})
+    }
     parts = ", ".join(f"{lang} {_percent(share)}" for lang, share in shares.items())
-    said = f"{parts} of the characters kept" if rows else "no document is kept"
-    shown = [row | {key: _percent(row[key]) for key in ("share_of_chars", "mixture_share")} for row in rows]
-    return _page("balance", said, label, f"{said}.\n\n{_table(shown, ['source', 'lang', 'category'])}")
+    summary = f"{parts} of the characters kept" if rows else "no document is kept"
+    lines = [row | {key: _percent(row[key]) for key in ("share_of_chars", "mixture_share")} for row in rows]
+    return _page("balance", summary, label, f"{summary}.\n\n{_table(lines, ['source', 'lang', 'category'])}")
 
 
 def fertility(root: Place, label: str) -> Page:
     """Tokens per character, by language, then by source."""
-    rows = _rows(root, "@fertility", tokenizer=label)
-    by_lang = {row["lang"]: _without(row, "source") for row in rows if row["source"] == "all"}
-    wholes = [by_lang[lang] for lang in _languages(rows)]
-    sources = [row for row in rows if row["source"] != "all"]
-    parts = ", ".join(f"{row['lang']} {_shown(row['tokens_per_char'])}" for row in wholes)
-    said = f"{parts} tokens per character" if rows else "no document is encoded"
+    by_language, by_source = facts.fertility(root, label)
+    languages = [{"lang": row.lang} | row.measured for row in by_language]
+    sources = [{"source": row.source, "lang": row.lang} | row.measured for row in by_source]
+    parts = ", ".join(f"{row['lang']} {_cell(row['tokens_per_char'])}" for row in languages)
+    summary = f"{parts} tokens per character" if languages else "no document is encoded"
     note = "Fewer tokens per character is better: the same text is shorter for the model."
-    tables = f"{_table(wholes, ['lang'])}\n\n## By source\n\n{_table(sources, ['source', 'lang'])}"
-    return _page("fertility", said, label, f"{note}\n\n{tables}")
+    tables = f"{_table(languages, ['lang'])}\n\n## By source\n\n{_table(sources, ['source', 'lang'])}"
+    return _page("fertility", summary, label, f"{note}\n\n{tables}")
 
 
 def mixture(root: Place, label: str) -> Page:
     """Each source's weight, supply, planned and consumed tokens."""
-    rows = [_without(row, "plan") for row in _rows(root, "@mixture", run=label)]
-    planned, consumed = (sum(row[key] or 0 for row in rows) for key in ("planned_tokens", "consumed_tokens"))
-    shown = [row | {"weight": _percent(row["weight"])} for row in rows]
-    said = f"{consumed:,} of {planned:,} tokens consumed"
-    return _page("mixture", said, label, f"{said}, out of {len(rows)} sources.\n\n{_table(shown, ['source', 'lang'])}")
+    sources, _, planned, consumed = facts.mixture(root, label)
+    columns = ("source", "lang", "weight", "supply_tokens", "planned_tokens", "consumed_tokens", "epochs")
+    rows = [{column: getattr(source, column) for column in columns} for source in sources]
+    lines = [row | {"weight": _percent(row["weight"])} for row in rows]
+    summary = f"{consumed:,} of {planned:,} tokens consumed"
+    text = f"{summary}, out of {len(rows)} sources.\n\n{_table(lines, ['source', 'lang'])}"
+    return _page("mixture", summary, label, text)
 
 
 def loss(root: Place, label: str) -> Page:
     """The training loss: a curve, and the figures behind it."""
-    rows = _rows(root, "@loss", run=label)
-    finite = [row for row in rows if row["loss"] is not None and isfinite(row["loss"])]
+    rows, finite = facts.loss(root, label)
     if not finite:
         return _page("loss", "no step was logged", label, _table(rows, ["phase"]))
     first, last = finite[0], finite[-1]
-    said = f"loss {first['loss']:.3f} → {last['loss']:.3f} in {last['step']:,} steps"
-    return _page("loss", said, label, f"{loss_curve(finite)}\n\n{_table(rows, ['phase'])}")
+    summary = f"loss {first['loss']:.3f} → {last['loss']:.3f} in {last['step']:,} steps"
+    return _page("loss", summary, label, f"{loss_curve(finite)}\n\n{_table(rows, ['phase'])}")
 
 
 def leaderboard(root: Place, label: str) -> Page:
     """Scores among the published ones of the same tasks. A table: there may be hundreds."""
-    rows = [row for row in _rows(root, "@scores") if row["run"] in (label, None)]
+    rows, own, published = facts.leaderboard(root, label)
     lines = [
         {
             "task": row["task"],
@@ -165,22 +158,19 @@ def leaderboard(root: Place, label: str) -> Page:
         }
         for row in rows
     ]
-    ours = sum(row["run"] is not None for row in rows)
-    among = f" among {len(rows) - ours} published" if len(rows) > ours else ""
-    return Page("leaderboard", f"{ours} score{'' if ours == 1 else 's'}{among}: {label}", lines)
+    among = f" among {published} published" if published else ""
+    return Page("leaderboard", f"{own} score{'' if own == 1 else 's'}{among}: {label}", lines)
 
 
 def trials(root: Place, label: str) -> Page:
-    """What was tried and what came of it. A table: there may be hundreds."""
-    rows = _rows(root, "@trials", search=label)
-    sampled = [row for row in rows if row["trial"]]
-    diverged = sum(row["diverged"] for row in sampled)
-    best = sampled[0]["loss"] if sampled else None
-    return Page("trials", f"loss {_shown(best)}, best of {len(sampled)} trials, {diverged} diverged: {label}", rows)
+    """Each trial's values and loss. A table: there may be hundreds."""
+    tried = facts.trials(root, label)
+    summary = f"loss {_cell(tried.best_loss)}, best of {len(tried.sampled)} trials, {tried.diverged} diverged: {label}"
+    return Page("trials", summary, tried.rows)
 
 
-def report_place(page: str) -> Page:
-    """Where the report lies. As a path: no browser follows a link from a server's page to a file."""
+def report_path(page: str) -> Page:
+    """Where the report is. As a path: no browser follows a link from a server's page to a file."""
     text = (
         "One page with everything about this run, in one file that fetches nothing. Open it in a browser on the "
         f"machine where it lies, or copy it anywhere:\n\n```\n{page}\n```"
@@ -191,22 +181,22 @@ def report_place(page: str) -> Page:
 
 def bars(lines: Sequence[Row], langs: Sequence[str]) -> str:
     """Documents after each stage, one bar a stage, a piece per language."""
-    left, row_height, room = 120, 28, WIDTH - 120 - 110
+    left, row_height, widest = 120, 28, WIDTH - 120 - 110
     most = max(max(line["docs_in"], line["docs_out"]) for line in lines) or 1
     parts, x = [], float(left)
     for lang in langs:
         parts.append(f'<rect x="{x:.1f}" y="14" width="12" height="12" fill="{COLOURS.get(lang, MUTED)}"/>')
-        parts.append(_word(x + 18, 25, lang))
+        parts.append(_text(x + 18, 25, lang))
         x += 40 + 8 * len(lang)
-    for place, line in enumerate(lines):
-        y, x = 40 + place * row_height, float(left)
-        parts.append(_word(left - 12, y + 15, line["stage"], "end", MUTED))
+    for index, line in enumerate(lines):
+        y, x = 40 + index * row_height, float(left)
+        parts.append(_text(left - 12, y + 15, line["stage"], "end", MUTED))
         for lang in langs:
-            wide = room * line[lang] / most
+            width = widest * line[lang] / most
             colour = COLOURS.get(lang, MUTED)
-            parts.append(f'<rect x="{x:.2f}" y="{y}" width="{wide:.2f}" height="20" fill="{colour}"/>')
-            x += wide
-        parts.append(_word(x + 8, y + 15, f"{line['docs_out']:,}"))
+            parts.append(f'<rect x="{x:.2f}" y="{y}" width="{width:.2f}" height="20" fill="{colour}"/>')
+            x += width
+        parts.append(_text(x + 8, y + 15, f"{line['docs_out']:,}"))
     return _picture("documents after each stage", 40 + len(lines) * row_height + 10, parts)
 
 
@@ -226,39 +216,24 @@ def loss_curve(losses: Sequence[Row]) -> str:
     for units in range(low, high + 1):
         _, y = place(0, units)
         parts.append(f'<path d="M{left} {y:.1f}H{right}" stroke="{RULE}"/>')
-        parts.append(_word(left - 8, y + 4, f"{units * unit:.2f}", "end", MUTED))
+        parts.append(_text(left - 8, y + 4, f"{units * unit:.2f}", "end", MUTED))
     for quarter in range(5):
         step = last["step"] * quarter / 4
-        said = f"{step:,.0f}" if quarter < 4 else f"{step:,.0f} steps"
-        parts.append(_word(place(step, low)[0], bottom + 20, said, "middle", MUTED))
+        tick = f"{step:,.0f}" if quarter < 4 else f"{step:,.0f} steps"
+        parts.append(_text(place(step, low)[0], bottom + 20, tick, "middle", MUTED))
     line = " ".join("{:.1f},{:.1f}".format(*place(row["step"], row["loss"] / unit)) for row in losses)
     parts.append(f'<polyline points="{line}" fill="none" stroke="{COLOURS["en"]}" stroke-width="2"/>')
     x, y = place(last["step"], last["loss"] / unit)
     parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{COLOURS["en"]}"/>')
-    parts.append(_word(x + 8, y + 4, f"{last['loss']:.3f}"))
+    parts.append(_text(x + 8, y + 4, f"{last['loss']:.3f}"))
     return _picture("training loss over the steps", height, parts)
 
 
-def _page(key: str, said: str, label: str, text: str) -> Page:
-    return Page(key, said, f"# {label}\n\n{text}\n")
+def _page(key: str, description: str, label: str, text: str) -> Page:
+    return Page(key, description, f"# {label}\n\n{text}\n")
 
 
-def _rows(root: Place, query: str, **only: str) -> list[Row]:
-    columns, rows = run_query(root, query)
-    found = [dict(zip(columns, row, strict=True)) for row in rows]
-    return [_without(row, *only) for row in found if all(row[column] == value for column, value in only.items())]
-
-
-def _without(row: Row, *columns: str) -> Row:
-    return {column: value for column, value in row.items() if column not in columns}
-
-
-def _languages(rows: Sequence[Row]) -> list[str]:
-    there = {row["lang"] for row in rows}
-    return [lang for lang in COLOURS if lang in there] + sorted(there - COLOURS.keys())
-
-
-def _shown(value: Any) -> str:
+def _cell(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
@@ -271,28 +246,28 @@ def _percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
-def _table(rows: Sequence[Mapping[str, Any]], words: Collection[str]) -> str:
-    """A table in Markdown; the columns in `words` stand to the left, figures to the right."""
+def _table(rows: Sequence[Mapping[str, Any]], text_columns: Collection[str]) -> str:
+    """A table in Markdown; `text_columns` are aligned to the left, figures to the right."""
     if not rows:
         return "Nothing."
     columns = list(rows[0])
     lines = [
         [column.replace("_", " ") for column in columns],
-        ["---" if column in words else "--:" for column in columns],
-        *([_shown(row[column]).replace("|", "\\|") for column in columns] for row in rows),
+        ["---" if column in text_columns else "--:" for column in columns],
+        *([_cell(row[column]).replace("|", "\\|") for column in columns] for row in rows),
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _picture(what: str, height: int, parts: Sequence[str]) -> str:
+def _picture(title: str, height: int, parts: Sequence[str]) -> str:
     """Parts of an SVG as an image in Markdown, on white: the UI may be dark."""
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
         f'font-family="system-ui, sans-serif" font-size="13"><rect width="100%" height="100%" rx="6" fill="#fff"/>'
         f"{''.join(parts)}</svg>"
     )
-    return f"![{what}](data:image/svg+xml;base64,{b64encode(svg.encode()).decode()})"
+    return f"![{title}](data:image/svg+xml;base64,{b64encode(svg.encode()).decode()})"
 
 
-def _word(x: float, y: float, text: str, anchor: str = "start", colour: str = INK) -> str:
+def _text(x: float, y: float, text: str, anchor: str = "start", colour: str = INK) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">{escape(text)}</text>'

@@ -4,9 +4,8 @@ from typing import Any
 
 from prefect import flow
 
-from flows.river import stages
+from flows.river import tasks
 from flows.river.session import open_session
-from flows.river.xmodel import to_corpus, to_scans
 
 
 @flow(name="xdata-build", log_prints=False)
@@ -20,7 +19,7 @@ def xdata_build(
     document_drops that the thresholds would give, and no document is written."""
     with open_session(recipe, overrides or [], workspace) as session:
         if decisions_only:
-            scanned = to_scans(session)
-            return stages.preview_decisions(session, scanned.scanned, scanned.pairs)
-        built = to_corpus(session)
-        return {"corpus": built.corpus.label, "mixture_shares": built.mixture_shares}
+            tasks.build_stages(session, through="near copies")
+            return tasks.preview_decisions(session)
+        tasks.build_stages(session, through="corpus")
+        return {"corpus": session.artifact("corpus").label, "mixture_shares": session.mixture_shares()}

@@ -4,9 +4,9 @@ from typing import Any
 
 from prefect import flow
 
+from flows.river import tasks
 from flows.river.session import open_session
-from flows.river.xmodel import to_proxies
-from xmodel_core.search.mup import coordinate_check as door
+from xmodel_core.search.mup import coordinate_check as study
 from xmodel_core.search.mup.scaled import Widths
 
 
@@ -26,6 +26,8 @@ def coordinate_check(
     steps = steps or [1, 2, 5, 10]
     compared = Widths(widths or [64, 128, 256, 512, 1024], base_width, layers, head_size)
     with open_session(recipe, overrides or [], workspace) as session:
-        short = session.with_training(door.schedule(session.recipe.training, max(steps)))
-        checked = to_proxies(short, "check coordinates", door.run, widths=compared, steps=steps, seeds=seeds)
+        short = session.with_training(study.schedule(session.recipe.training, max(steps)))
+        tasks.build_stages(short, through="plan")
+        settings = {"widths": compared, "steps": steps, "seeds": seeds}
+        checked = tasks.train_proxies(short, "check coordinates", study.run, settings)
         return {"check": checked.label, "path": str(checked.folder), **checked.manifest()["facts"]}

@@ -4,10 +4,9 @@ from typing import Any
 
 from prefect import flow
 
-from flows.river import ui_artifacts
+from flows.river import tasks, ui_artifacts
 from flows.river.session import open_session
-from flows.river.xmodel import to_proxies
-from xmodel_core.search.hparams import stage as door
+from xmodel_core.search.hparams import stage
 
 
 @flow(name="hparam-search", log_prints=False)
@@ -17,8 +16,10 @@ def hparam_search(
     """The recipe's model and training are the proxy. Returns the best trial, the one at the report's values, what
     mattered, and where the page about it lies."""
     with open_session(recipe, overrides or [], workspace) as session:
-        door.require_mup(session.recipe.model)
-        searched = to_proxies(session, "search hyperparameters", door.run, search=session.recipe.search)
+        stage.require_mup(session.recipe.model)
+        tasks.build_stages(session, through="plan")
+        settings = {"search": session.recipe.search}
+        searched = tasks.train_proxies(session, "search hyperparameters", stage.run, settings)
         ui_artifacts.search(session.store.root, searched.label)
         facts = searched.manifest()["facts"]
         return {"search": searched.label, "report_page": f"{searched.folder}/index.html", **facts}

@@ -4,9 +4,9 @@ from typing import Any
 
 from prefect import flow
 
+from flows.river import tasks
 from flows.river.session import open_session
-from flows.river.xmodel import to_proxies
-from xmodel_core.search.mup import lr_transfer as door
+from xmodel_core.search.mup import lr_transfer as study
 from xmodel_core.search.mup.scaled import Parametrisation, Widths, of_length
 
 
@@ -27,13 +27,13 @@ def lr_transfer(
     """`steps`: the recipe's schedule, shortened to so many. Returns losses and best rates, and where they lie."""
     compared = Widths(widths or [64, 128, 256, 512], base_width, layers, head_size)
     with open_session(recipe, overrides or [], workspace) as session:
-        tested = to_proxies(
-            session.with_training(of_length(session.recipe.training, steps)),
-            "compare learning rates",
-            door.run,
-            widths=compared,
-            rates=rates or [2.0**-power for power in range(9, 3, -1)],
-            parametrisations=parametrisations or ["mup", "standard"],
-            seeds=seeds,
-        )
+        short = session.with_training(of_length(session.recipe.training, steps))
+        tasks.build_stages(short, through="plan")
+        settings = {
+            "widths": compared,
+            "rates": rates or [2.0**-power for power in range(9, 3, -1)],
+            "parametrisations": parametrisations or ["mup", "standard"],
+            "seeds": seeds,
+        }
+        tested = tasks.train_proxies(short, "compare learning rates", study.run, settings)
         return {"transfer": tested.label, "path": str(tested.folder), **tested.manifest()["facts"]}

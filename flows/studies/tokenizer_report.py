@@ -5,9 +5,8 @@ from typing import Any
 
 from prefect import flow
 
-from flows.river import stages
+from flows.river import tasks
 from flows.river.session import open_session
-from flows.river.xmodel import to_corpus
 from xmodel_core.artifacts import Artifact
 
 
@@ -20,11 +19,9 @@ def tokenizer_report(
 ) -> dict[str, Any]:
     """`against`: paths of .model or tokenizer.json files. Returns what `facts` says."""
     with open_session(recipe, overrides or [], workspace) as session:
-        corpus = to_corpus(session)
-        sources = [files.source for files in corpus.sources]
-        tokenizer = stages.train_tokenizer(session, corpus.corpus, sources)
+        tasks.build_stages(session, through="tokenizer")
         others = [Path(path).expanduser().resolve() for path in against or []]
-        return facts(stages.report_tokenizer(session, corpus.corpus, sources, tokenizer, others))
+        return facts(tasks.report_tokenizer(session, others))
 
 
 def facts(report: Artifact) -> dict[str, Any]:

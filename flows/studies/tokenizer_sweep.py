@@ -4,9 +4,8 @@ from typing import Any
 
 from prefect import flow
 
-from flows.river import stages
+from flows.river import tasks
 from flows.river.session import open_session
-from flows.river.xmodel import to_corpus
 
 
 @flow(name="tokenizer-sweep", log_prints=False)
@@ -20,12 +19,7 @@ def tokenizer_sweep(
     """By default half, once and twice the recipe's size. Returns the table, and where it and its picture lie."""
     with open_session(recipe, overrides or [], workspace) as session:
         own = session.recipe.tokenizer.vocab_size
-        corpus = to_corpus(session)
-        swept = stages.sweep_tokenizers(
-            session,
-            corpus.corpus,
-            [files.source for files in corpus.sources],
-            vocab_sizes or [own // 2, own, own * 2],
-            zh_shares or [0.3, 0.5, 0.7],
-        )
+        tasks.build_stages(session, through="corpus")
+        sizes = vocab_sizes or [own // 2, own, own * 2]
+        swept = tasks.sweep_tokenizers(session, sizes, zh_shares or [0.3, 0.5, 0.7])
         return {"sweep": swept.label, "path": str(swept.folder), **swept.manifest()["facts"]}

@@ -1,4 +1,4 @@
-"""Artifacts: whole or not there, found by what they are made of."""
+"""Artifacts: complete or absent, addressed by the fingerprint of their inputs."""
 
 import json
 import resource
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xmodel_core.artifacts import Identity, Store, fingerprint, write_shard
@@ -83,6 +83,7 @@ plain = st.recursive(
 )
 
 
+@settings(max_examples=50)  # each is a deep value: drawing them takes the time
 @given(plain)
 def test_a_fingerprint_survives_the_way_through_json(value: object) -> None:
     assert fingerprint(json.loads(json.dumps(value))) == fingerprint(value)
@@ -131,8 +132,7 @@ def test_what_a_worker_that_died_meanwhile_left_is_gone_when_the_artifact_is_don
     script = f"""
 import os
 from pathlib import Path
-from xmodel_core.artifacts import write_shard
-from xmodel_core.artifacts.folder import open_folder
+from xmodel_core.artifacts import open_folder, write_shard
 with write_shard(open_folder(Path({str(folder)!r})), "one") as shard:
     shard.file("one.txt").write_text("half")
     os._exit(9)

@@ -70,6 +70,7 @@ from xmodel_core.corpus.contamination.benchmark_index import BenchmarkIndex, bui
 from xmodel_core.corpus.copies.dedup import candidates, clusters
 from xmodel_core.corpus.measure.features import FUNCTION_CHARACTERS, features
 from xmodel_core.corpus.measure.signature import band_keys, signatures
+from xmodel_core.corpus.references import References
 from xmodel_core.corpus.rules import KEPT, judge
 from xmodel_core.corpus.stage import build_corpus, find_near_pairs, index_benchmarks, remove_lines, scan
 from xmodel_core.corpus.text.batch import make_batch
@@ -152,9 +153,8 @@ def batches(texts: Sequence[str]) -> Iterator[list[str]]:
 
 
 def our_columns(texts: Sequence[str], lang: str) -> Iterator[dict[str, np.ndarray]]:
-    for batch in batches(texts):
-        layout = make_batch(batch)
-        yield features(layout, np.full(len(batch), lang == "zh"))
+    for part in batches(texts):
+        yield features(make_batch(part), np.full(len(part), lang == "zh"))
 
 
 def our_rules(texts: Sequence[str], lang: str) -> list[bool]:
@@ -462,8 +462,8 @@ def run_ours(raw: Path, data: Path, work: Path) -> None:
                 uri=str(folder),
             )
             files = resolve(spec, store.digest)
-            scans = scan(files, config.scan, store, cluster, index)
-            parts.append(remove_lines(files, scans, config, store, cluster, index))
+            scans = scan(files, config.scan, store, cluster, References(index))
+            parts.append(remove_lines(files, scans, config, store, cluster, References(index)))
         pairs = find_near_pairs("bench", parts, config.scan, store, cluster)
         corpus = build_corpus("bench", parts, pairs, config, store, cluster, index)
     docs = sum(fact["docs"] for fact in corpus.manifest()["facts"]["sources"].values())

@@ -27,12 +27,13 @@ from results_file import hardware, write_results
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
-from xmodel_core.config import model_presets
+from flows.recipes import model_presets
+from xmodel_core.model.arithmetic import CPU_HAS_BF16
 from xmodel_core.model.config import ModelConfig
-from xmodel_core.model.decode import Decoding
-from xmodel_core.model.formats.convert import SpecialTokens, export_checkpoint
-from xmodel_core.model.generate import GREEDY
-from xmodel_core.model.network import MULTIPLIES_BF16, Xmodel, initialise
+from xmodel_core.model.formats.export_checkpoint import SpecialTokens, export_checkpoint
+from xmodel_core.model.generation.decoding import Decoding
+from xmodel_core.model.generation.generate import GREEDY
+from xmodel_core.model.network import Xmodel, initialise
 from xmodel_core.model.weights import load_model, save_model
 
 PROMPT_TOKENS = NEW_TOKENS = 128
@@ -91,7 +92,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--preset", default="xmodel2-micro")
     parser.add_argument("--vocab", type=int, default=65_280)
-    parser.add_argument("--dtypes", nargs="+", default=["float32", *(["bfloat16"] if MULTIPLIES_BF16 else [])])
+    parser.add_argument("--dtypes", nargs="+", default=["float32", *(["bfloat16"] if CPU_HAS_BF16 else [])])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--write", action="store_true", help="write results/decoding_<date>.md")
     arguments = parser.parse_args()

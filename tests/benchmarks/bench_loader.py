@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from results_file import hardware, write_results
 
+from flows.recipes import load_recipe
 from xmodel_core.artifacts import Artifact, Identity, Store, write_shard
 from xmodel_core.artifacts.token_shards import TokenShards
-from xmodel_core.config import load_recipe
 from xmodel_core.model.network import Xmodel, initialise
 from xmodel_core.training.loader import PhaseOrder, TokenStream
-from xmodel_core.training.optim import make_optimizer
+from xmodel_core.training.optim.adamw import make_optimizer
 from xmodel_core.training.step import exact_arithmetic, training_step
 
 SOURCES = 4
@@ -66,16 +66,16 @@ def main() -> None:
     parser.add_argument("--tokens", type=float, default=200.0, help="millions of tokens in all")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--write", action="store_true", help="into tests/benchmarks/results/")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     recipe, _ = load_recipe("quickstart")
     training = recipe.training
     with tempfile.TemporaryDirectory(prefix="bench-loader-") as folder, exact_arithmetic(training):
         store = Store(folder)
         names = [f"source{'_' * number}" for number in range(SOURCES)]
-        made = [make_shards(store, name, round(asked.tokens * 1e6) // SOURCES) for name in names]
+        made = [make_shards(store, name, round(arguments.tokens * 1e6) // SOURCES) for name in names]
         tokens = {artifact.name: TokenShards(artifact) for artifact in made}
-        for its in tokens.values():
-            its.verify()  # reads every byte: from here on all of it is in memory
+        for shards in tokens.values():
+            shards.verify()  # reads every byte: from here on all of it is in memory
         (path, *_) = sorted(made[0].files("*.tokens").values())
         mapped = np.memmap(path, np.uint16, mode="r")
         large = {packing: make_stream(tokens, 4096, 960, packing) for packing in ("concat", "best-fit")}
@@ -96,8 +96,8 @@ def main() -> None:
                 "copy": timed(lambda: np.copyto(narrow, mapped[at : at + count])),
                 "copy as int64": timed(lambda: np.copyto(wide, mapped[at : at + count])),
                 **{
-                    f"stream, {name}": timed(lambda its=its: its.batch(number % its.total_steps + 1))
-                    for name, its in large.items()
+                    f"stream, {name}": timed(lambda stream=stream: stream.batch(number % stream.total_steps + 1))
+                    for name, stream in large.items()
                 },
             }
             ten = range(10 * number + 1, 10 * number + 11)
@@ -108,24 +108,24 @@ def main() -> None:
             }
 
         measure(0)
-        rounds = [measure(number) for number in range(1, asked.rounds + 1)]
-    found = {name: [row[name] for row in rounds] for name in rounds[0]}
-    copy, as_batch = median(found["copy"]), median(found["copy as int64"])
+        rounds = [measure(number) for number in range(1, arguments.rounds + 1)]
+    figures = {name: [row[name] for row in rounds] for name in rounds[0]}
+    copy, as_batch = median(figures["copy"]), median(figures["copy as int64"])
     lines = ["| | million tokens per second | of the copy | of the copy as int64 |", "|---|---:|---:|---:|"]
     for name in ("copy", "copy as int64", "stream, concat", "stream, best-fit"):
-        rate = median(found[name])
-        lines.append(f"| {name} | {spread(found[name])} | {rate / copy:.2f} | {rate / as_batch:.2f} |")
-    share = median(batch / step for batch, step in zip(found["batch ms"], found["step ms"], strict=True))
+        rate = median(figures[name])
+        lines.append(f"| {name} | {spread(figures[name])} | {rate / copy:.2f} | {rate / as_batch:.2f} |")
+    share = median(batch / step for batch, step in zip(figures["batch ms"], figures["step ms"], strict=True))
     lines.append(
-        f"\nThe quickstart's step of 1,024 tokens on one thread: {spread(found['step ms'])} ms, of which its batch "
-        f"{spread(found['batch ms'])} ms: {share:.2%} (target: under 1 %), and that in another thread."
+        f"\nThe quickstart's step of 1,024 tokens on one thread: {spread(figures['step ms'])} ms, of which its batch "
+        f"{spread(figures['batch ms'])} ms: {share:.2%} (target: under 1 %), and that in another thread."
     )
     text = "\n".join(lines)
     print(text)
-    if asked.write:
+    if arguments.write:
         intro = (
-            f"{hardware()}. {asked.tokens:.0f}M tokens in {SOURCES} sources, all of them in memory; medians of "
-            f"{asked.rounds} rounds in turn (least to most)."
+            f"{hardware()}. {arguments.tokens:.0f}M tokens in {SOURCES} sources, all of them in memory; medians of "
+            f"{arguments.rounds} rounds in turn (least to most)."
         )
         write_results("loader_cpu", "The token stream's rate", f"{intro}\n\n{text}")
 

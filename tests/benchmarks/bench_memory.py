@@ -31,6 +31,7 @@ from results_file import hardware, write_results
 from xmodel_core.artifacts import Artifact, Store
 from xmodel_core.cluster import Cluster, ClusterConfig, open_cluster
 from xmodel_core.corpus.config import CorpusConfig
+from xmodel_core.corpus.references import References
 from xmodel_core.corpus.stage import SourceScan, build_corpus, find_near_pairs, index_benchmarks, remove_lines, scan
 from xmodel_core.ledger.build import refresh
 from xmodel_core.ledger.query import run_query
@@ -179,7 +180,7 @@ def warm(folder: Path, store: Store, cluster: Cluster, benchmarks: Artifact, fil
         for number in range(files):
             (raw / f"part-{number:03d}.jsonl").write_text("".join(lines)[:WARMING_BYTES], encoding="utf-8")
         source = Source(name=f"warm_{lang}", lang=lang, category="web", license="various", uri=str(raw))
-        scan(resolve(source, store.digest), CorpusConfig().scan, store, cluster, benchmarks)
+        scan(resolve(source, store.digest), CorpusConfig().scan, store, cluster, References(benchmarks))
     shutil.rmtree(folder / "warm")
     for artifact in store.artifacts("scans"):
         shutil.rmtree(artifact.path)
@@ -192,6 +193,7 @@ def measure(folder: Path, benchmarks_folder: Path, shape: str, times: int, worke
     sources = sources_of(folder, store)
     with open_cluster(ClusterConfig(workers=workers)) as cluster:
         benchmarks = index_benchmarks("bench", benchmarks_folder, {}, store)
+        references = References(benchmarks)
         warm(folder, store, cluster, benchmarks, 4 * workers)
         for process in (*(worker.pid for worker in workers_of_this_process()), os.getpid()):
             reset_peak(process)
@@ -199,11 +201,11 @@ def measure(folder: Path, benchmarks_folder: Path, shape: str, times: int, worke
         idle_own = peak_megabytes(os.getpid())
 
         scans: list[Artifact] = []
-        scanned = measured(lambda: scans.extend(scan(s, config.scan, store, cluster, benchmarks) for s in sources))
+        scanned = measured(lambda: scans.extend(scan(s, config.scan, store, cluster, references) for s in sources))
         parts: list[SourceScan] = []
         lines = measured(
             lambda: parts.extend(
-                remove_lines(*both, config, store, cluster, benchmarks) for both in zip(sources, scans, strict=True)
+                remove_lines(*both, config, store, cluster, references) for both in zip(sources, scans, strict=True)
             )
         )
         pairs: list[Artifact] = []

@@ -26,13 +26,14 @@ import numpy as np
 import torch
 from results_file import hardware, write_results
 
+from xmodel_core.model.arithmetic import CPU_HAS_BF16
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.cost import count_parameters, flops_per_token
-from xmodel_core.model.network import MULTIPLIES_BF16, Xmodel, initialise
+from xmodel_core.model.network import Xmodel, initialise
 from xmodel_core.model.weights import named_weights
 from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.loader import Batch
-from xmodel_core.training.optim import make_optimizer
+from xmodel_core.training.optim.adamw import make_optimizer
 from xmodel_core.training.step import exact_arithmetic, training_step
 
 VARIANTS = ("theirs", "theirs compiled", "ours", "ours compiled")
@@ -83,7 +84,7 @@ def our_step(setting: Setting, compiled: bool, threads: int) -> Callable[[], flo
     )
     model = Xmodel(setting.config, setting.vocab_size)
     initialise(model, 0)
-    model.learn(compiled=compiled, recomputes=False)
+    model.configure_training(compiled=compiled, activation_checkpointing=False)
     optimizer, batch = make_optimizer(model, training), setting.batch()
 
     def step() -> float:
@@ -176,7 +177,7 @@ def parameters(setting: Setting) -> int:
 
 def matmul_peak(precision: str) -> float:
     """FLOP/s of a large square product on the threads that are set."""
-    dtype = torch.bfloat16 if precision == "bf16" and MULTIPLIES_BF16 else torch.float32
+    dtype = torch.bfloat16 if precision == "bf16" and CPU_HAS_BF16 else torch.float32
     one, two = torch.randn(2048, 2048).to(dtype), torch.randn(2048, 2048).to(dtype)
     best = min(timed(lambda: one @ two) for _ in range(5))
     return 2 * 2048**3 / best
@@ -244,7 +245,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="keep the table in results/")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--precision", nargs="+", default=["bf16", "fp32"] if MULTIPLIES_BF16 else ["fp32"])
+    parser.add_argument("--precision", nargs="+", default=["bf16", "fp32"] if CPU_HAS_BF16 else ["fp32"])
     parser.add_argument("--vocab", type=int, nargs="+", default=[32_000, 65_280])
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     asked = parser.parse_args()

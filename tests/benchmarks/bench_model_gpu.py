@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from results_file import write_results
 
-from xmodel_core.config import load_recipe
+from flows.recipes import load_recipe
 from xmodel_core.model.cost import dense_bf16_peak, flops_per_token
 from xmodel_core.model.network import Xmodel, initialise
 from xmodel_core.training.loader import Batch
-from xmodel_core.training.optim import make_optimizer
+from xmodel_core.training.optim.adamw import make_optimizer
 from xmodel_core.training.step import exact_arithmetic, training_step
 
 VOCABULARY = 65_280
@@ -40,7 +40,7 @@ def row(sequences: int, steps: int, deterministic: bool) -> str:
         torch.use_deterministic_algorithms(deterministic)
         model = Xmodel(recipe.model, VOCABULARY).to(device)
         initialise(model, 0)
-        model.learn(compiled=True, recomputes=False)
+        model.configure_training(compiled=True, activation_checkpointing=False)
         optimizer = make_optimizer(model, training)
         for step in range(1, WARM_UP_STEPS + steps + 1):
             rows = np.random.default_rng(step).integers(0, VOCABULARY, (sequences, length + 1))

@@ -29,7 +29,9 @@ from tests.corpus.conftest import make_corpus
 from tests.corpus.real_documents import Label, chance, declared, half_of, read_labels, real_documents, write_sources
 from tests.corpus.test_mask import LOOK_ALIKES, PERSONAL
 from xmodel_core.artifacts import Store
-from xmodel_core.corpus.contamination.benchmark_index import TEMPLATE_FIELDS, BenchmarkIndex, build_index, counted_files
+from xmodel_core.corpus.contamination.benchmark_index import BenchmarkIndex, build_index
+from xmodel_core.corpus.contamination.benchmark_items import counted_files
+from xmodel_core.corpus.contamination.passages import TEMPLATE_FIELDS
 from xmodel_core.corpus.mask.masking import mask
 from xmodel_core.corpus.text.batch import make_batch
 from xmodel_core.specs.benchmarks import read_items

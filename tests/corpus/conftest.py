@@ -15,6 +15,7 @@ from xmodel_core.artifacts import Artifact, Store
 from xmodel_core.cluster import open_cluster
 from xmodel_core.cluster.config import ClusterConfig
 from xmodel_core.corpus.config import CorpusConfig, ScanConfig
+from xmodel_core.corpus.references import References
 from xmodel_core.corpus.stage import SourceScan, build_corpus, find_near_pairs, keep_models, remove_lines, scan
 from xmodel_core.specs import Source, SourceFiles, resolve
 
@@ -151,10 +152,11 @@ def make_corpus(
     config = config or CorpusConfig()
     found = tuple(resolve(source, store.digest) for source in sources)
     models = keep_models("small", config.perplexity, store) if config.perplexity.named() else None
+    references = References(models=models)
     with open_cluster(ClusterConfig(workers=workers)) as cluster:
-        scans = [scan(files, config.scan, store, cluster, None, models) for files in found]
+        scans = [scan(files, config.scan, store, cluster, references) for files in found]
         scanned = tuple(
-            remove_lines(*both, config, store, cluster, None, models) for both in zip(found, scans, strict=True)
+            remove_lines(*both, config, store, cluster, references) for both in zip(found, scans, strict=True)
         )
         pairs = find_near_pairs("small", scanned, config.scan, store, cluster)
         return Corpus(build_corpus("small", scanned, pairs, config, store, cluster), scanned, pairs)

@@ -16,11 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xmodel_core.corpus.contamination import benchmark_index
-from xmodel_core.corpus.contamination.benchmark_index import BenchmarkIndex, build_index, splits_asked
-from xmodel_core.corpus.text import characters as c
-from xmodel_core.corpus.text import kernels
-from xmodel_core.corpus.text.batch import SliceHashes, TextBatch, make_batch
+from xmodel_core.corpus.contamination import passages, word_runs
+from xmodel_core.corpus.contamination.benchmark_index import BenchmarkIndex, build_index
+from xmodel_core.corpus.contamination.benchmark_items import splits_asked
+from xmodel_core.corpus.text import characters as char
+from xmodel_core.corpus.text.batch import TextBatch, make_batch
+from xmodel_core.corpus.text.rolling_hash import SliceHashes
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs.benchmarks import Suite
 
@@ -403,10 +404,10 @@ def test_the_natural_leak_is_found_and_clean_documents_stay(shared_data: Path) -
 
 
 class PlainRuns:
-    """Runs of a layout's words, measured in units: by sums and searches, no loop."""
+    """Runs of a batch's words, measured in units: by sums and searches, no loop."""
 
-    def __init__(self, layout: TextBatch) -> None:
-        words, units = layout.words, benchmark_index._units(layout)
+    def __init__(self, batch: TextBatch) -> None:
+        words, units = batch.words, passages.units_of_words(batch)
         self._text = words.text
         self._hashes = SliceHashes(words.hashes)
         self._before = np.zeros(len(words) + 1, np.int64)
@@ -430,17 +431,17 @@ class PlainRuns:
 @settings(max_examples=60)
 @given(st.lists(st.text("ab 中文1.", max_size=60), min_size=1, max_size=4), st.integers(1, 40), st.data())
 def test_runs_agree_with_their_plain_twin(texts: list[str], units: int, data: st.DataObject) -> None:
-    layout = make_batch(texts)
-    words, sizes, plain = layout.words.slices, benchmark_index._units(layout), PlainRuns(layout)
+    batch = make_batch(texts)
+    words, sizes, plain = batch.words.slices, passages.units_of_words(batch), PlainRuns(batch)
     begins, ends, hashes = plain.all(units)
-    places, found, keys = kernels.runs(words, sizes, np.arange(len(layout.words), dtype=np.int32), units)
+    places, found, keys = word_runs.hash_runs(words, sizes, np.arange(len(batch.words), dtype=np.int32), units)
     whole = found >= 0
     assert np.array_equal(np.flatnonzero(whole), begins)
     assert np.array_equal(found[whole], ends)
     assert np.array_equal(keys[whole], hashes)
-    assert np.array_equal(places, layout.words.text)
+    assert np.array_equal(places, batch.words.text)
     some = np.unique(np.array(data.draw(st.lists(st.sampled_from(hashes.tolist()))) if len(hashes) else [], np.uint64))
-    at, which = kernels.known_runs(words, sizes, units, kernels.known(some))
+    at, which = word_runs.find_runs(words, sizes, units, word_runs.index_hashes(some))
     assert at.tolist() == [begin for begin, key in zip(begins, hashes, strict=True) if key in some]
     assert np.array_equal(some[which], hashes[np.isin(begins, at)])
 
@@ -448,20 +449,20 @@ def test_runs_agree_with_their_plain_twin(texts: list[str], units: int, data: st
 @settings(max_examples=100)
 @given(st.lists(st.text("ab 中文国1.，", max_size=50), min_size=1, max_size=3), st.integers(1, 25), st.integers(0, 6))
 def test_inked_runs_agree_with_their_plain_twin(texts: list[str], inked: int, least_small: int) -> None:
-    layout = make_batch(texts)
-    words, sizes = layout.words, benchmark_index._units(layout)
+    batch = make_batch(texts)
+    words, sizes = batch.words, passages.units_of_words(batch)
     begins = np.arange(len(words), dtype=np.int32)
-    rule = (benchmark_index.CHARACTER_UNITS, least_small, 4, 30)
-    _, ends, hashes = kernels.inked_runs(words.slices, layout.classes, c.CONTROL, sizes, begins, inked, rule)
+    rule = (passages.CHARACTER_UNITS, least_small, 4, 30)
+    _, ends, hashes = word_runs.hash_inked_runs(words.slices, batch.classes, char.CONTROL, sizes, begins, inked, rule)
     for begin, end, key in zip(begins.tolist(), ends.tolist(), hashes, strict=True):
         mine = [place for place in range(begin, len(words)) if words.text[place] == words.text[begin]]
         enough = [
             place
             for place in mine
-            if np.sum(layout.classes[words.starts[begin] : words.ends[place]] >= c.CONTROL) >= inked
+            if np.sum(batch.classes[words.starts[begin] : words.ends[place]] >= char.CONTROL) >= inked
         ]
         run = sizes[begin : enough[0] + 1].astype(int) if enough else np.zeros(0, int)
-        holds = enough and 4 <= run.sum() < 30 and (run == benchmark_index.CHARACTER_UNITS).sum() >= least_small
+        holds = enough and 4 <= run.sum() < 30 and (run == passages.CHARACTER_UNITS).sum() >= least_small
         assert end == (enough[0] + 1 if holds else -1)
         if holds:
             assert key == SliceHashes(words.hashes).of(np.array([begin]), np.array([end]))[0]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xmodel_core.corpus.boilerplate.lines import Stripped, boilerplate, holders, line_hashes, strip
+from xmodel_core.corpus.boilerplate.lines import Stripped, boilerplate_hashes, holds_any, line_hashes, strip
 from xmodel_core.corpus.config import LinesConfig
 from xmodel_core.corpus.text.batch import make_batch
 from xmodel_core.corpus.text.characters import KANA, SPACE, tables
@@ -33,7 +33,7 @@ def found_in(
 ) -> np.ndarray:
     """What a source of these texts repeats, its columns in so many parts."""
     columns = [line_hashes(make_batch(list(part))) for part in np.array_split(np.array(texts, object), parts)]
-    return boilerplate(lambda: columns, config, chunk)
+    return boilerplate_hashes(lambda: columns, config, chunk)
 
 
 def stripped(texts: Sequence[str], config: LinesConfig | None = None) -> list[Stripped]:
@@ -199,27 +199,27 @@ def test_texts_without_lines_and_sources_without_documents_are_nothing_special()
     for texts in ([], [""], ["", "\n \n", "x"]):
         column = line_hashes(make_batch(texts))
         assert column.to_pylist() == [[] for _ in texts]
-        assert boilerplate(lambda column=column: [column]).tolist() == []
+        assert boilerplate_hashes(lambda column=column: [column]).tolist() == []
         assert stripped(texts) == [Stripped(text, 0, 0) for text in texts]
-    assert boilerplate(list).tolist() == []
+    assert boilerplate_hashes(list).tolist() == []
 
 
 def test_documents_that_lose_nothing_are_known_from_their_columns(text: Callable[..., str]) -> None:
     texts = [f"{page}\n\n{FOOTER}" if index % 3 else page for index, page in enumerate(pages(text))]
     column = line_hashes(make_batch(texts))
-    found = boilerplate(lambda: [column])
-    assert holders(column, found).tolist() == [result.lines > 0 for result in strip(texts, make_batch(texts), found)]
-    assert holders(column.slice(4, 7), found).tolist() == holders(column, found)[4:11].tolist()
-    assert not holders(column, found[:0]).any()
+    found = boilerplate_hashes(lambda: [column])
+    assert holds_any(column, found).tolist() == [result.lines > 0 for result in strip(texts, make_batch(texts), found)]
+    assert holds_any(column.slice(4, 7), found).tolist() == holds_any(column, found)[4:11].tolist()
+    assert not holds_any(column, found[:0]).any()
 
 
 def test_a_null_column_entry_is_no_document(text: Callable[..., str]) -> None:
     column = line_hashes(make_batch(pages(text, after=f"\n\n{FOOTER}", count=10)))
     column = pa.concat_arrays([column, pa.nulls(100, column.type)])
     config = LinesConfig(min_document_share=0.5)
-    found = boilerplate(lambda: [column], config)
+    found = boilerplate_hashes(lambda: [column], config)
     assert len(found) == 1
-    assert holders(column, found).tolist() == [True] * 10 + [False] * 100
+    assert holds_any(column, found).tolist() == [True] * 10 + [False] * 100
 
 
 # What must always hold, on documents made of a site's lines, prose, markup and blanks in any order.
@@ -317,7 +317,7 @@ def test_stripping_twice_is_stripping_once(texts: list[str], config: LinesConfig
 def test_a_text_without_a_repeated_line_is_given_back_as_it_is(strange: list[str], texts: list[str]) -> None:
     found = found_in(texts, LOW)
     results = strip(strange, make_batch(strange), found, LOW)
-    held = holders(line_hashes(make_batch(strange)), found)
+    held = holds_any(line_hashes(make_batch(strange)), found)
     assert all(
         result == Stripped(text, 0, 0) for text, result, has in zip(strange, results, held, strict=True) if not has
     )

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from xmodel_core.artifacts import Store
-from xmodel_core.corpus.mask.masking import KINDS, PLACEHOLDERS, Kind, MaskConfig, mask
+from xmodel_core.corpus.mask.kinds import KINDS, PLACEHOLDERS, Kind, MaskConfig
+from xmodel_core.corpus.mask.masking import mask
 from xmodel_core.sample_world import stage
 from xmodel_core.sample_world.config import SampleWorldConfig
 

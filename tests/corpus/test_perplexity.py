@@ -21,8 +21,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.recipes import load_recipe
 from xmodel_core.artifacts import Store
-from xmodel_core.config import load_recipe
 from xmodel_core.corpus.config import ChineseRules, CorpusConfig, EnglishRules
 from xmodel_core.corpus.measure.features import features
 from xmodel_core.corpus.measure.perplexity import FIELDS, NgramModels, PerplexityConfig, sentences
@@ -169,8 +169,8 @@ texts_of_any_kind = st.lists(
 @given(texts_of_any_kind)
 @settings(max_examples=150, deadline=None)
 def test_sentences_agree_with_their_plain_twin(texts: list[str]) -> None:
-    layout = make_batch(texts)
-    found = sentences(layout)
+    batch = make_batch(texts)
+    found = sentences(batch)
     expected, owners = [], []
     for number, text in enumerate(texts):
         for line in text.split("\n"):
@@ -181,7 +181,7 @@ def test_sentences_agree_with_their_plain_twin(texts: list[str]) -> None:
                 owners.append(number)
     assert [line.decode() for line in found.lines] == expected
     assert found.text.tolist() == owners
-    assert sum(len(line.split()) for line in found.lines) == len(layout.words)
+    assert sum(len(line.split()) for line in found.lines) == len(batch.words)
 
 
 def test_the_program_writes_what_the_scan_reads(text: Text) -> None:

@@ -283,8 +283,8 @@ EXAMPLES = [
 
 def judged(text: str, lang: str, policy: str = "prose", config: CorpusConfig | None = None) -> str:
     """The rule that drops a text of this language, or KEPT."""
-    layout = make_batch([text])
-    columns = features(layout, np.array([lang == "zh"]))
+    batch = make_batch([text])
+    columns = features(batch, np.array([lang == "zh"]))
     return judge(columns, np.array([lang], object), policy, config or CorpusConfig())[0]
 
 

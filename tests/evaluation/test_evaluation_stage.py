@@ -15,6 +15,7 @@ from xmodel_core.artifacts import Artifact, LocalFolder, Store
 from xmodel_core.errors import XmodelError
 from xmodel_core.evaluation import stage
 from xmodel_core.evaluation.config import EvaluationConfig
+from xmodel_core.evaluation.stage import CheckpointRef
 from xmodel_core.ledger.tables import TABLES
 from xmodel_core.model.network import Xmodel
 from xmodel_core.specs.benchmarks import Suite, Task, load_suites
@@ -76,7 +77,7 @@ class World:
         self.data = root / "data"
         self.raw = Artifact("raw", "small", "a" * 64, LocalFolder(root / "raw"))
         self.training = Artifact("runs", "small", "b" * 64, LocalFolder(root / "workspace" / "runs" / "small-bbbbbbbb"))
-        self.checkpoint = checkpoint
+        self.checkpoint = CheckpointRef(self.training, checkpoint, 7)
         draw = random.Random(1)
         for lang in COLOURS:
             sentences = {"en": "The coat of Anna is", "zh": "小安的外套今天是"}
@@ -90,7 +91,7 @@ class World:
 
     def evaluate(self, asked: Suite | None = None, **config: Any) -> Artifact:
         settings = EvaluationConfig(data=str(self.data), **config)
-        return stage.run("small", settings, [asked or suite()], self.training, self.checkpoint, 7, self.raw, self.store)
+        return stage.run("small", settings, [asked or suite()], self.checkpoint, self.raw, self.store)
 
 
 @pytest.fixture
@@ -161,13 +162,13 @@ def test_again_asks_nothing_and_places_do_not_matter(
 ) -> None:
     first = world.evaluate()
     world.data = world.data.rename(tmp_path / "elsewhere")
-    monkeypatch.setattr(stage, "_ask", lambda *_: pytest.fail("nothing is to be asked"))
+    monkeypatch.setattr(stage, "_evaluate_task", lambda *_: pytest.fail("nothing is to be asked"))
     assert world.evaluate() == first
 
 
 def test_a_killed_evaluation_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    ask = stage._ask
+    ask = stage._evaluate_task
 
     def ask_until_killed(question: Any, *rest: Any) -> None:
         asked.append(question.task.task)
@@ -175,7 +176,7 @@ def test_a_killed_evaluation_goes_on(world: World, monkeypatch: pytest.MonkeyPat
             raise KeyboardInterrupt
         ask(question, *rest)
 
-    monkeypatch.setattr(stage, "_ask", ask_until_killed)
+    monkeypatch.setattr(stage, "_evaluate_task", ask_until_killed)
     with pytest.raises(KeyboardInterrupt):
         world.evaluate()
     assert world.store.artifacts("evaluations") == []
@@ -219,18 +220,18 @@ def test_no_place_for_data_at_all(world: World) -> None:
     config = EvaluationConfig()
     only = suite(tasks=[suite().tasks[2].model_dump(exclude_unset=True)], gates=[])
     with pytest.raises(XmodelError, match=r"--set evaluation\.data=DIR"):
-        stage.run("small", config, [only], world.training, world.checkpoint, 7, None, world.store)
+        stage.run("small", config, [only], world.checkpoint, None, world.store)
 
 
 def test_what_is_no_checkpoint(world: World, tmp_path: Path) -> None:
-    world.checkpoint = tmp_path
+    world.checkpoint = CheckpointRef(world.training, tmp_path, 7)
     with pytest.raises(XmodelError, match=r"no config\.json"):
         world.evaluate()
 
 
 def test_no_suites_give_an_empty_artifact(world: World) -> None:
     config = EvaluationConfig()
-    done = stage.run("small", config, [], world.training, world.checkpoint, 7, None, world.store)
+    done = stage.run("small", config, [], world.checkpoint, None, world.store)
     assert done.manifest()["facts"] == {"scores": [], "gates": [], "skipped": []}
 
 
@@ -248,7 +249,7 @@ def test_every_shipped_task_runs_on_real_data(
     """Each task of the shipped suites, and its log-likelihoods one request at a time."""
     suites = load_suites(["commonsense", "chinese", "problem_solving"], Path())
     config = EvaluationConfig(data=str(shared_data / "bench"), sample_limit=2)
-    done = stage.run("real", config, suites, world.training, world.checkpoint, 7, None, world.store)
+    done = stage.run("real", config, suites, world.checkpoint, None, world.store)
     facts = done.manifest()["facts"]
     assert facts["skipped"] == []
     tasks: dict[str, Task] = {task.task: task for one in suites for task in one.tasks}

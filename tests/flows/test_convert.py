@@ -9,10 +9,10 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from flows.commands.export_import import export
+from flows.recipes import model_presets
 from tests.flows.checkpoints import small_model, two_languages, xmodel
-from xmodel_core.config import model_presets
 from xmodel_core.model.formats.export_formats import FORMATS
-from xmodel_core.model.generate import generate_tokens
+from xmodel_core.model.generation.generate import generate_tokens
 from xmodel_core.model.weights import load_model, save_model
 from xmodel_core.tokenizer.tokenizer import Tokenizer
 

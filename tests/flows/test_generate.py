@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.flows.checkpoints import small_model, two_languages, xmodel
-from xmodel_core.model.generate import GrowingText
+from xmodel_core.model.generation.detokenize import IncrementalDetokenizer
 from xmodel_core.model.weights import save_model
 from xmodel_core.tokenizer.tokenizer import Tokenizer
 
@@ -161,8 +161,8 @@ def test_a_line_without_a_prompt_is_named(checkpoint: Path, tmp_path: Path) -> N
 @given(st.text("Oncea girl从前龘😀\n ", max_size=12), st.text("Oncea girl从前龘😀\n ", max_size=30))
 def test_pieces_add_up_to_the_decoded_text(tokenizer: Tokenizer, prompt: str, text: str) -> None:
     before, new = tokenizer.encode(prompt), tokenizer.encode(text)
-    grown = GrowingText(tokenizer, [tokenizer.eos_id, *before])
-    streamed = "".join(grown.add(token) for token in new) + grown.rest()
+    grown = IncrementalDetokenizer(tokenizer, [tokenizer.eos_id, *before])
+    streamed = "".join(grown.add(token) for token in new) + grown.flush()
     assert tokenizer.decode([tokenizer.eos_id, *before]) + streamed == tokenizer.decode(
         [tokenizer.eos_id, *before, *new]
     )

@@ -11,12 +11,12 @@ import pytest
 import zstandard
 
 from flows.commands.init_specs import write_specs
+from flows.recipes import load_recipe
 from xmodel_core.artifacts import file_digest
-from xmodel_core.config import load_recipe
 from xmodel_core.errors import XmodelError
 from xmodel_core.mixture.plan import Supply, make_plan
-from xmodel_core.planning.inspect_files import look_at
-from xmodel_core.planning.supply import stocks
+from xmodel_core.planning.inspect_files import inspect_paths
+from xmodel_core.planning.supply import estimate_sources
 from xmodel_core.specs import Mixture, Source, load_mixture, load_sources, resolve
 
 EN = "The ferry leaves the small harbour at seven and returns when the fog has lifted from the water. "
@@ -157,16 +157,16 @@ def test_instruction_data_is_recognised_and_written_as_what_it_is(tmp_path: Path
     }
     recipe, path = load_recipe(str(tmp_path / "mine" / "recipe.yaml"))
     source = next(s for s in load_sources(recipe.sources, path.parent) if s.name == "qa")
-    (stock,) = stocks(recipe, [source], None, None, {})
-    assert stock.chars == pytest.approx(20 * (len(EN) + 12), rel=0.3)
+    (estimate,) = estimate_sources(recipe, [source], None, None, {})
+    assert estimate.chars == pytest.approx(20 * (len(EN) + 12), rel=0.3)
 
 
 def test_a_broken_gzip_tail_costs_only_the_tail(tmp_path: Path) -> None:
     path = write(tmp_path / "cut.jsonl.gz", documents(EN, 400))
     path.write_bytes(path.read_bytes()[:-60])
-    (seen,), left_out = look_at([path])
-    assert seen.lang == "en"
-    assert seen.documents > 200
+    (profile,), left_out = inspect_paths([path])
+    assert profile.lang == "en"
+    assert profile.documents > 200
     assert left_out == []
 
 
@@ -176,9 +176,9 @@ def test_sizes_are_extrapolated_from_what_was_looked_at(tmp_path: Path) -> None:
         {"text": " ".join(f"word{rng.random()}" for _ in range(rng.randint(5, 40)))} for _ in range(6_000)
     ]
     for name in ("a.jsonl", "b.jsonl.gz", "c.parquet"):
-        (seen,), _ = look_at([write(tmp_path / name, rows)])
-        assert seen.documents == pytest.approx(6_000, rel=0.1), name
-        assert seen.chars == pytest.approx(sum(len(str(row["text"])) for row in rows), rel=0.15), name
+        (profile,), _ = inspect_paths([write(tmp_path / name, rows)])
+        assert profile.documents == pytest.approx(6_000, rel=0.1), name
+        assert profile.chars == pytest.approx(sum(len(str(row["text"])) for row in rows), rel=0.15), name
 
 
 def test_an_existing_name_is_never_overwritten(tmp_path: Path) -> None:
@@ -239,9 +239,9 @@ def test_a_small_language_gives_what_four_epochs_of_it_hold(tmp_path: Path) -> N
 @pytest.mark.shared_data
 @pytest.mark.slow
 def test_the_language_of_every_real_source_comes_out_as_its_name_says(shared_data: Path) -> None:
-    seen, left_out = look_at([shared_data / "corpora"])
+    profiles, left_out = inspect_paths([shared_data / "corpora"])
     assert left_out == []
-    assert len(seen) == 43
+    assert len(profiles) == 43
     by_prefix = {"zh": "zh", "en": "en", "code": "code", "math": "en"}
-    assert {s.name: s.lang for s in seen} == {s.name: by_prefix[s.name.split("_")[0]] for s in seen}
-    assert {(s.text_field, s.id_field) for s in seen} == {("text", "id")}
+    assert {s.name: s.lang for s in profiles} == {s.name: by_prefix[s.name.split("_")[0]] for s in profiles}
+    assert {(s.text_field, s.id_field) for s in profiles} == {("text", "id")}

@@ -10,9 +10,9 @@ import pytest
 
 from flows.commands.init_specs import write_specs
 from flows.commands.plan import plan, print_plan
+from flows.recipes import load_recipe
 from xmodel_core.artifacts import Store
 from xmodel_core.cluster import open_cluster
-from xmodel_core.config import load_recipe
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs import load_mixture, load_sources, resolve
 
@@ -208,5 +208,5 @@ def test_mixture_phases_of_the_reports_are_their_schedules() -> None:
         recipe, path = load_recipe(name)
         mixture = load_mixture(recipe.mixture, path.parent)
         assert [phase.name for phase in mixture.phases] == [
-            phase.name for phase in recipe.training.phases() if not phase.goes_on
+            phase.name for phase in recipe.training.phases() if not phase.continues_previous
         ]

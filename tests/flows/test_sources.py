@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from flows.cli import main
 from flows.commands.sources_check import check, declared
-from xmodel_core.planning.availability import Found, reach
+from xmodel_core.planning.availability import Availability, check_availability
 
 REPOSITORIES = {
     "/api/datasets/us/open": {
@@ -67,17 +67,17 @@ def publisher(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_what_a_publisher_answers_is_reported(publisher: str) -> None:
     wanted = {
-        ("hf://datasets/us/open", False): Found("reached"),
-        ("hf://datasets/us/open/data", False): Found("reached"),
-        ("hf://datasets/us/open/data/*.gz", None): Found("reached"),
-        ("hf://datasets/us/gated", True): Found("reached, gated"),
-        ("hf://datasets/us/strange", False): Found("not reached: its answer is none of the Hub's"),
-        ("s3://bucket/here.jsonl", None): Found("reached"),
-        ("s3://bucket/private", None): Found("there, or private: it asks for credentials"),
-        (f"{publisher}/page", None): Found("reached"),
-        (f"{publisher}/forbidden", None): Found("not reached: HTTP 403"),
+        ("hf://datasets/us/open", False): Availability("reached"),
+        ("hf://datasets/us/open/data", False): Availability("reached"),
+        ("hf://datasets/us/open/data/*.gz", None): Availability("reached"),
+        ("hf://datasets/us/gated", True): Availability("reached, gated"),
+        ("hf://datasets/us/strange", False): Availability("not reached: its answer is none of the Hub's"),
+        ("s3://bucket/here.jsonl", None): Availability("reached"),
+        ("s3://bucket/private", None): Availability("there, or private: it asks for credentials"),
+        (f"{publisher}/page", None): Availability("reached"),
+        (f"{publisher}/forbidden", None): Availability("not reached: HTTP 403"),
     }
-    assert dict(zip(wanted, reach(list(wanted), publisher, publisher), strict=True)) == wanted
+    assert dict(zip(wanted, check_availability(list(wanted), publisher, publisher), strict=True)) == wanted
 
 
 def test_a_missing_source_and_a_wrong_gated_field_are_problems(publisher: str) -> None:
@@ -89,7 +89,7 @@ def test_a_missing_source_and_a_wrong_gated_field_are_problems(publisher: str) -
         ("s3://bucket/none", None): "nothing stands under s3://bucket/none: HTTP 404",
         (f"{publisher}/gone", None): "HTTP 404",
     }
-    for answer, problem in zip(reach(list(wanted), publisher, publisher), wanted.values(), strict=True):
+    for answer, problem in zip(check_availability(list(wanted), publisher, publisher), wanted.values(), strict=True):
         assert problem in answer.problem
 
 
@@ -97,10 +97,10 @@ def test_no_network_and_a_server_that_does_not_answer_are_no_problem(publisher: 
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        (answer,) = reach([("hf://datasets/us/open", False)], nobody)
-    assert answer == Found("not reached: no network")
-    (answer,) = reach([(f"{publisher}/busy", None)], timeout_seconds=0.3)
-    assert answer == Found("not reached: no answer in 0.3 seconds")
+        (answer,) = check_availability([("hf://datasets/us/open", False)], nobody)
+    assert answer == Availability("not reached: no network")
+    (answer,) = check_availability([(f"{publisher}/busy", None)], timeout_seconds=0.3)
+    assert answer == Availability("not reached: no answer in 0.3 seconds")
 
 
 def test_each_address_is_asked_once_and_no_credentials_are_sent(
@@ -111,8 +111,8 @@ def test_each_address_is_asked_once_and_no_credentials_are_sent(
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     for name in ("HF_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "secret")
-    reach([("hf://datasets/us/open", False), ("hf://datasets/us/open/data", False)], publisher, publisher)
-    reach([("s3://bucket/here.jsonl", None)], publisher, publisher)
+    check_availability([("hf://datasets/us/open", False), ("hf://datasets/us/open/data", False)], publisher, publisher)
+    check_availability([("s3://bucket/here.jsonl", None)], publisher, publisher)
     assert [(verb, path) for verb, path, _ in Publisher.asked] == [
         ("GET", "/api/datasets/us/open"),
         ("HEAD", "/bucket/here.jsonl"),

@@ -1,4 +1,4 @@
-"""One document's way: dropped or kept, its place among tokens, and the steps that consumed it."""
+"""One document traced: dropped or kept, its position among tokens, and the steps that consumed it."""
 
 from pathlib import Path
 

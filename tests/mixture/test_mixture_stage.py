@@ -1,4 +1,4 @@
-"""The room's door: plan.json written once from shards and mixture, and again only where what it is made of changes."""
+"""The stage: plan.json is written once from shards and mixture, and again only when one of its inputs changes."""
 
 import json
 from pathlib import Path

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from xmodel_core.config import model_presets
+from flows.recipes import model_presets
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.mup import parameter_groups
 from xmodel_core.model.network import Xmodel, initialise

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from tests.model.families import FAMILIES, VOCAB
 from xmodel_core.errors import XmodelError
-from xmodel_core.model.formats.convert import SpecialTokens, export_checkpoint, import_checkpoint, tokens_beside
+from xmodel_core.model.formats.export_checkpoint import SpecialTokens, export_checkpoint, tokens_beside
+from xmodel_core.model.formats.import_checkpoint import import_checkpoint
 from xmodel_core.model.network import Xmodel
 from xmodel_core.model.weights import load_model, save_model
 

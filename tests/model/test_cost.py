@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from xmodel_core.config import model_presets
+from flows.recipes import model_presets
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.cost import count_parameters, dense_bf16_peak, flops_per_token
 from xmodel_core.model.network import Xmodel

@@ -14,10 +14,9 @@ from flows.cli import main
 from tests.model.families import FAMILIES, VOCAB, small
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.diagnose import diagnose
-from xmodel_core.model.generate import TOKENIZER
 from xmodel_core.model.network import Block, Xmodel, initialise
 from xmodel_core.model.probe import ROLES, ActivationSizes, activations, listening
-from xmodel_core.model.weights import save_model
+from xmodel_core.model.weights import TOKENIZER, save_model
 from xmodel_core.tokenizer.config import TokenizerConfig
 from xmodel_core.tokenizer.tokenizer import Tokenizer
 from xmodel_core.tokenizer.train import train

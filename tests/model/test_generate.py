@@ -15,10 +15,11 @@ from transformers import (
 
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
-from xmodel_core.model.decode import Decoding
-from xmodel_core.model.generate import Conversation, GrowingText, continue_tokens, generate_tokens, stream
+from xmodel_core.model.generation.decoding import Decoding
+from xmodel_core.model.generation.detokenize import IncrementalDetokenizer
+from xmodel_core.model.generation.generate import Conversation, continue_tokens, generate_tokens, stream
+from xmodel_core.model.generation.sampling import Sampler, Sampling, process_logits
 from xmodel_core.model.network import Xmodel, initialise
-from xmodel_core.model.sampling import Sampler, Sampling, processed
 
 
 class Bytes:
@@ -161,7 +162,7 @@ def test_logits_are_processed_as_transformers_does(sampling: Sampling) -> None:
         theirs.append(TopKLogitsWarper(sampling.top_k))
     theirs.append(TopPLogitsWarper(sampling.top_p))
     seen = torch.zeros(6, 50, dtype=torch.bool).scatter_(1, tokens, True)
-    assert torch.equal(processed(logits, seen, sampling), theirs(tokens, logits.clone()))  # type: ignore[arg-type]
+    assert torch.equal(process_logits(logits, seen, sampling), theirs(tokens, logits.clone()))  # type: ignore[arg-type]
 
 
 def test_draws_follow_the_probabilities() -> None:
@@ -232,9 +233,9 @@ STOPS = st.lists(st.text("ab从前", min_size=1, max_size=4), max_size=3)
 
 
 def grown(prompt: list[int], tokens: list[int], stops: list[str] | None = None) -> tuple[str, bool]:
-    text = GrowingText(Bytes(), prompt, stops or [])
+    text = IncrementalDetokenizer(Bytes(), prompt, stops or [])
     pieces = [text.add(token) for token in tokens]
-    return "".join(pieces) + text.rest(), text.stopped
+    return "".join(pieces) + text.flush(), text.stopped
 
 
 @given(TEXT, TEXT)
@@ -250,7 +251,7 @@ def test_a_stop_string_and_what_follows_is_not_shown(text: str, stops: list[str]
 
 
 def test_what_may_become_a_stop_string_waits_and_the_rest_does_not() -> None:
-    text = GrowingText(Bytes(), [], ["停止"])
+    text = IncrementalDetokenizer(Bytes(), [], ["停止"])
     assert [text.add(token) for token in "a停".encode()] == ["a", "", "", ""]
     assert [text.add(token) for token in b"b"] == ["停b"]
 
@@ -268,7 +269,7 @@ def test_decoding_is_linear_in_the_text() -> None:
             decoded.append(len(tokens))
             return super().decode(tokens)
 
-    text = GrowingText(Counted(), [97] * 500)
+    text = IncrementalDetokenizer(Counted(), [97] * 500)
     for token in "从前，有一个小女孩。".encode() * 20:
         text.add(token)
     assert max(decoded) <= 12

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from xmodel_core.config import load_recipe, model_presets
+from flows.recipes import load_recipe, model_presets
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.specs.strict import validate

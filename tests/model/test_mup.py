@@ -13,7 +13,7 @@ from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.network import Xmodel, initialise
 from xmodel_core.model.weights import named_weights
 from xmodel_core.training.config import TrainingConfig
-from xmodel_core.training.optim import make_optimizer, set_learning_rate
+from xmodel_core.training.optim.adamw import make_optimizer, set_learning_rate
 
 FORWARD = ("embedding · scale_emb", "block · scale_depth / sqrt(layers)", "logits / m")
 

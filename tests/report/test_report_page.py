@@ -11,9 +11,11 @@ from xmodel_core.errors import XmodelError
 from xmodel_core.ledger.build import refresh
 from xmodel_core.ledger.query import run_query
 from xmodel_core.report import figures, stage
-from xmodel_core.report.render import Subject, render
+from xmodel_core.report.facts import Subject
+from xmodel_core.report.render import render
 
 Made = tuple[Store, dict[str, Artifact]]
+pytestmark = pytest.mark.xdist_group("report")
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 
 
@@ -64,12 +66,12 @@ def test_the_page_fetches_nothing_and_is_well_formed(made: Made) -> None:
     assert reader.tags.count("svg") == 4  # river, training, validation, scores
 
 
-def test_the_page_tells_what_the_ledger_knows(made: Made) -> None:
+def test_the_page_shows_what_the_ledger_knows(made: Made) -> None:
     store, parts = made
     text = read(page_of(made)).text
     kept = run_query(store.root, "select sum(docs_out) from funnel where stage = 'mask'")[1][0][0]
     planned = run_query(store.root, "select sum(planned_tokens) from mixture")[1][0][0]
-    for said in (
+    for shown in (
         f"{kept:,}",
         f"{planned:,}",
         "6.32 M",
@@ -79,7 +81,7 @@ def test_the_page_tells_what_the_ledger_knows(made: Made) -> None:
         "the books close",
         "all 2 gates passed",
     ):
-        assert said in text
+        assert shown in text
     assert all(artifact.label in text for artifact in parts.values())
     assert "0.830" in text and "0.612" in text and "a report, table 3" in text
     assert "1 min 18 s training" in text  # 200 rows of 0.39 s
@@ -92,7 +94,7 @@ def test_the_figures_keep_chinese_as_text(made: Made) -> None:
 def test_the_same_rows_give_the_same_bytes(made: Made) -> None:
     store, parts = made
     subject = Subject(**{part: artifact.label for part, artifact in parts.items()})
-    assert render(store.root, subject) == render(store.root, subject)
+    assert render(store.root, subject) == page_of(made)
 
 
 def test_ids_of_figures_never_meet(made: Made) -> None:

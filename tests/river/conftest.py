@@ -1,40 +1,17 @@
 """One small river, run once through the real command, that many tests then look at."""
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import Xmodel
 from xmodel_core.artifacts import Place
 from xmodel_core.ledger.query import contents, run_query
 
-Xmodel = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = Path(__file__).with_name("small.yaml")
 TIMES_AND_PLACES = {"created_at", "seconds", "started_at", "finished_at", "tokens_per_second", "mfu", "path", "uri"}
-
-
-@pytest.fixture(scope="session")
-def xmodel() -> Xmodel:
-    """Runs the command as a person would: `xmodel("run", recipe, workspace=folder)`."""
-
-    def call(
-        *words: object, workspace: Path | None = None, cwd: Path | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, **({"XMODEL_WORKSPACE": str(workspace)} if workspace else {})}
-        return subprocess.run(
-            [sys.executable, "-m", "flows.cli", *map(str, words)],
-            env=environment,
-            cwd=cwd or Path(__file__).resolve().parents[2],
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
-
-    return call
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.river.conftest import SMALL, Xmodel
+from tests.conftest import Xmodel
+from tests.river.conftest import SMALL
 from xmodel_core.ledger.query import run_query
 
 MUP = ("model.scale_emb=12", "model.scale_depth=1.4", "model.dim_model_base=96", "model.initializer_range=0.1")
@@ -17,7 +18,8 @@ def settings(*assignments: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_search_through_the_command(fresh_river: Path, xmodel: Xmodel) -> None:
+@pytest.mark.xdist_group("river")
+def test_a_search_through_the_command(fresh_river: Path, xmodel: Xmodel, xmodel_process: Xmodel) -> None:
     words = ("hparam-search", SMALL, *settings(*MUP, *QUICK, "cluster.workers=1"))
     done = xmodel(*words, "--json", workspace=fresh_river)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -32,7 +34,7 @@ def test_a_search_through_the_command(fresh_river: Path, xmodel: Xmodel) -> None
     assert best[columns.index("trial")] == found["best"]["trial"]
     assert not run_query(fresh_river, "@books")[1]
 
-    again = xmodel(*words, workspace=fresh_river)
+    again = xmodel_process(*words, workspace=fresh_river)
     assert again.returncode == 0 and "search small" not in again.stderr  # found, not searched again
     assert found["report_page"] in again.stdout and "dim_model_base" in again.stdout
 

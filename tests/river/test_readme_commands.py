@@ -1,39 +1,71 @@
-"""Every command of the README, in its order, in an empty folder: what a newcomer would type works as typed."""
+"""Every command of the README, in its order, in one folder: what a newcomer would type works as typed.
+
+A shell runs each verb once, and whatever needs a shell, other processes or a cluster; the rest runs in this process.
+"""
 
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
+import yaml
 
+from tests.conftest import ROOT, Xmodel, command_environment
 from xmodel_core.artifacts import Store
 from xmodel_core.ledger.query import run_query
 from xmodel_core.sample_world import stage
 from xmodel_core.sample_world.config import SampleWorldConfig
 
-ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400), pytest.mark.xdist_group("readme")]
 # What runs these tests cannot be run by them.
 NOT_HERE = ("make test", "source ")
+FIRST = ("make run", "xmodel init")
+"""What the other commands stand on."""
 
 
-def commands() -> list[str]:
+def blocks() -> list[list[str]]:
     """The lines of the README's shell blocks, comments cut off."""
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
-    lines = [line.partition(" # ")[0].strip() for block in blocks for line in block.replace("\\\n", "").splitlines()]
-    return [line for line in lines if line and not line.startswith(NOT_HERE)]
+    texts = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    listed = [[line.partition(" # ")[0].strip() for line in text.replace("\\\n", "").splitlines()] for text in texts]
+    return [[line for line in lines if line and not line.startswith(NOT_HERE)] for lines in listed]
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder with what the README calls path/to/corpora and path/to/bench."""
+FIRST_LINES = [line for block in blocks() for line in block if line.startswith(FIRST)]
+OTHERS = [[line for line in block if line not in FIRST_LINES] for block in blocks()]
+VERBS_SEEN: set[str] = set()
+
+
+def type_in_a_shell(command: str, cwd: Path, **more: str) -> None:
+    programs = Path(sys.executable).parent
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=cwd,
+        env=command_environment(PATH=f"{programs}{os.pathsep}{os.environ['PATH']}", **more),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the README calls path/to/corpora and path/to/bench, after `make run` and `xmodel init`."""
+    folder = tmp_path_factory.mktemp("readme")
     config = SampleWorldConfig(documents=300, planted_share=0.2, documents_per_file=50)
-    world = stage.run(config, Store(tmp_path / "world"))
-    shutil.copytree(world.path / "documents", tmp_path / "path/to/corpora")
-    bench = tmp_path / "path/to/bench/arc_easy"
+    world = stage.run(config, Store(folder / "world"))
+    shutil.copytree(world.path / "documents", folder / "path/to/corpora")
+    bench = folder / "path/to/bench/arc_easy"
     bench.mkdir(parents=True)
     questions = [
         {
@@ -45,38 +77,79 @@ def folder(tmp_path: Path) -> Path:
         for n in range(6)
     ]
     (bench / "test.jsonl").write_text("".join(json.dumps(question) + "\n" for question in questions))
-    return tmp_path
+    assert [line.split()[:2] for line in FIRST_LINES] == [line.split() for line in FIRST]
+    for command in FIRST_LINES:
+        if command.startswith("make"):  # it works in the checkout, whose workspace is not ours to touch
+            type_in_a_shell(command, ROOT, XMODEL_WORKSPACE=str(folder / "workspace"))
+        else:
+            type_in_a_shell(command, folder)
+    shorten(folder / "mine/recipe.yaml")
+    return folder
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(2400)
-def test_every_command_of_the_readme_works_as_typed(folder: Path) -> None:
-    programs = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+def shorten(recipe: Path) -> None:
+    """The recipe that `init` wrote, with a few steps of training: what is asked here is whether the commands work."""
+    text = recipe.read_text(encoding="utf-8")
+    for name, steps in (("warmup_steps", 4), ("stable_steps", 12), ("decay_steps", 8)):
+        text, changed = re.subn(rf"(?m)^(  {name}: )\d+", rf"\g<1>{steps}", text)
+        assert changed == 1, name
+    recipe.write_text(text, encoding="utf-8")
+    assert yaml.safe_load(text)["training"]["stable_steps"] == 12
 
-    def call(command: str, **more: str) -> None:
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=ROOT if command.startswith("make") else folder,
-            env={**environment, **more},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
+
+@contextmanager
+def ray_cluster() -> Iterator[str]:
+    """The address of a Ray cluster of our own; only its processes are ended, known by their folder."""
+    place = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # a short path: Ray makes sockets below it
+    words = ["start", "--head", "--port=0", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"]
+    words += ["--ray-client-server-port=0", f"--temp-dir={place}"]
+    ray = [sys.executable, "-m", "ray.scripts.scripts"]
+    log = Path(place, "start.log")
+    try:
+        with log.open("wb") as stream:
+            code = subprocess.run([*ray, *words], stdin=subprocess.DEVNULL, stdout=stream, stderr=stream).returncode
+        assert code == 0, log.read_text()[-3000:]
+        yield Path(place, "ray_current_cluster").read_text().strip()
+    finally:
+        ours = [process for process in psutil.process_iter() if place in command_line(process)]
+        for process in ours:
+            process.kill()
+        psutil.wait_procs(ours, timeout=20)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def run_line(command: str, folder: Path, xmodel: Xmodel) -> None:
+    words = shlex.split(command)
+    if "cluster.kind=ray" in command:
+        with ray_cluster() as address:  # `auto` is the only cluster of a machine, or the one that RAY_ADDRESS names
+            type_in_a_shell(command, folder, RAY_ADDRESS=address)
+    elif (
+        words[0] != "xmodel" or words[1] not in VERBS_SEEN or re.search(r"[*|]", command) or words[1] in ("up", "down")
+    ):
+        type_in_a_shell(command, folder)
+    else:
+        done = xmodel(*words[1:], cwd=folder)
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    VERBS_SEEN.add(words[1])
 
-    for command in commands():
-        cluster = "cluster.kind=ray" in command
-        if cluster:
-            call("ray start --head --num-cpus=2 --include-dashboard=false --disable-usage-stats")
-        try:
-            # `make run` works in the checkout, whose workspace is not ours to touch.
-            call(command, **({"XMODEL_WORKSPACE": str(folder / "workspace")} if command.startswith("make") else {}))
-        finally:
-            if cluster:
-                call("ray stop --force")
 
-    # The model that `make run` left is one that learned: the recipe's gate, in both languages.
+@pytest.mark.parametrize("lines", OTHERS, ids=[" ".join(lines)[:40] or "first" for lines in OTHERS])
+def test_the_commands_of_the_readme_work_as_typed(lines: list[str], folder: Path, xmodel: Xmodel) -> None:
+    for command in lines:
+        began = time.monotonic()
+        run_line(command, folder, xmodel)
+        print(f"{time.monotonic() - began:6.1f} s  {command}")
+
+
+def test_the_model_of_make_run_learned_in_both_languages(folder: Path) -> None:
+    """The recipe's gate."""
     _, rows = run_query(
         folder / "workspace",
         "select task, value from evals where model like 'quickstart%' and task like 'world_%' and metric = 'acc'",

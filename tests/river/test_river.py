@@ -8,10 +8,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tests.river.conftest import SMALL
 from xmodel_core.artifacts import Store
 from xmodel_core.ledger.query import run_query
 
-SMALL = Path(__file__).with_name("small.yaml")
+pytestmark = pytest.mark.xdist_group("river")
 KINDS = ["raw", "benchmarks", "scans", "corpus", "tokenizer", "shards", "plans", "runs", "evaluations", "reports"]
 
 
@@ -49,6 +50,19 @@ def test_running_again_builds_nothing(fresh_river: Path, xmodel) -> None:
     before = written(fresh_river)
     again = xmodel("run", SMALL, workspace=fresh_river)
     assert again.returncode == 0, again.stderr
+    assert written(fresh_river) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["run", "tokenizer-train", "pretrain", "evaluate"])
+def test_a_verb_in_a_process_of_its_own_finds_everything_and_ends_clean(
+    verb: str, fresh_river: Path, xmodel_process
+) -> None:
+    before = written(fresh_river)
+    done = xmodel_process(verb, SMALL, workspace=fresh_river)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    assert "Traceback" not in done.stderr and "leaked" not in done.stderr
     assert written(fresh_river) == before
 
 

@@ -2,7 +2,6 @@
 seconds in the middle: the same documents, decisions, receipts and ledger rows as in folders of this machine."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,13 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.conftest import ROOT, Xmodel, command_environment
 from xmodel_core.artifacts import Store
 from xmodel_core.ledger.query import run_query
 from xmodel_core.sample_world.config import SampleWorldConfig
 from xmodel_core.sample_world.stage import run as make_world
 from xmodel_core.specs.sources import DATASETS_SPEC, RAW_SCHEME
 
-ROOT = Path(__file__).resolve().parents[2]
 SECONDS_AWAY = 10
 WORLD = {"documents": 400, "planted_share": 0.25, "documents_per_file": 30}
 
@@ -39,7 +38,7 @@ def recipe(folder: Path, sources_at: str) -> Path:
 def start(recipe: Path, workspace: str, home: Path) -> subprocess.Popen[bytes]:
     words = [sys.executable, "-m", "flows.cli", "xdata-build", str(recipe), "--workspace", workspace]
     words += ["--set", "cluster.workers=2"]
-    environment = {**os.environ, "PREFECT_HOME": str(home)}
+    environment = command_environment(PREFECT_HOME=str(home))
     with recipe.with_suffix(".log").open("w") as log:
         return subprocess.Popen(words, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
@@ -68,13 +67,17 @@ def data_of(workspace: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_s3_to_s3_is_the_same_corpus_whatever_the_server_does(object_store: Any, tmp_path: Path, ledger_of) -> None:
+@pytest.mark.xdist_group("s3")
+def test_s3_to_s3_is_the_same_corpus_whatever_the_server_does(
+    object_store: Any, tmp_path: Path, xmodel: Xmodel, ledger_of
+) -> None:
     world = make_world(SampleWorldConfig(**WORLD), Store(tmp_path / "world"))
     bucket = object_store.folder / "bucket"
     shutil.copytree(world.path / "documents", bucket / "raw documents")
     here = recipe(tmp_path / "here", str(bucket / "raw documents"))
     there = recipe(tmp_path / "there", "s3://bucket/raw documents")
-    finish(start(here, str(tmp_path / "workspace"), tmp_path / "prefect"), here)
+    done = xmodel("xdata-build", here, "--set", "cluster.workers=1", workspace=tmp_path / "workspace")
+    assert done.returncode == 0, done.stderr
 
     process = start(there, "s3://bucket/work", tmp_path / "prefect")
     while not list(bucket.glob("work/scans/*/receipts/*.json")):

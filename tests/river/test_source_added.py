@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.river.conftest import SMALL
 from xmodel_core.ledger.query import run_query
 from xmodel_core.specs.sources import DATASETS_SPEC
 
-SMALL = Path(__file__).with_name("small.yaml")
 FIRST = ["zh_web", "en_stories"]
 ADDED = "zh_stories"
 

@@ -1,4 +1,4 @@
-"""One or two workers, processes or Ray, one of them killed half-way: the same bytes and the same ledger.
+"""One worker, two processes or two on Ray, one of them killed half-way: the same bytes and the same ledger.
 
 Through the real command, on a world in many small files. A killed worker needs nobody: the same command ends 0.
 """
@@ -8,21 +8,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.conftest import Xmodel, command_environment
+from tests.river.conftest import SMALL
 from xmodel_core.ledger.query import run_query
 
-SMALL = Path(__file__).with_name("small.yaml")
 # Files enough that every scan of a chronicle is spread, and large enough that a worker can be met at work.
 WORLD = ["sample_world.documents=2400", "sample_world.documents_per_file=60"]
 KINDS = ("raw", "benchmarks", "scans", "rescans", "pairs", "corpus")
 TIMES = ("created_at", "seconds")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("workers")]
 
 
 @dataclass(frozen=True)
@@ -30,25 +30,34 @@ class Built:
     workspace: Path
     log: str
     killed: str
-    """What was killed half-way, as its command line says; empty where nothing was."""
+    """The command line of what was killed half-way; empty where nothing was."""
     left: list[psutil.Process]
     """Processes that outlived the command."""
 
 
-def build(workspace: Path, kind: str, workers: int, kill: bool = False) -> Built:
-    """Runs `xmodel xdata-build` to its end; `kill` sends SIGKILL to a worker in the middle of the first scan."""
-    words = [sys.executable, "-m", "flows.cli", "xdata-build", SMALL, "--workspace", workspace]
-    for override in (*WORLD, f"cluster.kind={kind}", f"cluster.workers={workers}"):
-        words += ["--set", override]
+def words_of(kind: str, workers: int) -> list[object]:
+    overrides = (*WORLD, f"cluster.kind={kind}", f"cluster.workers={workers}")
+    return ["xdata-build", SMALL, *(word for override in overrides for word in ("--set", override))]
+
+
+def build_and_kill(workspace: Path, kind: str, workers: int) -> Built:
+    """Runs `xmodel xdata-build` to its end; a worker gets SIGKILL in the middle of the first scan."""
+    words = [sys.executable, "-m", "flows.cli", *words_of(kind, workers), "--workspace", workspace]
     seen: set[psutil.Process] = set()
     killed, log = "", workspace.with_suffix(".log")
     with log.open("wb") as stream:
-        process = subprocess.Popen(list(map(str, words)), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
+        process = subprocess.Popen(
+            list(map(str, words)),
+            env=command_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+        )
         while process.poll() is None:
             seen |= set(_descendants(process.pid))
-            if kill and not killed and _half_way(workspace):
+            if not killed and _half_way(workspace):
                 killed = _kill_one_at_work(process.pid, kind)
-            time.sleep(0.02 if kill and not killed else 0.5)
+            time.sleep(0.5 if killed else 0.02)
     assert process.returncode == 0, log.read_text()[-3000:]
     _, left = psutil.wait_procs(seen, timeout=20)
     return Built(workspace, log.read_text(), killed, left)
@@ -117,38 +126,32 @@ def data_of(workspace: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """What one worker, which is the command itself, makes."""
-    return build(tmp_path_factory.mktemp("workers") / "alone", "local", 1)
+def alone(tmp_path_factory: pytest.TempPathFactory, xmodel: Xmodel) -> Path:
+    """The workspace of one worker, which is the command itself."""
+    workspace = tmp_path_factory.mktemp("workers") / "alone"
+    done = xmodel(*words_of("local", 1), workspace=workspace)
+    assert done.returncode == 0, done.stderr
+    return workspace
 
 
-def check_same(built: Built, alone: Built, ledger_of: Callable[[Path], dict[str, list[tuple]]]) -> None:
-    data, expected = data_of(built.workspace), data_of(alone.workspace)
-    assert data.keys() == expected.keys()
-    assert [name for name in data if data[name] != expected[name]] == []
-    ledger, expected_ledger = ledger_of(built.workspace), ledger_of(alone.workspace)
-    assert {table: rows for table, rows in ledger.items() if rows != expected_ledger[table]} == {}
-    assert run_query(built.workspace, "@books")[1] == []
-    assert built.left == []
-
-
-def test_one_worker_spreads_nothing_and_closes_the_books(alone: Built, ledger_of) -> None:
-    parquet = [name for name in data_of(alone.workspace) if name.endswith(".parquet")]
+def test_one_worker_spreads_nothing_and_closes_the_books(alone: Path, ledger_of) -> None:
+    parquet = [name for name in data_of(alone) if name.endswith(".parquet")]
     assert len([name for name in parquet if name.startswith("scans/zh_chronicle")]) > 8
     assert any("/documents/" in name for name in parquet)
     assert any("/dropped/" in name for name in parquet)
-    assert len(ledger_of(alone.workspace)["document_flow"]) > 50
-    assert run_query(alone.workspace, "@books")[1] == []
-
-
-@pytest.mark.parametrize("kind, workers", [("local", 2), ("ray", 1), ("ray", 2)])
-def test_workers_change_no_byte(kind: str, workers: int, alone: Built, tmp_path: Path, ledger_of) -> None:
-    check_same(build(tmp_path / kind, kind, workers), alone, ledger_of)
+    assert len(ledger_of(alone)["document_flow"]) > 50
+    assert run_query(alone, "@books")[1] == []
 
 
 @pytest.mark.parametrize("kind", ["local", "ray"])
-def test_a_worker_killed_half_way_costs_only_time(kind: str, alone: Built, tmp_path: Path, ledger_of) -> None:
-    built = build(tmp_path / kind, kind, 2, kill=True)
+def test_two_workers_one_killed_half_way_change_no_byte(kind: str, alone: Path, tmp_path: Path, ledger_of) -> None:
+    built = build_and_kill(tmp_path / kind, kind, 2)
     assert built.killed, "the run was over before a worker could be killed"
     assert "Traceback" not in built.log
-    check_same(built, alone, ledger_of)
+    assert built.left == []
+    data, expected = data_of(built.workspace), data_of(alone)
+    assert data.keys() == expected.keys()
+    assert [name for name in data if data[name] != expected[name]] == []
+    ledger, expected_ledger = ledger_of(built.workspace), ledger_of(alone)
+    assert {table: rows for table, rows in ledger.items() if rows != expected_ledger[table]} == {}
+    assert run_query(built.workspace, "@books")[1] == []

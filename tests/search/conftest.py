@@ -5,8 +5,8 @@ import pytest
 from tests.training.conftest import MODEL, TRAINING, Workspace, workspace
 from xmodel_core.cluster import Cluster
 from xmodel_core.model.config import ModelConfig
-from xmodel_core.search.proxies import TrainingInputs
 from xmodel_core.training.config import TrainingConfig
+from xmodel_core.training.inputs import TrainingInputs
 
 __all__ = ["workspace"]
 
@@ -23,6 +23,4 @@ def inputs_for(
     """What proxies of this schedule are trained on."""
     lengths = ("schedule", "warmup_steps", "stable_steps", "decay_steps", "global_batch_tokens", "sequence_length")
     planned = workspace.planned(**{name: getattr(training, name) for name in lengths})
-    return TrainingInputs(
-        "small", model, training, planned.plan, planned.shards, planned.tokenizer, workspace.store, cluster
-    )
+    return planned.inputs(model, training, cluster)

@@ -23,8 +23,8 @@ def check(workspace: Workspace, training: TrainingConfig, workers: int = 1, **ch
     settings: dict[str, Any] = {"steps": [1, 2], "seeds": 2, **changes}
     model, widths = settings.pop("model", MODEL), settings.pop("widths", [32, 64, 128])
     with open_cluster(ClusterConfig(workers=workers)) as cluster:
-        ground = inputs_for(workspace, short, cluster, model)
-        return run(ground, Widths(widths, layers=2, head_size=8), **settings)
+        inputs = inputs_for(workspace, short, cluster, model)
+        return run(inputs, Widths(widths, layers=2, head_size=8), **settings)
 
 
 def slopes(checked: Artifact, which: str, step: int, quantity: str = "size") -> dict[str, float]:

@@ -33,8 +33,8 @@ def test_points_are_proxies_and_survive_kills(workspace: Workspace, training: Tr
     assert len(losses) == 12 and losses["mup", 32, 1e37] is None
     short = of_length(training, 12).model_copy(update={"peak_lr": 0.01})
     folder, planned = open_folder(tested.path / "nothing"), workspace.planned(**short.model_dump())
-    materials = (planned.plan, planned.shards, planned.tokenizer)
-    job = job_of("one", "small", folder, at_width(MODEL, 32, "mup", 16, 1, 8), short, *materials)
+    with open_cluster(ClusterConfig(workers=1)) as cluster:
+        job = job_of("one", folder, planned.inputs(at_width(MODEL, 32, "mup", 16, 1, 8), short, cluster))
     assert losses["mup", 32, 0.01] == train_proxy(job).last()
     assert [(row["width"], row["best_lr"], row["at_edge"]) for row in facts["best"]] == [
         (16, 0.01, False),
@@ -68,6 +68,6 @@ def test_best_rates_are_told_as_they_are() -> None:
     assert lost[1]["best_lr"] is None and transfers(lost) == {"mup": False}
 
 
-def test_too_little_to_compare_is_refused(workspace: Workspace, training: TrainingConfig) -> None:
-    with pytest.raises(XmodelError, match="too little to compare"):
+def test_too_few_widths_or_rates_are_refused(workspace: Workspace, training: TrainingConfig) -> None:
+    with pytest.raises(XmodelError, match="too few widths or learning rates"):
         search(workspace, training, rates=[0.01, 0.02])

@@ -59,7 +59,7 @@ def test_a_schedule_keeps_its_parts(steps: int) -> None:
         {},
         {"decay_shape": "exponential", "decay_half_life_steps": 3},
         {"schedule": "cosine", "stable_steps": 0},
-        {"changes": [{"after_steps": 9, "global_batch_tokens": 128}]},
+        {"batch_schedule": [{"after_steps": 9, "global_batch_tokens": 128}]},
     ],
 )
 def test_a_constant_rate_is_one_and_its_phases_stay(changes: dict[str, Any]) -> None:

@@ -11,13 +11,14 @@ import pytest
 
 from xmodel_core.artifacts import Artifact, Identity, Store, write_shard
 from xmodel_core.artifacts.cache import cache_root
-from xmodel_core.cluster import open_cluster
+from xmodel_core.cluster import Cluster, open_cluster
 from xmodel_core.cluster.config import ClusterConfig
 from xmodel_core.mixture.stage import build_plan
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.specs import Mixture, Source
 from xmodel_core.training import stage
 from xmodel_core.training.config import TrainingConfig
+from xmodel_core.training.inputs import TrainingInputs
 
 VOCAB = 64
 MODEL = ModelConfig(
@@ -66,22 +67,15 @@ class Workspace(NamedTuple):
         plan = build_plan("small", mixture, schedule, sources, list(self.shards.values()), self.store)
         return self._replace(plan=plan)
 
+    def inputs(self, model: ModelConfig, training: TrainingConfig, cluster: Cluster) -> TrainingInputs:
+        return TrainingInputs("small", model, training, self.plan, self.shards, self.tokenizer, self.store, cluster)
+
     def train(
         self, model: ModelConfig = MODEL, on_checkpoint: Callable[[Path, int], None] | None = None, **changes: Any
     ) -> Artifact:
         config = TrainingConfig(**{**TRAINING, **changes})
         with open_cluster(ClusterConfig(workers=1)) as cluster:
-            return stage.run(
-                "small",
-                model,
-                config,
-                self.plan,
-                self.shards,
-                self.tokenizer,
-                self.store,
-                cluster,
-                on_checkpoint,
-            )
+            return stage.run(self.inputs(model, config, cluster), on_checkpoint)
 
 
 def _artifact(

@@ -1,10 +1,10 @@
-"""Made token shards: documents of random lengths in which every token tells where it stands."""
+"""Made token shards: documents of random lengths in which every token is its own position."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from xmodel_core.training.order import TokenRanges
+from xmodel_core.training.order.documents import TokenRanges
 
 
 class Numbered:
@@ -25,7 +25,7 @@ class Numbered:
             out[at : at + length] = self.base + np.arange(start, start + length)
             at += length
 
-    def fetch(self, stretches: Sequence[TokenRanges]) -> None:
+    def fetch(self, ranges: Sequence[TokenRanges]) -> None:
         pass
 
 

@@ -7,9 +7,10 @@ import pytest
 
 from tests.training.made_shards import Numbered, random_lengths
 from xmodel_core.errors import XmodelError
-from xmodel_core.training.audit import Audit, audit
 from xmodel_core.training.loader import PhaseOrder, TokenStream
-from xmodel_core.training.order import Shares, TokenRanges
+from xmodel_core.training.order.audit import Audit, audit
+from xmodel_core.training.order.documents import TokenRanges
+from xmodel_core.training.order.shares import Shares
 
 PHASES = [PhaseOrder("stable", 30, 16, 8, (180, 60)), PhaseOrder("decay", 20, 32, 8, (100, 60))]
 

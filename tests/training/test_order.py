@@ -8,7 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.training.made_shards import random_lengths
-from xmodel_core.training.order import BestFit, Concat, Documents, Packing, Shares, best_fit, shuffled
+from xmodel_core.training.order.best_fit import BestFit, best_fit
+from xmodel_core.training.order.concat import Concat
+from xmodel_core.training.order.documents import Documents, shuffled
+from xmodel_core.training.order.packing import Packing
+from xmodel_core.training.order.shares import Shares
 
 Phases = Sequence[tuple[int, int]]
 PACKINGS: list[Callable[[Documents, Phases], Packing]] = [Concat, BestFit]
@@ -72,8 +76,8 @@ def test_permutations_differ_by_key_and_mix() -> None:
     assert abs(np.corrcoef(one, np.arange(1000))[0, 1]) < 0.1
 
 
-def every_stretch(packing: Packing, phases: Phases) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Starts and lengths of all stretches of a run in order, and the tokens of each sequence."""
+def every_range(packing: Packing, phases: Phases) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Starts and lengths of all token ranges of a run in order, and the tokens of each sequence."""
     sequences = [packing.sequence(phase, k) for phase, (_, count) in enumerate(phases) for k in range(count)]
     starts = np.concatenate([sequence.starts for sequence in sequences])
     lengths = np.concatenate([sequence.lengths for sequence in sequences])
@@ -88,11 +92,11 @@ def test_every_token_of_an_epoch_comes_once_before_any_comes_again(
     packing: Callable[[Documents, Phases], Packing], shuffle_tokens: int, seed: int
 ) -> None:
     of = documents(seed, shuffle_tokens)
-    starts, lengths, _ = every_stretch(packing(of, PHASES), PHASES)
+    starts, lengths, _ = every_range(packing(of, PHASES), PHASES)
     assert (lengths > 0).all()
     ends = np.cumsum(lengths)
     epochs = (ends - 1) // of.tokens
-    # No stretch belongs to two epochs: each ends with its last token.
+    # No range belongs to two epochs: each ends with its last token.
     assert ((ends - lengths) // of.tokens == epochs).all()
     for epoch in range(int(epochs[-1]) + 1):
         order = np.argsort(starts[epochs == epoch])
@@ -124,15 +128,15 @@ def test_counts_and_lookups_are_those_of_the_sequences(packing: Callable[[Docume
 def test_concat_leaves_no_place_empty_and_best_fit_few() -> None:
     of = documents(1, 1 << 20, [4000])
     phases = [(128, 500)]
-    assert set(every_stretch(Concat(of, phases), phases)[2]) == {128}
-    used = every_stretch(BestFit(of, phases), phases)[2]
+    assert set(every_range(Concat(of, phases), phases)[2]) == {128}
+    used = every_range(BestFit(of, phases), phases)[2]
     assert 0.99 < sum(used) / (128 * 500) <= 1
 
 
 def test_best_fit_cuts_only_what_is_longer_than_a_sequence() -> None:
     of = documents(5, 1 << 20, [400])
     phases = [(64, 60)]
-    starts, lengths, _ = every_stretch(BestFit(of, phases), phases)
+    starts, lengths, _ = every_range(BestFit(of, phases), phases)
     ends = np.unique([0, *np.cumsum(random_lengths(5, [400], 20)[0])])
     for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
         document = int(np.searchsorted(ends, start, side="right")) - 1
@@ -157,6 +161,6 @@ def test_best_fit_decreasing_takes_the_fullest_bin_that_has_room(lengths: list[i
 def test_the_order_of_a_huge_source_costs_no_more_than_a_group() -> None:
     lengths = np.full(2_000_000, 1000)
     of = Documents("huge", [np.cumsum(lengths).astype("<u8")], 0, 1 << 22)
-    far = of.stretch(7 * of.tokens + 1_234_567_890, 4096)
+    far = of.ranges(7 * of.tokens + 1_234_567_890, 4096)
     assert far.lengths.sum() == 4096
     assert of.locate(1_234_567_890) == (0, 1_234_567, 890)

@@ -8,6 +8,8 @@ import pytest
 
 from tests.training.conftest import MODEL, TRAINING, Workspace
 from xmodel_core.artifacts import open_folder
+from xmodel_core.cluster import open_cluster
+from xmodel_core.cluster.config import ClusterConfig
 from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.job import Job
 from xmodel_core.training.metrics import read_rows
@@ -18,7 +20,8 @@ from xmodel_core.training.stage import job_of
 def a_job(workspace: Workspace, tmp_path: Path, **changes: Any) -> Job:
     config = TrainingConfig(**{**TRAINING, **changes})
     folder = open_folder(tmp_path / "nothing")
-    return job_of("proxy", "small", folder, MODEL, config, workspace.plan, workspace.shards, workspace.tokenizer)
+    with open_cluster(ClusterConfig(workers=1)) as cluster:
+        return job_of("proxy", folder, workspace.inputs(MODEL, config, cluster))
 
 
 def test_its_losses_are_those_of_a_run(workspace: Workspace, tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from xmodel_core.artifacts import Artifact, LocalFolder
 from xmodel_core.artifacts.cache import cache_root
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.weights import load_model
-from xmodel_core.training import checkpoint, loop, stage
+from xmodel_core.training import loop, stage
+from xmodel_core.training.checkpoint.names import complete_checkpoints
 from xmodel_core.training.metrics import SCHEMAS
 
 TIMES = {"seconds", "tokens_per_second", "mfu", "created_at", "started_at", "finished_at"}
@@ -34,18 +35,18 @@ def rows(folder: Path, table: str) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key not in TIMES} for row in found]
 
 
-def whole_checkpoints(folder: Path) -> list[str]:
-    return checkpoint.whole_checkpoints(LocalFolder(folder))
+def checkpoints_of(folder: Path) -> list[str]:
+    return complete_checkpoints(LocalFolder(folder))
 
 
 def weights(folder: Path) -> bytes:
-    return (folder / whole_checkpoints(folder)[-1] / "model.safetensors").read_bytes()
+    return (folder / checkpoints_of(folder)[-1] / "model.safetensors").read_bytes()
 
 
 def everything(run: Artifact) -> dict[str, Any]:
     """All of a run but for times and rates."""
     parts = sorted(part.relative_to(run.path).as_posix() for part in run.path.glob("metrics/*/*"))
-    kept = whole_checkpoints(run.path)
+    kept = checkpoints_of(run.path)
     return {"weights": weights(run.path), "parts": parts, "kept": kept, **{t: rows(run.path, t) for t in SCHEMAS}}
 
 
@@ -57,7 +58,7 @@ def test_a_run_s_files_and_books(workspace: Any) -> None:
     # every 7, the phase's ends 24 and 36; of those the newest two and the phase ends stay
     assert [row["step"] for row in rows(run.path, "checkpoints")] == [7, 14, 21, 24, 28, 35, 36]
     assert [row["step"] for row in rows(run.path, "checkpoints") if row["kept"]] == [24, 35, 36]
-    assert [name[-2:] for name in whole_checkpoints(run.path)] == ["24", "35", "36"]
+    assert [name[-2:] for name in checkpoints_of(run.path)] == ["24", "35", "36"]
     assert announced[-1] == 36 and announced == sorted(set(announced))
     metrics = rows(run.path, "train_metrics")
     assert [row["step"] for row in metrics] == [1, 5, 7, 10, 14, 15, 20, 21, 24, 25, 28, 30, 35, 36]
@@ -126,9 +127,9 @@ def test_an_error_leaves_whole_checkpoints_and_the_next_run_goes_on(
         workspace.train()
     (folder,) = workspace.store.root.path.glob("runs/small-*")
     assert rows(folder, "runs")[0]["status"] == "failed"
-    assert [name[-2:] for name in whole_checkpoints(folder)] == ["21", "24", "28"][-2:]
+    assert [name[-2:] for name in checkpoints_of(folder)] == ["21", "24", "28"][-2:]
     # a damaged newest checkpoint is passed over: the run goes on from the one before
-    newest = folder / whole_checkpoints(folder)[-1]
+    newest = folder / checkpoints_of(folder)[-1]
     (newest / "optimizer.pt").write_bytes(b"half")
     # and what a kill leaves of a part that was being written goes away
     (folder / "metrics" / "train_metrics" / ".step-00000030.parquet.123.abcdef").write_bytes(b"half")
@@ -164,11 +165,11 @@ def test_compiling_without_a_compiler_is_refused_at_once(workspace: Any, monkeyp
 
 
 def test_a_loss_that_is_not_finite_stops_by_name(workspace: Any) -> None:
-    with pytest.raises(XmodelError, match="the training has come apart") as error:
+    with pytest.raises(XmodelError, match="training diverged") as error:
         workspace.train(peak_lr=1e30, grad_clip=1e30)
     assert "step " in str(error.value) and "learning rate" in str(error.value)
     (folder,) = workspace.store.root.path.glob("runs/small-*")
-    for name in whole_checkpoints(folder):
+    for name in checkpoints_of(folder):
         assert all(parameter.isfinite().all() for parameter in load_model(folder / name).parameters())
 
 
@@ -182,7 +183,7 @@ def test_what_does_not_belong_together_is_refused(workspace: Any) -> None:
 
 
 GROWN: dict[str, Any] = {
-    "changes": [
+    "batch_schedule": [
         {"after_steps": 10, "global_batch_tokens": 128},
         {"after_steps": 24, "sequence_length": 16, "micro_batch_sequences": 2},
     ]
@@ -207,7 +208,7 @@ def test_lengths_change_in_mid_stream_and_the_books_close(workspace: Any, packin
         assert (row["padding_tokens"] > 0) == (packing == "best-fit")
         size = workspace.shards[name].manifest()["facts"]["train_tokens"]
         assert row["epochs"] == pytest.approx((row["tokens"] - row["padding_tokens"]) / size)
-    states = {name: json.loads((run.path / name / "state.json").read_bytes()) for name in whole_checkpoints(run.path)}
+    states = {name: json.loads((run.path / name / "state.json").read_bytes()) for name in checkpoints_of(run.path)}
     assert {state["step"]: state["tokens"] for state in states.values()} == {
         step: metrics[step]["tokens"] for step in (10, 24, 35, 36)
     }
@@ -323,12 +324,13 @@ from xmodel_core.cluster.config import ClusterConfig
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.training import stage
 from xmodel_core.training.config import TrainingConfig
+from xmodel_core.training.inputs import TrainingInputs
 model, training = ModelConfig.model_validate_json(sys.argv[2]), TrainingConfig.model_validate_json(sys.argv[3])
 store = Store(Path(sys.argv[1]))
 shards = {artifact.name: artifact for artifact in store.artifacts("shards")}
 plan, tokenizer = store.artifacts("plans")[0], store.artifacts("tokenizer")[0]
 with open_cluster(ClusterConfig(workers=1)) as cluster:
-    stage.run("small", model, training, plan, shards, tokenizer, store, cluster)
+    stage.run(TrainingInputs("small", model, training, plan, shards, tokenizer, store, cluster))
 """
 
 

@@ -45,7 +45,7 @@ def test_the_batch_doubles_and_the_context_grows_at_the_steps_that_say_so() -> N
         stable_steps=90,
         decay_steps=20,
         peak_lr=0.01,
-        changes=[
+        batch_schedule=[
             {"after_steps": 40, "global_batch_tokens": 2048},
             {"after_steps": 100, "sequence_length": 256},
             {"after_steps": 110, "sequence_length": 512, "micro_batch_sequences": 4},
@@ -65,13 +65,16 @@ def test_the_batch_doubles_and_the_context_grows_at_the_steps_that_say_so() -> N
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"changes": [{"after_steps": 6, "sequence_length": 256}]}, "changes must come one after another inside"),
-        ({"changes": [{"after_steps": 2}, {"after_steps": 2}]}, "changes must come one after another inside"),
+        ({"batch_schedule": [{"after_steps": 6, "sequence_length": 256}]}, "batch_schedule must rise inside"),
+        ({"batch_schedule": [{"after_steps": 2}, {"after_steps": 2}]}, "batch_schedule must rise inside"),
         (
-            {"changes": [{"after_steps": 2, "sequence_length": 1000}]},
+            {"batch_schedule": [{"after_steps": 2, "sequence_length": 1000}]},
             "multiple of sequence_length 1000 (after 2 steps)",
         ),
-        ({"changes": [{"after_steps": 2, "sequence_length": 256}]}, "a batch of 4 sequences must be a multiple of"),
+        (
+            {"batch_schedule": [{"after_steps": 2, "sequence_length": 256}]},
+            "a batch of 4 sequences must be a multiple of",
+        ),
         ({"global_batch_tokens": 1000}, "must be a multiple of sequence_length 128"),
         ({"micro_batch_sequences": 3}, "must be a multiple of workers · micro_batch_sequences, 1 · 3"),
         ({"workers": 2}, "2 · 8"),
@@ -95,3 +98,12 @@ def test_where_it_runs_is_no_part_of_what_it_is() -> None:
     assert here != config(**settings, threads_per_worker=2).identity()
     assert here != config(**settings, precision="bf16").identity()
     assert here != config(**settings, compile=True).identity()
+
+
+def test_a_renamed_field_keeps_its_recorded_name() -> None:
+    lengths = {"after_steps": 2, "global_batch_tokens": 2048, "sequence_length": None, "micro_batch_sequences": None}
+    schedule: dict[str, Any] = {"warmup_steps": 1, "decay_steps": 3, "peak_lr": 0.01, "batch_schedule": [lengths]}
+    schedule["micro_batch_sequences"] = 4
+    recorded = config(**schedule, workers=2).identity()
+    assert recorded["changes"] == [lengths] and "batch_schedule" not in recorded
+    assert TrainingConfig.from_identity(recorded) == config(**schedule)

@@ -1,13 +1,18 @@
-"""What passes between rooms: artifacts in a workspace, found by what they are made of.
+"""What passes between rooms: artifacts in a workspace, addressed by the fingerprint of their inputs.
 
-Takes an identity (kind, name, room version, own config, inputs' fingerprints); gives a folder
-whose manifest, written last, says that it is whole. Shards land whole, each with a
-receipt: the only memory of what is done, and the only place that counts come from.
+Takes an identity (kind, name, room version, own config, inputs' fingerprints); gives a folder whose manifest,
+written last, marks it complete. Shards appear whole, each with a receipt: the only record of what is done, and the
+only source of counts.
+
+`folder` is the protocol, `local_folder` and `object_store` implement it, `place` opens one from a path or address,
+`lock` holds its locks; `store` and `shard` build artifacts on it, `token_shards` reads those of the tokenizer.
 """
 
 from xmodel_core.artifacts.disk import write_atomically
 from xmodel_core.artifacts.fingerprint import file_digest, fingerprint
-from xmodel_core.artifacts.folder import FileEntry, Folder, LocalFolder, Place, StoredFile, open_folder
+from xmodel_core.artifacts.folder import FileEntry, Folder, StoredFile
+from xmodel_core.artifacts.local_folder import LocalFolder
+from xmodel_core.artifacts.place import Place, open_folder
 from xmodel_core.artifacts.shard import Receipt, ShardWriter, write_shard
 from xmodel_core.artifacts.store import Artifact, Build, Identity, Store
 

@@ -1,7 +1,7 @@
-"""What is put on a disk is whole: written aside in the same folder, synced, then renamed.
+"""Atomic writes on a disk: a file is written in a staging folder of the same disk, synced, then renamed.
 
-Takes bytes or a folder to work in; gives files that appear at once or not at all, folders beside the finished
-files that are named after the process at work in them, and one clear message where a disk is full.
+Takes bytes or a folder; gives files that appear whole or not at all, staging folders named after the process that
+writes in them, and one clear message when a disk is full.
 """
 
 import errno
@@ -23,13 +23,13 @@ DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def naming_a_full_disk(folder: Path) -> Iterator[None]:
-    """Turns 'no space left' into one clear message; what is finished stays finished."""
+    """Turns 'no space left' into one clear message."""
     try:
         yield
     except OSError as error:
         if error.errno not in DISK_IS_FULL:
             raise
-        # The folder may not exist on the way up; the nearest that does says how full its disk is.
+        # The folder may not exist yet: the nearest parent that does is on the same disk.
         free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
         raise XmodelError(
             "the disk is full",
@@ -40,12 +40,12 @@ def naming_a_full_disk(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def new_aside(folder: Path) -> Path:
-    """A fresh folder beside the finished files, named after this host and process."""
-    aside = folder / PARTIAL / f"{socket.gethostname()}~{os.getpid()}~{secrets.token_hex(4)}"
+def new_staging_folder(folder: Path) -> Path:
+    """A fresh staging folder inside `folder`, named after this host and process."""
+    staging = folder / PARTIAL / f"{socket.gethostname()}~{os.getpid()}~{secrets.token_hex(4)}"
     with naming_a_full_disk(folder):
-        aside.mkdir(parents=True)
-    return aside
+        staging.mkdir(parents=True)
+    return staging
 
 
 def _alive(owner: str) -> bool:
@@ -53,15 +53,15 @@ def _alive(owner: str) -> bool:
     return host != socket.gethostname() or psutil.pid_exists(int(process))
 
 
-def clear_dead_asides(folder: Path) -> None:
-    """Removes what dead processes of this host left half-written."""
-    for aside in (folder / PARTIAL).glob("*~*~*"):
-        if not _alive(aside.name):
-            shutil.rmtree(aside, ignore_errors=True)
+def remove_dead_staging(folder: Path) -> None:
+    """Removes the staging folders of dead processes of this host."""
+    for staging in (folder / PARTIAL).glob("*~*~*"):
+        if not _alive(staging.name):
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def put_on_disk(path: Path) -> None:
-    """Syncs a written file, so that its rename cannot come to the disk before its bytes."""
+    """Syncs a written file, so that its rename cannot reach the disk before its bytes."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -70,15 +70,15 @@ def put_on_disk(path: Path) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Puts a file in place whole: written aside in the same folder, synced, then renamed."""
+    """Writes a file whole or not at all: beside its place, synced, then renamed."""
     with naming_a_full_disk(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        staging = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         try:
-            with aside.open("wb") as stream:
+            with staging.open("wb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            aside.replace(path)
+            staging.replace(path)
         finally:
-            aside.unlink(missing_ok=True)
+            staging.unlink(missing_ok=True)

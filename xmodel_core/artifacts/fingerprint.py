@@ -1,4 +1,4 @@
-"""Digests that name things by content: of plain values, and of files.
+"""Digests by content: of plain values, and of files.
 
 A value without a stable form (a path, a set, NaN) is refused rather than turned into a string:
 a fingerprint that silently depended on the machine would break the second promise.
@@ -42,5 +42,5 @@ def file_digest(path: Path) -> str:
 
 
 def stream_digest(stream: BinaryIO) -> str:
-    """SHA-256, 64 hex digits, of what is left to read."""
+    """SHA-256, 64 hex digits, of the rest of a stream."""
     return hashlib.file_digest(cast(Any, stream), "sha256").hexdigest()

@@ -1,8 +1,7 @@
-"""Files on an object store read page by page, through a bounded amount of local disk.
+"""Reads files on an object store page by page, through a bounded amount of local disk.
 
-Takes addresses and places in them; gives bytes. A page is fetched when it is first needed, many at a time where they
-are asked for together, and the page that was not used for longest makes room. A process has a cache of its own,
-which goes with it.
+Takes a file and a range of bytes; gives the bytes. Pages are fetched on first use, those requested together in
+parallel; the least recently used is evicted. Each process has a cache of its own, deleted when it ends.
 """
 
 import shutil
@@ -16,13 +15,12 @@ import numpy as np
 
 from xmodel_core.artifacts import remote
 from xmodel_core.artifacts.cache import cache_root
-from xmodel_core.artifacts.disk import naming_a_full_disk, new_aside
-from xmodel_core.artifacts.folder import all_at_once
+from xmodel_core.artifacts.disk import naming_a_full_disk, new_staging_folder
 
 PAGES, SMALLEST_PAGE, LARGEST_PAGE = 256, 1 << 12, 1 << 20
 
 Page = tuple[remote.RemoteFile, int]
-"""A file and the number of a page in it."""
+"""A file and a page number in it, from 0."""
 
 
 class PageCache:
@@ -32,8 +30,8 @@ class PageCache:
         self.limit_bytes = limit_bytes
         self.page_bytes = min(LARGEST_PAGE, max(SMALLEST_PAGE, limit_bytes // PAGES))
         self.fetched_bytes = 0
-        """Bytes fetched so far, those fetched again included."""
-        self._folder = new_aside(cache_root())
+        """Bytes fetched so far, repeats included."""
+        self._folder = new_staging_folder(cache_root())
         self._pages: OrderedDict[Page, tuple[Path, np.ndarray]] = OrderedDict()
         self._lock = threading.Lock()
         weakref.finalize(self, shutil.rmtree, self._folder, True)
@@ -43,14 +41,14 @@ class PageCache:
         return [(file, number) for number in range(start // self.page_bytes, -(-end // self.page_bytes))]
 
     def fetch(self, pages: Iterable[Page]) -> None:
-        """Brings pages here, together. No more than the cache holds: what does not fit is fetched when it is read."""
+        """Fetches pages in parallel, at most as many as the cache holds; the rest is fetched when it is read."""
         wanted = list(dict.fromkeys(pages))[: max(1, self.limit_bytes // self.page_bytes)]
         with self._lock:
             missing = [page for page in wanted if page not in self._pages]
             for page in wanted:
                 if page in self._pages:
                     self._pages.move_to_end(page)
-        for page, data in zip(missing, all_at_once(self._download, missing), strict=True):
+        for page, data in zip(missing, remote.in_parallel(self._download, missing), strict=True):
             self._keep(page, data)
 
     def read(self, file: remote.RemoteFile, start: int, end: int) -> np.ndarray:
@@ -86,7 +84,7 @@ class PageCache:
 
 
 class RemoteTokens:
-    """A file of tokens on an object store: sliced as an array is, fetched as it is needed."""
+    """A file of tokens on an object store, sliced like an array and fetched as needed."""
 
     def __init__(self, cache: PageCache, file: remote.RemoteFile, dtype: np.dtype) -> None:
         self._cache, self._file, self._dtype = cache, file, dtype

@@ -1,8 +1,8 @@
-"""One shard of an artifact: files written aside, put in place whole, and a receipt last.
+"""One shard of an artifact: files written in a staging folder, put in place whole, and a receipt last.
 
-Takes a folder and a shard's name; gives a writer whose files appear whole or not at all.
-The receipt says what went in, what came out and what was dropped; a shard that has one is done,
-and a killed stage goes on from there. Works the same in a worker process: a folder is all it needs.
+Takes a folder and a shard's name; gives a writer whose files appear whole or not at all. The receipt says what went
+in, what came out and what was dropped. A shard that has one is done, and a killed stage resumes after it. It works
+the same in a worker process: a folder is all it needs.
 """
 
 import json
@@ -34,13 +34,13 @@ class Receipt:
 class ShardWriter:
     """Collects a shard's files, ledger rows and facts until the shard is put in place."""
 
-    aside: Path
+    staging: Path
     facts: dict[str, Any] = field(default_factory=dict)
     _rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def file(self, path: str) -> Path:
-        """Where to write the file that will stand at `path` inside the artifact."""
-        target = self.aside / path
+        """Where to write the file that will be at `path` inside the artifact."""
+        target = self.staging / path
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
 
@@ -50,12 +50,12 @@ class ShardWriter:
 
 
 def receipt_name(shard: str) -> str:
-    """What the receipt of a shard is called inside the artifact."""
+    """The path of a shard's receipt inside the artifact."""
     return f"receipts/{shard}.json"
 
 
 def read_receipt(data: bytes, where: object) -> Receipt:
-    """The receipt in some bytes; XmodelError naming where they lie if they cannot be read."""
+    """The receipt in these bytes. XmodelError, naming `where`: they cannot be read."""
     try:
         values = json.loads(data)
         return Receipt(**{**values, "files": tuple(FileEntry(**entry) for entry in values["files"])})
@@ -73,18 +73,18 @@ def read_receipt(data: bytes, where: object) -> Receipt:
 def write_shard(folder: Folder, shard: str) -> Iterator[ShardWriter]:
     """Writes one shard: on a clean exit its files are put in place in `folder` and its receipt written last.
 
-    On an exception nothing appears. Raises XmodelError where the disk is full.
+    On an exception nothing appears. XmodelError: the disk is full.
     """
     started = time.monotonic()
-    aside = folder.aside()
+    staging = folder.staging()
     try:
-        with naming_a_full_disk(aside.parents[1]):
-            writer = ShardWriter(aside)
+        with naming_a_full_disk(staging.parents[1]):
+            writer = ShardWriter(staging)
             yield writer
-            entries = tuple(entries_below(aside))
-            folder.put(aside, entries)
+            entries = tuple(entries_below(staging))
+            folder.put(staging, entries)
             receipt = Receipt(shard, entries, writer._rows, writer.facts, round(time.monotonic() - started, 3))
             data = json.dumps(asdict(receipt), ensure_ascii=False, sort_keys=True).encode()
             folder.write(receipt_name(shard), data)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)

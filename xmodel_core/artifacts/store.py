@@ -1,8 +1,7 @@
 """The store: a workspace of artifacts, each at <kind>/<name>-<fingerprint8>/, in a folder or on an object store.
 
-Takes identities, gives artifacts. An artifact is whole when its manifest is there; the manifest
-is written last. Change anything that changes bytes and the identity is another, so only what
-depends on it is built again; change nothing and nothing is.
+Takes identities, gives artifacts. An artifact is complete when its manifest exists; the manifest is written last.
+Whatever changes bytes changes the identity, so exactly what depends on the change is built again.
 """
 
 import json
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from xmodel_core.artifacts.fingerprint import canonical_json, file_digest, fingerprint, stream_digest
-from xmodel_core.artifacts.folder import Folder, Place, StoredFile, open_folder
+from xmodel_core.artifacts.folder import Folder, StoredFile
+from xmodel_core.artifacts.place import Place, open_folder
 from xmodel_core.artifacts.remote import RemoteFile, open_stream
 from xmodel_core.artifacts.shard import Receipt, read_receipt, receipt_name
 from xmodel_core.errors import XmodelError
@@ -26,7 +26,7 @@ DIGESTS = "digests.json"
 
 @dataclass(frozen=True)
 class Identity:
-    """What an artifact is made of: never workers, hosts or places."""
+    """Everything that determines an artifact's bytes: never workers, hosts or places."""
 
     kind: str
     name: str
@@ -40,7 +40,7 @@ class Identity:
 
     @property
     def label(self) -> str:
-        """The name by which folders and the ledger know it: <name>-<first 8 digits>."""
+        """Its name in folders and in the ledger: <name>-<first 8 digits of the fingerprint>."""
         return f"{self.name}-{self.fingerprint[:8]}"
 
 
@@ -59,34 +59,35 @@ class Artifact:
 
     @property
     def path(self) -> Path:
-        """Its folder, for who looks around in a workspace on this machine. Rooms open files by name, with `file`."""
+        """Its folder on this machine, for a person to look into. Rooms open files by name, with `file`."""
         return self.folder.path
 
     def manifest(self) -> dict[str, Any]:
-        """The manifest; its `facts` are what the stage tells the next ones."""
+        """The manifest; its `facts` are for the stages that follow."""
         return read_manifest(self.folder.read(MANIFEST), f"{self.folder}/{MANIFEST}")
 
     def receipts(self) -> dict[str, Receipt]:
         """The receipts of its shards, by shard name, sorted."""
-        found = self.folder.files(receipt_name("*")).values()
-        return {path.stem: read_receipt(path.read_bytes(), path) for path in sorted(found)}
+        paths = sorted(self.folder.files(receipt_name("*")).values())
+        return {path.stem: read_receipt(path.read_bytes(), path) for path in paths}
 
     def stored(self) -> dict[str, StoredFile]:
-        """Every file that its receipts tell of, by name, as tasks carry them."""
+        """Name → every file of its receipts, in the form that is sent to tasks."""
         entries = [entry for receipt in self.receipts().values() for entry in receipt.files]
         return {entry.path: StoredFile(self.folder, entry) for entry in entries}
 
     def file(self, name: str) -> Path:
-        """One of its files, to open on this machine."""
+        """A path of this machine to open one of its files at."""
         return self.folder.file(name)
 
     def files(self, pattern: str) -> dict[str, Path]:
-        """Its files whose names match (* inside one part), by name, sorted, to open on this machine."""
+        """Name of each file that matches → a path of this machine to open it at, sorted. * matches within one path
+        component."""
         return self.folder.files(pattern)
 
 
 def read_manifest(data: bytes | None, where: object) -> dict[str, Any]:
-    """A manifest as plain JSON; XmodelError naming where it lies if it cannot be read."""
+    """A manifest as plain JSON. XmodelError, naming `where`: it cannot be read."""
     try:
         return json.loads(data or b"")
     except ValueError as error:
@@ -101,14 +102,14 @@ def read_manifest(data: bytes | None, where: object) -> dict[str, Any]:
 
 @dataclass
 class Build:
-    """An artifact in the making."""
+    """An artifact that is being built."""
 
     identity: Identity
     folder: Folder
     _started: float = field(default_factory=time.monotonic)
 
     def finished(self, shard: str) -> Receipt | None:
-        """The receipt of a shard that is done: its files are there at their sizes."""
+        """The receipt of a finished shard; None unless all its files exist at their sizes."""
         name = receipt_name(shard)
         data = self.folder.read(name)
         if data is None:
@@ -121,7 +122,7 @@ class Build:
         return receipt
 
     def discard(self, shard: str) -> None:
-        """Removes a finished shard that only the stage itself needed."""
+        """Removes a finished shard that only the stage itself used."""
         name = receipt_name(shard)
         if data := self.folder.read(name):
             files = read_receipt(data, f"{self.folder}/{name}").files
@@ -132,8 +133,8 @@ class Build:
     def commit(
         self, rows: dict[str, list[dict[str, Any]]] | None = None, facts: dict[str, Any] | None = None
     ) -> Artifact:
-        """Writes the manifest: from now on the artifact is whole. `seconds` are those of its shards or its build,
-        whichever is more, since a build may have gone on from an earlier one's shards."""
+        """Writes the manifest, which completes the artifact. Its `seconds` are those of its shards or of this build,
+        whichever is more: a build may have resumed after shards of an earlier one."""
         artifact = Artifact(self.identity.kind, self.identity.name, self.identity.fingerprint, self.folder)
         shards = [receipt.seconds for receipt in artifact.receipts().values()]
         manifest = {
@@ -150,7 +151,7 @@ class Build:
             "facts": facts or {},
         }
         self.folder.write(MANIFEST, json.dumps(manifest, ensure_ascii=False, sort_keys=True, indent=1).encode())
-        self.folder.tidy()  # a worker may have been killed, its shard made by another
+        self.folder.tidy()  # a killed worker's shard may have been built by another
         return artifact
 
 
@@ -161,40 +162,40 @@ class Store:
         self.root = open_folder(root)
 
     def folder(self, identity: Identity) -> Folder:
-        """Where an artifact of this identity lies, built or not."""
+        """The folder of this identity's artifact, built or not."""
         return self.root / identity.kind / identity.label
 
     def find(self, identity: Identity) -> Artifact | None:
-        """The artifact, if it is whole."""
+        """The artifact; None unless it is complete."""
         folder = self.folder(identity)
         if folder.size(MANIFEST) is None:
             return None
         return Artifact(identity.kind, identity.name, identity.fingerprint, folder)
 
     def build(self, identity: Identity) -> Build:
-        """Opens an artifact for building: finished shards of an earlier try stay, what its dead
-        processes left half-written goes. Another live builder of the same artifact is harmless."""
+        """Opens an artifact for building: finished shards of an earlier attempt are kept, half-written files of its
+        dead processes removed. Another live builder of the same artifact is harmless: same bytes, atomic writes."""
         folder = self.folder(identity)
         folder.prepare()
         return Build(identity, folder)
 
     def artifacts(self, kind: str, name: str | None = None) -> list[Artifact]:
-        """The whole artifacts of a kind (and name), the newest last."""
-        found = []
+        """The complete artifacts of a kind (and name), the newest last."""
+        dated = []
         for place, path in self.root.files(f"{kind}/*/{MANIFEST}").items():
             manifest = read_manifest(path.read_bytes(), f"{self.root}/{place}")
             if name in (None, manifest["name"]):
                 folder = self.root / kind / place.split("/")[1]
                 artifact = Artifact(kind, manifest["name"], manifest["fingerprint"], folder)
-                found.append((manifest["created_at"], path.stat().st_mtime_ns, artifact))
-        return [artifact for *_, artifact in sorted(found, key=lambda row: row[:2])]
+                dated.append((manifest["created_at"], path.stat().st_mtime_ns, artifact))
+        return [artifact for *_, artifact in sorted(dated, key=lambda row: row[:2])]
 
     def is_empty(self) -> bool:
-        """Whether nothing was ever finished here."""
+        """Whether it holds no complete artifact."""
         return not self.root.names(f"*/*/{MANIFEST}")
 
     def explain(self, identity: Identity) -> str:
-        """Why this artifact is reused or built, in a few words, against the newest of its name."""
+        """Why this artifact is reused or built, in a few words: the difference from the newest of its name."""
         if self.find(identity):
             return "reused"
         if self.folder(identity).names(receipt_name("*")):
@@ -211,8 +212,8 @@ class Store:
         return "changed: " + ", ".join(changed[:4]) + (" …" if len(changed) > 4 else "")
 
     def digest(self, file: Path | RemoteFile) -> str:
-        """SHA-256 of a raw file, remembered in the workspace by its place, size and what changes when it is written
-        again: its modification time, or on an object store its ETag."""
+        """SHA-256 of a raw file, remembered in the workspace under its place, size and version (modification time, or
+        ETag on an object store)."""
         if isinstance(file, RemoteFile):
             if file.sha256:
                 return file.sha256
@@ -224,7 +225,7 @@ class Store:
             try:
                 self._digests: dict[str, str] = json.loads(self.root.read(DIGESTS) or b"{}")
             except ValueError:
-                self._digests = {}  # only a memory: what is lost is read again
+                self._digests = {}  # only a cache: what is lost is computed again
         if key not in self._digests:
             if isinstance(file, RemoteFile):
                 with open_stream(file.address) as stream:

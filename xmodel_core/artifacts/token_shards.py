@@ -1,9 +1,9 @@
-"""Reads a source's token shards: one long row of tokens in the order of its shards' names, and where documents end.
+"""Reads a source's token shards as one sequence of tokens, in the order of the shards' names, with document ends.
 
 Takes a shards artifact; gives its tokens by position. Files of this machine are memory-mapped; those on an object
-store are fetched whole, or with a page cache as they are read. The tokenizer room writes these files and training
-reads them, so their reader belongs to neither. What is missing, changed since its receipt, or from another tokenizer
-is refused by name.
+store are fetched whole or, with a page cache, as they are read. The tokenizer room writes these files and training
+reads them, so their reader is here. Files that are missing, changed since their receipt or from another tokenizer are
+refused by name.
 """
 
 from bisect import bisect_right
@@ -15,9 +15,10 @@ from typing import Protocol
 import numpy as np
 
 from xmodel_core.artifacts.fingerprint import file_digest
-from xmodel_core.artifacts.folder import FileEntry, RemoteFolder, all_at_once
+from xmodel_core.artifacts.folder import FileEntry
+from xmodel_core.artifacts.object_store import RemoteFolder
 from xmodel_core.artifacts.page_cache import PageCache, RemoteTokens
-from xmodel_core.artifacts.remote import RemoteFile
+from xmodel_core.artifacts.remote import RemoteFile, in_parallel
 from xmodel_core.artifacts.store import Artifact
 from xmodel_core.errors import XmodelError
 
@@ -25,25 +26,25 @@ SPLITS = ("documents", "validation")
 
 
 class TokenRanges(Protocol):
-    """TokenRanges of tokens: where each starts, and how many it has."""
+    """Ranges of consecutive tokens: where each starts and how long it is."""
 
     @property
     def starts(self) -> np.ndarray:
-        """Places among all tokens."""
+        """Positions among all tokens of the source, int64 `[range]`."""
         ...
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens; each stretch lies inside one shard."""
+        """Tokens of each range, int64 `[range]`; a range lies inside one shard."""
         ...
 
 
 Digest = Callable[[Path | RemoteFile], str]
-"""A file's sha256; `Store.digest` remembers those that it has read."""
+"""A file's sha256; `Store.digest` remembers those that it has computed."""
 
 
 def _read_digest(file: Path | RemoteFile) -> str:
-    assert isinstance(file, Path), f"{file.address} is not of this machine: give Store.digest"
+    assert isinstance(file, Path), f"{file.address} is not on this machine: pass Store.digest"
     return file_digest(file)
 
 
@@ -53,13 +54,13 @@ def _refuse(what: str, entry: FileEntry, artifact: Artifact, found: object) -> X
         expected=f"{entry.bytes:,} bytes, sha256 {entry.sha256[:12]}…, as its receipt says",
         found=found,
         where=f"{artifact.folder}/{entry.path}",
-        remedy=f"delete the folder {artifact.kind}/{artifact.label} and run again: it is encoded anew",
+        remedy=f"delete the folder {artifact.kind}/{artifact.label} and run again: it is encoded again",
     )
 
 
 @dataclass(frozen=True)
 class _File:
-    """One .tokens file and the one that indexes it."""
+    """A .tokens file and its index."""
 
     tokens: FileEntry
     index: FileEntry
@@ -75,8 +76,11 @@ class TokenShards:
         tokenizer: str | None = None,
         pages: PageCache | None = None,
     ) -> None:
-        """`tokenizer`: fingerprint of the one that must have encoded them; `pages`: where to keep parts of what lies
-        on an object store, which is fetched whole without. Names and sizes are checked here, contents by `verify`."""
+        """`tokenizer`: fingerprint that the shards must have been encoded with. `pages`: cache for shards on an object
+        store; without it they are fetched whole. Names and sizes are checked here, contents by `verify`.
+
+        XmodelError: another tokenizer, a missing or damaged file, an index that does not belong to its tokens.
+        """
         assert split in SPLITS, split
         facts = artifact.manifest()["facts"]
         if tokenizer is not None and facts["tokenizer"] != tokenizer:
@@ -98,12 +102,12 @@ class TokenShards:
             self._starts.append(self._starts[-1] + file.tokens.bytes // self.dtype.itemsize)
         self._maps = [self._tokens(file.tokens) for file in self._files]
         self.ends = [self._map(self._fetched(file.index), np.dtype("<u8")) for file in self._files]
-        """Per shard, the end of each document in tokens; one that is in the other split has no length."""
+        """Per shard, the end of each document in tokens, uint64 `[document]`; one of the other split has no length."""
         for file, ends in zip(self._files, self.ends, strict=True):
             counted, listed = file.tokens.bytes // self.dtype.itemsize, int(ends[-1]) if len(ends) else 0
             if counted != listed:
-                found = f"{counted:,} tokens, and an index of {listed:,}"
-                raise _refuse("a token shard and its index do not belong together", file.index, artifact, found)
+                sizes = f"{counted:,} tokens, and an index of {listed:,}"
+                raise _refuse("a token shard and its index do not belong together", file.index, artifact, sizes)
 
     @staticmethod
     def _listed(artifact: Artifact, split: str) -> list[_File]:
@@ -111,7 +115,7 @@ class TokenShards:
         names = sorted(path for path in entries if path.startswith(f"{split}-") and path.endswith(".tokens"))
         files = [_File(entries[name], entries[name.removesuffix(".tokens") + ".index"]) for name in names]
         both = [entry for file in files for entry in (file.tokens, file.index)]
-        for entry, size in zip(both, all_at_once(lambda entry: artifact.folder.size(entry.path), both), strict=True):
+        for entry, size in zip(both, in_parallel(lambda entry: artifact.folder.size(entry.path), both), strict=True):
             if size is None:
                 raise _refuse("a token shard is missing", entry, artifact, "no such file")
             if size != entry.bytes:
@@ -138,22 +142,22 @@ class TokenShards:
         return np.memmap(path, dtype, mode="r").view(np.ndarray) if path.stat().st_size else np.empty(0, dtype)
 
     def verify(self, digest: Digest = _read_digest) -> None:
-        """Compares every file's sha256 with its receipt. XmodelError names the first that differs."""
+        """Compares every file's sha256 with its receipt. XmodelError, naming the first that is missing or differs."""
         for file in self._files:
             for entry in (file.tokens, file.index):
                 raw = self.artifact.folder.raw(entry.path)
                 if raw is None:
                     raise _refuse("a token shard is missing", entry, self.artifact, "no such file")
-                if (found := digest(raw)) != entry.sha256:
-                    said = f"sha256 {found[:12]}…"
-                    raise _refuse("a token shard has changed since it was written", entry, self.artifact, said)
+                if (sha256 := digest(raw)) != entry.sha256:
+                    changed = "a token shard has changed since it was written"
+                    raise _refuse(changed, entry, self.artifact, f"sha256 {sha256[:12]}…")
 
     def __len__(self) -> int:
         """Tokens, over all shards."""
         return self._starts[-1]
 
     def document_ends(self) -> np.ndarray:
-        """The end of each document among all tokens, in order; two are one where a document is in the other split."""
+        """The end of each document among all tokens, int64 `[document]`; one of the other split has no length."""
         joined = [ends.astype(np.int64) + start for ends, start in zip(self.ends, self._starts, strict=False)]
         return np.concatenate(joined) if joined else np.empty(0, np.int64)
 
@@ -162,20 +166,20 @@ class TokenShards:
         return shard, start - self._starts[shard]
 
     def read(self, starts: np.ndarray, lengths: np.ndarray, out: np.ndarray) -> None:
-        """Copies stretches of tokens, each inside one shard, one after the other into `out`."""
+        """Copies ranges of tokens, each inside one shard, one after the other into `out`, `[sum of lengths]`."""
         at = 0
         for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
             shard, inside = self._place(start)
             out[at : at + length] = self._maps[shard][inside : inside + length]
             at += length
 
-    def fetch(self, stretches: Sequence[TokenRanges]) -> None:
-        """Brings stretches of tokens into the page cache, many at a time; nothing to do for files that are here."""
+    def fetch(self, ranges: Sequence[TokenRanges]) -> None:
+        """Fetches ranges of tokens into the page cache, in parallel; does nothing for files of this machine."""
         if self._pages is None:
             return
         wanted = []
-        for some in stretches:
-            for start, length in zip(some.starts.tolist(), some.lengths.tolist(), strict=True):
+        for part in ranges:
+            for start, length in zip(part.starts.tolist(), part.lengths.tolist(), strict=True):
                 shard, inside = self._place(start)
                 tokens = self._maps[shard]
                 assert isinstance(tokens, RemoteTokens)
@@ -183,7 +187,7 @@ class TokenShards:
         self._pages.fetch(wanted)
 
     def slice(self, start: int, length: int) -> np.ndarray:
-        """`length` tokens from position `start` (modulo the total), going on from the first after the last."""
+        """`length` tokens from position `start` (modulo the total), wrapping around at the end."""
         total = len(self)
         assert total > 0 and length >= 0, f"{length} tokens from {total}"
         out = np.empty(length, self.dtype)

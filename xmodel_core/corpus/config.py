@@ -1,6 +1,6 @@
 """The corpus room's knobs: one table of thresholds per language, each with its origin.
 
-A rule drops a document that lies beyond a threshold. "Measured" means: set on the real corpora of the
+A rule drops a document that is beyond a threshold. "Measured" means: set on the real corpora of the
 development machine so that clean documents stay; "Gopher" is Rae et al. 2021 (arXiv 2112.11446, table A1),
 "C4" Raffel et al. 2020, "FineWeb" Penedo et al. 2024 and "FineWeb-2" its configs/cmn_Hani.yml.
 """
@@ -9,8 +9,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from xmodel_core.corpus.contamination.benchmark_index import DecontaminateConfig
-from xmodel_core.corpus.mask.masking import MaskConfig
+from xmodel_core.corpus.mask.kinds import MaskConfig
 from xmodel_core.corpus.measure.perplexity import PerplexityConfig
 from xmodel_core.specs.strict import Strict
 
@@ -21,13 +20,14 @@ class ScanConfig(Strict):
     max_document_chars: int = Field(default=10_000_000, gt=0)
     """Characters; a longer document is set aside as unreadable (ten million need about 0.6 GB of memory)."""
     near_keys: Literal["minhash", "simhash"] = "minhash"
-    """How near copies meet before they are compared: bands of MinHash entries, or SimHash with buckets, which the
-    reports name and which finds little but the very nearest."""
-    bands: int = Field(default=20, gt=0, le=100)
-    """Bands of MinHash entries: two documents meet as candidates when one band is equal."""
-    rows: int = Field(default=5, gt=0)
-    """Entries per band. 20 bands of 5 meet at similarity 0.7 in 97.5 of 100 cases, at 0.8 in 99.96, at 0.5 in 47
-    (1 - (1 - s^5)^20; Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, 3.4)."""
+    """How candidates for near copies are found before they are compared: bands of MinHash entries, or SimHash with
+    buckets, which the reports name and which finds hardly any but the nearest."""
+    # The aliases are the names that scans have recorded in their identities, so that a scan keeps its fingerprint.
+    minhash_bands: int = Field(default=20, gt=0, le=100, serialization_alias="bands")
+    """Bands of MinHash entries: two documents are candidates for near copies when one band is equal."""
+    rows_per_band: int = Field(default=5, gt=0, serialization_alias="rows")
+    """Entries per band. 20 bands of 5 make a candidate of a pair with similarity 0.7 in 97.5 of 100 cases, with 0.8 in
+    99.96, with 0.5 in 47 (1 - (1 - s^5)^20; Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, 3.4)."""
 
 
 class LinesConfig(Strict):
@@ -45,7 +45,7 @@ class LinesConfig(Strict):
 
 
 LEAST_JACCARD = 0.5
-"""Pairs less alike are forgotten once they were compared."""
+"""Pairs of a lower Jaccard similarity are not recorded."""
 
 
 class NearConfig(Strict):
@@ -54,7 +54,7 @@ class NearConfig(Strict):
     jaccard_threshold: float = Field(default=0.7, ge=LEAST_JACCARD, le=1)
     """Jaccard similarity of the sets of five-word (five-character) shingles from which on two documents are copies.
     Measured on each pair, not estimated. On real text the pairs above differ in a figure, a title or a query; below,
-    exercises of one form with other figures, and snippets under one notice, begin to meet (measured)."""
+    exercises of one form with other figures, and snippets under one notice, begin to count as copies (measured)."""
 
 
 class Repetition(Strict):
@@ -63,9 +63,9 @@ class Repetition(Strict):
 
     min_words: int = 50
     """Words (or Chinese characters) from which on repetition is judged: an answer repeats its question's words, and
-    in a few words one phrase said twice is half of them (Gopher keeps no shorter document; labelled)."""
+    of a few words one repeated phrase is half (Gopher keeps no shorter document; labelled)."""
     max_duplicate_line_share: float = 0.30
-    """Lines that stood before, of the lines (Gopher)."""
+    """Lines seen before in the document, of the lines (Gopher)."""
     max_duplicate_line_character_share: float = 0.20
     """The same in characters (Gopher)."""
     max_top_2gram_share: float = 0.20
@@ -80,11 +80,11 @@ class Repetition(Strict):
     max_duplicate_10gram_share: float = 0.25
     """Characters in runs of 10 words seen before (Gopher has 0.10; articles with code have up to 0.21: labelled)."""
     short_below_words: int = 200
-    """Documents of fewer words (or Chinese characters): one phrase said twice is a large share of them."""
+    """Documents of fewer words (or Chinese characters): one repeated phrase is a large share of them."""
     short_allowance: float = 2.0
     """The shares above are multiplied by this for short documents (measured: word problems stay, chants go)."""
     short_passage_allowance: float = 1.4
-    """The same for runs of 10 words, which a text that stands twice has in half of its length (labelled)."""
+    """The same for runs of 10 words, which a text that is given twice has in half of its length (labelled)."""
 
 
 class LineLimits(Strict):
@@ -115,7 +115,7 @@ class LineLimits(Strict):
 
 
 class Formulas(Strict):
-    """What counts as mathematics, and what is asked of it: neither word shapes nor unlike phrases."""
+    """What counts as mathematics, and its limits: none on word shapes, wider ones on repetition."""
 
     min_share: float = 0.12
     """Figures and signs, of the characters that are not blank (measured: word problems have 0.05 to 0.3)."""
@@ -172,7 +172,7 @@ class EnglishRules(Strict):
     """Words from which on perplexity is judged: one rare name decides a few words (measured: five times as many of
     the shorter documents are beyond a threshold)."""
     formulas: Formulas = Formulas()
-    """Mathematics, which rules for prose would eat."""
+    """Mathematics, which rules for prose would drop."""
     repetition: Repetition = Repetition()
     """Repetition inside a document."""
     layout: LineLimits = LineLimits()
@@ -218,13 +218,13 @@ class ChineseRules(Strict):
     function_characters_from: int = 100
     """Function characters and different ones are asked of documents of so many: poems and headlines do without."""
     min_word_order: float = 2.5
-    """Pairs of neighbours said again beyond chance, in deviations: 98 of 100 texts in random order have less, and of
-    real ones, whose median is 55, 6 of 10,000, two of them classical (measured)."""
+    """Repeated pairs of neighbours beyond chance, in standard deviations: 98 of 100 texts in random order have less,
+    and of real ones, whose median is 55, 6 of 10,000, two of them classical (measured)."""
     order_from: int = 200
     """Characters and words from which on their order is judged: from 150 on it would be 13 of 12,700, from 100 on one
-    real text in a hundred, which says nothing twice."""
+    real text in a hundred, which repeats nothing."""
     verse_line_characters: int = 30
-    """Lines of up to so many are verse, where nothing need be said twice (classical poems have 11 to 15: measured)."""
+    """Lines of up to so many are verse, where nothing need repeat (classical poems have 11 to 15: measured)."""
     max_perplexity: float | None = Field(default=None, gt=1)
     """Per character, by the model that `perplexity.chinese` names. It depends on the model: without it perplexity is
     measured and nothing drops. docs/quality.md has examples."""
@@ -245,13 +245,13 @@ class ChineseRules(Strict):
     words; it has 0.198 and 0.127 for runs of 5 and 10, which take a third of the clean statutes: measured;
     statutes have up to 0.44: labelled)."""
     formulas: Formulas = Formulas()
-    """Mathematics, which rules for prose would eat."""
+    """Mathematics, which rules for prose would drop."""
     layout: LineLimits = LineLimits(min_finished_line_share=0.106)
     """Pages without sentences (FineWeb-2's cmn_Hani line punctuation)."""
 
 
 class CodeRules(Strict):
-    """Programs: rules for prose would eat them, so they have a few of their own."""
+    """Programs: rules for prose would drop them, so they have a few of their own."""
 
     min_words: int = 4
     """Words; shorter is a fragment, most often a comment without its program (labelled)."""
@@ -265,7 +265,15 @@ class CodeRules(Strict):
     max_long_word_share: float = 0.60
     """Characters in words of more than 30 characters: encoded data (measured; names of Java classes stay)."""
     max_duplicate_line_share: float = 0.70
-    """Lines that stood before; brackets repeat in every program (measured)."""
+    """Lines seen before in the document; brackets repeat in every program (measured)."""
+
+
+class DecontaminateConfig(Strict):
+    """Which benchmarks no document may hold passages of."""
+
+    benchmarks: str | None = None
+    """A folder of <benchmark>/<split>.jsonl; the splits test, validation and val count, and those that a suite of
+    the recipe asks questions of. Without it nothing is checked."""
 
 
 class CorpusConfig(Strict):
@@ -286,7 +294,7 @@ class CorpusConfig(Strict):
     decontaminate: DecontaminateConfig = DecontaminateConfig()
     """Benchmarks that no document may hold passages of."""
     perplexity: PerplexityConfig = PerplexityConfig()
-    """Models that say how likely a text is; the languages' tables above say what is too unlikely."""
+    """Models that score how likely a text is; `max_perplexity` of each language says what is too unlikely."""
     mask: MaskConfig = MaskConfig()
     """Personal data in kept documents."""
     dropped_samples_per_reason: int = Field(default=50, ge=0)

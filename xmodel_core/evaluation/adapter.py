@@ -13,7 +13,8 @@ from lm_eval.api.model import LM
 
 from xmodel_core.errors import XmodelError
 from xmodel_core.evaluation.likelihood import Span, log_likelihoods, tokens_to_compute
-from xmodel_core.model.generate import Tokenizer, continue_tokens
+from xmodel_core.model.generation.detokenize import Tokenizer
+from xmodel_core.model.generation.generate import continue_tokens
 from xmodel_core.model.network import Xmodel
 from xmodel_core.progress import track
 

@@ -1,8 +1,8 @@
-"""The door of evaluation: a checkpoint and suites in, an artifact of scores out.
+"""The evaluation stage: a checkpoint and suites in, an artifact of scores out.
 
-One shard a task, so a killed evaluation goes on with the next one: `results/<suite>/<task>.json` and
-`samples/<suite>/<task>.parquet`, every question's answer. The manifest's facts hold each task's chief
-score, the gates' verdicts, and the tasks that were left out because their data is not there.
+One shard per task, so a killed evaluation continues with the next one: `results/<suite>/<task>.json` and
+`samples/<suite>/<task>.parquet`, the answer to every question. The manifest's facts hold the main score of
+each task, the verdicts of the gates, and the tasks that were skipped for lack of data.
 """
 
 import json
@@ -22,7 +22,7 @@ from xmodel_core.evaluation.config import EvaluationConfig
 from xmodel_core.specs.benchmarks import Suite, Task
 
 if TYPE_CHECKING:
-    from xmodel_core.model.generate import Tokenizer
+    from xmodel_core.model.generation.detokenize import Tokenizer
     from xmodel_core.model.network import Xmodel
 
 VERSION = 1
@@ -32,8 +32,19 @@ BOOTSTRAP_ROUNDS = 1000
 
 
 @dataclass(frozen=True)
-class _Question:
-    """A task that will be asked, and its files by split."""
+class CheckpointRef:
+    """One checkpoint of a run."""
+
+    run: Artifact
+    path: Path
+    """The checkpoint's folder: the weights and their own tokenizer."""
+    step: int
+    """The training step that it was saved after."""
+
+
+@dataclass(frozen=True)
+class _SelectedTask:
+    """A task to evaluate, and its data files by split."""
 
     suite: str
     task: Task
@@ -52,7 +63,7 @@ def _missing(suite: Suite, task: Task, folder: Path | None, absent: list[str]) -
             f"the task {task.task} of suite {suite.name} has no data",
             expected=f"{place}, with {task.data} and in it {files}",
             found=f"the recipe has no {'sample_world' if task.is_raw else 'evaluation.data'}",
-            remedy="ask other tasks"
+            remedy="choose other tasks in evaluation.tasks"
             if task.is_raw
             else "--set evaluation.data=DIR, with DIR/<benchmark>/<split>.jsonl",
         )
@@ -65,90 +76,98 @@ def _missing(suite: Suite, task: Task, folder: Path | None, absent: list[str]) -
     )
 
 
-def _choose(
-    config: EvaluationConfig, suites: Sequence[Suite], data: Path | None, raw: Path | None
-) -> tuple[list[_Question], list[dict[str, str]]]:
-    """The tasks to ask, and those left out for want of data. XmodelError: a task that is asked for by name does
-    not exist or has no data; none has any."""
+def _select_tasks(
+    config: EvaluationConfig, suites: Sequence[Suite], raw: Artifact | None
+) -> tuple[list[_SelectedTask], list[dict[str, str]]]:
+    """The tasks to evaluate, and those skipped for lack of data. XmodelError: a task that the config names does not
+    exist or has no data; no task has data."""
     known = [task.task for suite in suites for task in suite.tasks]
-    if strange := sorted(set(config.tasks or []) - set(known)):
+    if unknown := sorted(set(config.tasks or []) - set(known)):
         raise XmodelError(
-            f"there is no task {strange[0]} in the suites {', '.join(suite.name for suite in suites)}",
+            f"there is no task {unknown[0]} in the suites {', '.join(suite.name for suite in suites)}",
             expected=f"some of {', '.join(known)}",
             where="evaluation.tasks",
         )
-    chosen, absences = [], []
+    own_data = Path(config.data) if config.data else None
+    # What raw:// stands for: of what the recipe makes itself, its benchmarks.
+    raw_data = raw.folder.tree("benchmarks").parent if raw else None
+    selected, absences = [], []
     for suite in suites:
         for task in suite.tasks:
             if config.tasks is not None and task.task not in config.tasks:
                 continue
-            folder = task.folder(data, raw)
+            folder = task.folder(own_data, raw_data)
             files = {} if folder is None else {split: folder / f"{split}.jsonl" for split in task.splits}
             absent = [split for split in task.splits if split not in files or not files[split].is_file()]
             if not absent:
-                chosen.append(_Question(suite.name, task, files))
+                selected.append(_SelectedTask(suite.name, task, files))
             elif config.tasks is not None:
                 raise _missing(suite, task, folder, absent)
             else:
                 absences.append((_missing(suite, task, folder, absent), suite.name, task.task))
-    if absences and not chosen:
+    if absences and not selected:
         raise absences[0][0]
-    return chosen, [{"suite": suite, "task": task, "why": str(error)} for error, suite, task in absences]
+    return selected, [{"suite": suite, "task": task, "why": str(error)} for error, suite, task in absences]
 
 
 def identity(
     name: str,
     config: EvaluationConfig,
     suites: Sequence[Suite],
-    run: Artifact,
-    checkpoint: Path,
-    step: int,
+    checkpoint: CheckpointRef,
     raw: Artifact | None,
     store: Store,
 ) -> Identity:
-    """What an evaluation is made of: the questions' contents, the suites, the checkpoint's contents, the harness's
-    version; never the places of data or checkpoint."""
-    chosen, _ = _choose(config, suites, _data(config), _raw_data(raw))
-    asked = {(question.suite, question.task.task) for question in chosen}
-    said = [
+    """The identity of an evaluation: the suites, the contents of their data and of the checkpoint, the harness's
+    version; never where data or checkpoint are.
+
+    XmodelError: `evaluation.tasks` names a task that no suite has or that has no data; no task has data; the
+    checkpoint's folder lacks one of its files.
+    """
+    selected, _ = _select_tasks(config, suites, raw)
+    selected_names = {(task.suite, task.task.task) for task in selected}
+    recorded_suites = [
         {
             **suite.model_dump(mode="json", exclude={"description", "tasks"}),
-            "tasks": [task.model_dump(mode="json") for task in suite.tasks if (suite.name, task.task) in asked],
+            "tasks": [
+                task.model_dump(mode="json") for task in suite.tasks if (suite.name, task.task) in selected_names
+            ],
         }
         for suite in suites
     ]
     digests = {}
     for file in CHECKPOINT_FILES:
-        if not (checkpoint / file).is_file():
+        if not (checkpoint.path / file).is_file():
             raise XmodelError(
-                "this is no checkpoint",
+                "this is not a checkpoint",
                 expected=f"a folder with {', '.join(CHECKPOINT_FILES)}",
                 found=f"no {file}",
-                where=checkpoint,
+                where=checkpoint.path,
                 remedy="give a folder such as runs/NAME/checkpoints/step-00000300",
             )
-        digests[file] = store.digest(checkpoint / file)
-    inputs = {"run": run.fingerprint, "checkpoint": fingerprint(digests), "lm_eval": version("lm_eval")}
-    for question in chosen:
-        for split, path in question.files.items():
-            inputs[f"{question.task.data}/{split}"] = store.digest(path)
-    computed = config.model_dump(mode="json", exclude={"suites", "tasks", "data"})
-    return Identity("evaluations", name, VERSION, {**computed, "step": step, "suites": said}, inputs)
-
-
-def _raw_data(raw: Artifact | None) -> Path | None:
-    """The folder that raw:// stands for: of what the recipe makes itself, its benchmarks."""
-    return raw.folder.tree("benchmarks").parent if raw else None
-
-
-def _data(config: EvaluationConfig) -> Path | None:
-    return Path(config.data) if config.data else None
+        digests[file] = store.digest(checkpoint.path / file)
+    inputs = {
+        "run": checkpoint.run.fingerprint,
+        "checkpoint": fingerprint(digests),
+        "lm_eval": version("lm_eval"),
+    }
+    for task in selected:
+        for split, path in task.files.items():
+            inputs[f"{task.task.data}/{split}"] = store.digest(path)
+    recorded_config = config.model_dump(mode="json", exclude={"suites", "tasks", "data"})
+    return Identity(
+        "evaluations",
+        name,
+        VERSION,
+        {**recorded_config, "step": checkpoint.step, "suites": recorded_suites},
+        inputs,
+    )
 
 
 @contextmanager
 def _quiet_harness(threads: int) -> Iterator[None]:
-    """The harness and its dataset library keep to themselves: no network, no bars of their own, only errors;
-    the forward pass on as many threads as the recipe states."""
+    """Runs the body without the harness's and its dataset library's network access, progress bars and log messages
+    below errors, the forward pass on the recipe's number of threads."""
     os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"})  # read when they are first imported
     import datasets
     import torch
@@ -165,54 +184,56 @@ def _quiet_harness(threads: int) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _ask(
-    question: _Question,
+def _evaluate_task(
+    selected: _SelectedTask,
     config: EvaluationConfig,
     model: "Xmodel",
     tokenizer: "Tokenizer",
-    subject_of: dict[str, Any],
+    shared_columns: dict[str, Any],
     folder: Folder,
 ) -> None:
-    """Asks one task and leaves its shard; `subject_of` holds the columns that every row of the ledger shares."""
+    """Evaluates one task and writes its shard; `shared_columns` are the same in every row of the ledger."""
     from lm_eval.evaluator import evaluate
 
     from xmodel_core.evaluation.adapter import CheckpointLM
     from xmodel_core.evaluation.scores import pooled, sample_rows, scores_of, write_samples
     from xmodel_core.evaluation.tasks import open_task
 
-    task = question.task
-    with write_shard(folder, question.shard) as shard:
+    task = selected.task
+    with write_shard(folder, selected.shard) as shard:
         started = time.monotonic()
-        asked = open_task(task, question.files)
-        adapter = CheckpointLM(model, tokenizer, config.batch_tokens, f"ask {task.task}")
-        returned: Any = evaluate(
+        harness_tasks = open_task(task, selected.files)
+        adapter = CheckpointLM(model, tokenizer, config.batch_tokens, f"evaluate {task.task}")
+        results: Any = evaluate(
             adapter,
-            {"tasks": {one.name: one.task for one in asked}},
+            {"tasks": {one.name: one.task for one in harness_tasks}},
             limit=config.sample_limit,
             bootstrap_iters=BOOTSTRAP_ROUNDS,
         )
-        assert returned is not None, "the harness returns results on the only rank"
-        parts = {one.name: scores_of(returned["results"][one.name]) for one in asked}
+        assert results is not None, "the harness returns results on the only rank"
+        parts = {one.name: scores_of(results["results"][one.name]) for one in harness_tasks}
         scores = pooled(list(parts.values()))
         report = {
-            "suite": question.suite,
+            "suite": selected.suite,
             "task": task.model_dump(mode="json"),
             "sample_limit": config.sample_limit,
             "truncated_requests": adapter.truncated_requests,
             "scores": [asdict(score) for score in scores],
-            "subjects": {one.subject: [asdict(score) for score in parts[one.name]] for one in asked if one.subject},
+            "subjects": {
+                one.subject: [asdict(score) for score in parts[one.name]] for one in harness_tasks if one.subject
+            },
         }
         text = json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True)
-        shard.file(f"results/{question.suite}/{task.task}.json").write_text(text + "\n", encoding="utf-8")
-        rows = [row for one in asked for row in sample_rows(one.subject, returned["samples"][one.name])]
-        write_samples(rows, shard.file(f"samples/{question.suite}/{task.task}.parquet"))
+        shard.file(f"results/{selected.suite}/{task.task}.json").write_text(text + "\n", encoding="utf-8")
+        rows = [row for one in harness_tasks for row in sample_rows(one.subject, results["samples"][one.name])]
+        write_samples(rows, shard.file(f"samples/{selected.suite}/{task.task}.parquet"))
         seconds = round(time.monotonic() - started, 3)
         shard.rows(
             "evals",
             [
                 {
-                    **subject_of,
-                    "suite": question.suite,
+                    **shared_columns,
+                    "suite": selected.suite,
                     "task": task.task,
                     "shots": task.shots,
                     "sample_limit": config.sample_limit,
@@ -224,65 +245,62 @@ def _ask(
         )
 
 
-def _facts(questions: list[_Question], receipts: list[Receipt], suites: Sequence[Suite]) -> dict[str, Any]:
-    """Each task's chief score, and the gates' verdicts."""
+def _main_scores_and_verdicts(
+    selected: list[_SelectedTask], receipts: list[Receipt], suites: Sequence[Suite]
+) -> dict[str, Any]:
+    """The main score of each task, and the verdicts of the gates."""
     from xmodel_core.evaluation.scores import verdict
 
-    chief, verdicts = [], []
+    main_scores, verdicts = [], []
     values: dict[str, dict[tuple[str, str], float]] = {}
-    for question, receipt in zip(questions, receipts, strict=True):
+    for task, receipt in zip(selected, receipts, strict=True):
         rows = receipt.rows["evals"]
-        row = next(row for row in rows if row["metric"] == question.task.metric)
+        row = next(row for row in rows if row["metric"] == task.task.metric)
         kept = ("suite", "task", "metric", "filter", "shots", "sample_limit", "value", "stderr", "n")
-        chief.append({**{key: row[key] for key in kept}, "lang": question.task.lang})
-        for row in reversed(rows):  # of several filters the first, which is the strictest, speaks
-            values.setdefault(question.suite, {})[row["task"], row["metric"]] = row["value"]
+        main_scores.append({**{key: row[key] for key in kept}, "lang": task.task.lang})
+        for row in reversed(rows):  # of several filters the first counts, which is the strictest
+            values.setdefault(task.suite, {})[row["task"], row["metric"]] = row["value"]
     for suite in suites:
         judged = [verdict(gate, suite.name, values.get(suite.name, {})) for gate in suite.gates]
         verdicts += [one for one in judged if one is not None]
-    return {"scores": chief, "gates": verdicts}
+    return {"scores": main_scores, "gates": verdicts}
 
 
 def run(
     name: str,
     config: EvaluationConfig,
     suites: Sequence[Suite],
-    run: Artifact,
-    checkpoint: Path,
-    step: int,
+    checkpoint: CheckpointRef,
     raw: Artifact | None,
     store: Store,
 ) -> Artifact:
-    """Asks a checkpoint of a run the tasks of the suites; tasks already asked are not asked again.
+    """Evaluates a checkpoint on the tasks of the suites; tasks that are finished already are not repeated.
 
-    `checkpoint` is a folder with the weights and their own tokenizer; `raw` holds the data of tasks that the
-    recipe makes itself. XmodelError: no data, no checkpoint, questions that do not fit their prompt.
+    `raw` holds the data of tasks that the recipe makes itself. XmodelError: what `identity` raises, and data that
+    does not fit its prompt.
     """
-    made_of = identity(name, config, suites, run, checkpoint, step, raw, store)
-    if done := store.find(made_of):
+    evaluation = identity(name, config, suites, checkpoint, raw, store)
+    if done := store.find(evaluation):
         return done
     from xmodel_core.evaluation.scores import published_rows
 
-    chosen, skipped = _choose(config, suites, _data(config), _raw_data(raw))
-    build = store.build(made_of)
-    if todo := [question for question in chosen if build.finished(question.shard) is None]:
+    selected, skipped = _select_tasks(config, suites, raw)
+    build = store.build(evaluation)
+    if unfinished := [task for task in selected if build.finished(task.shard) is None]:
         with _quiet_harness(config.threads):
-            from xmodel_core.model.generate import load_checkpoint
+            from xmodel_core.model.weights import load_checkpoint
             from xmodel_core.tokenizer.tokenizer import Tokenizer
 
-            model, tokenizer_file = load_checkpoint(checkpoint, config.device)
+            model, tokenizer_file = load_checkpoint(checkpoint.path, config.device)
             tokenizer = Tokenizer.load(tokenizer_file)
-            for question in todo:
-                _ask(
-                    question,
-                    config,
-                    model,
-                    tokenizer,
-                    {"model": run.name, "run": run.label, "step": step},
-                    build.folder,
-                )
-    receipts = [build.finished(question.shard) for question in chosen]
-    whole = [receipt for receipt in receipts if receipt is not None]
-    assert len(whole) == len(chosen), "every task has just been asked"
-    facts = {**_facts(chosen, whole, suites), "skipped": skipped}
+            shared_columns = {
+                "model": checkpoint.run.name,
+                "run": checkpoint.run.label,
+                "step": checkpoint.step,
+            }
+            for task in unfinished:
+                _evaluate_task(task, config, model, tokenizer, shared_columns, build.folder)
+    receipts = [receipt for task in selected if (receipt := build.finished(task.shard)) is not None]
+    assert len(receipts) == len(selected), "every task has just been evaluated"
+    facts = {**_main_scores_and_verdicts(selected, receipts, suites), "skipped": skipped}
     return build.commit({"published": published_rows(suites)}, facts)

@@ -1,12 +1,11 @@
-"""Builds `ledger.duckdb` from what the stages left behind.
+"""Builds `ledger.duckdb` from manifests, receipts and metrics.
 
-Takes a workspace: manifests, their receipts, and the metrics of runs, finished or not; gives a
-fresh ledger put in place by one rename, or one upload. It is built aside under a lock, so no reader ever
-blocks a run and no run a reader; what cannot be read is named, never left out in silence.
+Takes a workspace: manifests, their receipts, and the metrics of runs, finished or not; gives a fresh ledger put in
+place by one rename, or one upload. It is built in a file of its own under a lock, so that readers and runs never
+block each other. An input that cannot be read is an error that names it, never skipped.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xmodel_core.artifacts import FileEntry, Folder, LocalFolder, Place, file_digest, open_folder
+from xmodel_core.artifacts.lock import exclusive
 from xmodel_core.artifacts.shard import read_receipt
 from xmodel_core.artifacts.store import MANIFEST, read_manifest
 from xmodel_core.errors import XmodelError
@@ -35,20 +35,20 @@ ARROW = {COUNT: pa.int64(), NUMBER: pa.float64(), FLAG: pa.bool_()}
 
 
 @dataclass
-class _Arrived:
-    """Rows of one table from one place: a receipt, a manifest, or a part of a run's metrics."""
+class _RowBatch:
+    """Rows of one table from one file: a receipt, a manifest, or a part of a run's metrics."""
 
     where: str
     age: int
-    """The place in time of the artifact that gives them: of two that speak of the same thing, the newer counts."""
+    """Rank by creation time of the artifact that wrote them; of two with rows for the same key, the newer counts."""
     rows: list[dict[str, Any]] | pa.Table
 
 
 @dataclass
-class _Books:
-    """Everything that arrived, by table."""
+class _Collected:
+    """All rows of the workspace, by table."""
 
-    tables: dict[str, list[_Arrived]] = field(default_factory=lambda: {name: [] for name in TABLES})
+    tables: dict[str, list[_RowBatch]] = field(default_factory=lambda: {name: [] for name in TABLES})
 
     def add(self, table: str, where: str, age: int, rows: list[dict[str, Any]] | pa.Table) -> None:
         if table not in TABLES:
@@ -59,8 +59,8 @@ class _Books:
                 where=where,
                 remedy="was it written by a newer version? then use that version; else delete the artifact's folder",
             )
-        found = {key for row in rows for key in row} if isinstance(rows, list) else set(rows.column_names)
-        if unknown := sorted(found - set(TABLES[table].columns)):
+        columns = {key for row in rows for key in row} if isinstance(rows, list) else set(rows.column_names)
+        if unknown := sorted(columns - set(TABLES[table].columns)):
             raise XmodelError(
                 f"rows of {table} with columns that the ledger does not have",
                 expected=", ".join(TABLES[table].columns),
@@ -68,41 +68,41 @@ class _Books:
                 where=where,
                 remedy="was it written by a newer version? then use that version; else delete the artifact's folder",
             )
-        self.tables[table].append(_Arrived(where, age, rows))
+        self.tables[table].append(_RowBatch(where, age, rows))
 
 
 def _schema(table: Table) -> pa.Schema:
     return pa.schema([(name, ARROW.get(kind, pa.string())) for name, kind in table.types.items()])
 
 
-def _to_arrow(arrived: _Arrived, table: Table) -> pa.Table:
+def _to_arrow(batch: _RowBatch, table: Table) -> pa.Table:
     schema = _schema(table)
-    if isinstance(arrived.rows, list):
-        return pa.Table.from_pylist(arrived.rows, schema)
+    if isinstance(batch.rows, list):
+        return pa.Table.from_pylist(batch.rows, schema)
     columns = [
-        arrived.rows[name].cast(kind) if name in arrived.rows.column_names else pa.nulls(len(arrived.rows), kind)
+        batch.rows[name].cast(kind) if name in batch.rows.column_names else pa.nulls(len(batch.rows), kind)
         for name, kind in zip(schema.names, schema.types, strict=True)
     ]
     return pa.table(columns, schema=schema)
 
 
-def _table_of(arrivals: list[_Arrived], table: Table) -> pa.Table:
-    """All rows of one table, with their age and order; XmodelError naming the place of a value of the wrong type."""
+def _table_of(batches: list[_RowBatch], table: Table) -> pa.Table:
+    """All rows of one table, with their age and order. XmodelError, naming the file: a value of the wrong type."""
     parts = []
-    for arrived in arrivals:
+    for batch in batches:
         try:
-            part = _to_arrow(arrived, table)
+            part = _to_arrow(batch, table)
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
             raise XmodelError(
                 f"a row of {table.name} holds a value of the wrong type",
                 expected=", ".join(f"{name} {kind}" for name, kind in table.types.items()),
                 found=error,
-                where=arrived.where,
+                where=batch.where,
                 remedy="delete the artifact's folder; the next run builds it again",
             ) from None
-        parts.append(part.append_column("_age", pa.array([arrived.age] * len(part), pa.int64())))
-    whole = pa.concat_tables(parts)
-    return whole.append_column("_order", pa.array(range(len(whole)), pa.int64()))
+        parts.append(part.append_column("_age", pa.array([batch.age] * len(part), pa.int64())))
+    rows = pa.concat_tables(parts)
+    return rows.append_column("_order", pa.array(range(len(rows)), pa.int64()))
 
 
 def _metrics_part(path: Path) -> pa.Table:
@@ -128,9 +128,9 @@ def _artifact_row(manifest: dict[str, Any], place: str) -> dict[str, Any]:
     return {**row, **plain, "path": place, "label": place.rpartition("/")[2]}
 
 
-def _collect(root: Folder) -> _Books:
-    """Reads the workspace. Only finished artifacts count, but for the metrics of a running training."""
-    books = _Books()
+def _collect(root: Folder) -> _Collected:
+    """Reads the workspace: finished artifacts, and the metrics of running trainings."""
+    collected = _Collected()
     manifests = []
     for name, path in root.files(f"*/*/{MANIFEST}").items():
         manifest = read_manifest(path.read_bytes(), f"{root}/{name}")
@@ -139,66 +139,58 @@ def _collect(root: Folder) -> _Books:
             manifests.append((str(row["created_at"]), row["path"], manifest, row))
         except (KeyError, TypeError) as error:
             raise XmodelError(
-                "a manifest is not whole",
+                "a manifest is not complete",
                 expected="kind, name, fingerprint, created_at, code_version, seconds, config, inputs, facts",
                 found=f"{type(error).__name__}: {error}",
                 where=f"{root}/{name}",
                 remedy="delete this manifest; the next run finishes the stage from its shards",
             ) from None
     for name, part in root.files("runs/*/metrics/*/*.parquet").items():
-        # A training that goes on from a checkpoint takes back the parts after it: one may just have gone.
+        # A training that resumes from a checkpoint removes the parts after it: one may just have been removed.
         with contextlib.suppress(FileNotFoundError):
-            books.add(name.split("/")[3], f"{root}/{name}", 0, _metrics_part(part))
-    for age, (_, place, manifest, row) in enumerate(sorted(manifests, key=lambda found: found[:2])):
-        books.add("artifacts", f"{root}/{place}/{MANIFEST}", age, [row])
+            collected.add(name.split("/")[3], f"{root}/{name}", 0, _metrics_part(part))
+    for age, (_, place, manifest, row) in enumerate(sorted(manifests, key=lambda dated: dated[:2])):
+        collected.add("artifacts", f"{root}/{place}/{MANIFEST}", age, [row])
         for name, receipt_file in root.files(f"{place}/receipts/*.json").items():
             where = f"{root}/{name}"
             for table, rows in read_receipt(receipt_file.read_bytes(), where).rows.items():
-                books.add(table, where, age, rows)
+                collected.add(table, where, age, rows)
         for table, rows in manifest.get("rows", {}).items():
-            books.add(table, f"{root}/{place}/{MANIFEST}", age, rows)
-    return books
+            collected.add(table, f"{root}/{place}/{MANIFEST}", age, rows)
+    return collected
 
 
-@contextlib.contextmanager
-def _only_builder(root: Path) -> Iterator[None]:
-    """One builder at a time, whatever the process or thread; the kernel lets go of a dead one's lock."""
-    with (root / LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _write(books: _Books, path: Path) -> None:
+def _write(collected: _Collected, path: Path) -> None:
     with contextlib.closing(duckdb.connect(path)) as connection:
-        # One thread: sums of seconds come in one order, and tables of thousands of rows need no more.
+        # One thread: sums of seconds are added in one order, and tables of thousands of rows need no more.
         connection.execute("set threads = 1")
         connection.execute("begin")
         for name, table in TABLES.items():
             connection.execute(table.create)
-            if arrivals := books.tables[name]:
-                connection.register("arrived", _table_of(arrivals, table))
-                connection.execute(table.fill("arrived"))
-                connection.unregister("arrived")
+            if batches := collected.tables[name]:
+                connection.register("collected", _table_of(batches, table))
+                connection.execute(table.fill("collected"))
+                connection.unregister("collected")
         connection.execute(VIEWS_SQL.read_text(encoding="utf-8"))
         connection.execute("commit")
 
 
 def _is_current(root: Path, ledger: Path) -> bool:
-    """Whether nothing that the ledger is made of, this room's code included, was written since it was built."""
+    """Whether no input of the ledger, this room's code included, was written since it was built."""
     if not ledger.exists():
         return False
     code = Path(__file__).parent.glob("*.*")
     folders = {path.parent.parent for path in root.glob(f"*/*/{MANIFEST}")}  # a kind's folder: artifacts come and go
     patterns = (f"*/*/{MANIFEST}", "*/*/receipts/*", "runs/*/metrics/*", "runs/*/metrics/*/*")
-    told = (*code, *folders, *(path for pattern in patterns for path in root.glob(pattern)))
+    inputs = (*code, *folders, *(path for pattern in patterns for path in root.glob(pattern)))
     built = ledger.stat().st_mtime_ns
     with contextlib.suppress(FileNotFoundError):  # a training is at work there
-        return all(path.stat().st_mtime_ns < built for path in told)
+        return all(path.stat().st_mtime_ns < built for path in inputs)
     return False
 
 
-def _told(root: Folder) -> str:
-    """A digest of the names and versions of all that a ledger on an object store is made of, its code included."""
+def _inputs_digest(root: Folder) -> str:
+    """A digest of the names and versions of all inputs of a ledger on an object store, this room's code included."""
     patterns = (f"*/*/{MANIFEST}", "*/*/receipts/*", "runs/*/metrics/*/*")
     versions = [item for pattern in patterns for item in root.versions(pattern).items()]
     code = [(path.name, file_digest(path)) for path in sorted(Path(__file__).parent.rglob("*.*")) if path.is_file()]
@@ -215,11 +207,11 @@ def _no_workspace(root: Folder) -> XmodelError:
 
 
 def refresh(workspace: Place) -> Path:
-    """Brings the ledger up to date with the workspace; returns its path on this machine. Nothing new costs nothing
-    but, on an object store, a listing.
+    """Brings the ledger up to date with the workspace; returns its path on this machine. If nothing is new, this costs
+    no more than a listing.
 
-    XmodelError: no such workspace, or a manifest, receipt or metrics part that cannot be read.
-    The ledger that was there stays in place until the new one is whole.
+    XmodelError: no such workspace, or a manifest, receipt or metrics part that cannot be read. The earlier ledger
+    stays in place until the new one is complete.
     """
     root = open_folder(workspace)
     if isinstance(root, LocalFolder):
@@ -231,48 +223,48 @@ def refresh(workspace: Place) -> Path:
 
 def _refresh_here(folder: Path) -> Path:
     ledger = folder / LEDGER
-    with _only_builder(folder):
+    with exclusive(folder / LOCK):
         if _is_current(folder, ledger):
             return ledger
-        with _built(LocalFolder(folder), folder) as aside:
-            aside.replace(ledger)
+        with _built(LocalFolder(folder), folder) as new:
+            new.replace(ledger)
     return ledger
 
 
 @contextlib.contextmanager
 def _built(root: Folder, beside: Path) -> Iterator[Path]:
-    """A new ledger, written aside in a folder of this machine; whoever takes it puts it in place."""
-    for left_by_a_dead_builder in beside.glob(f"{BUILDING}*"):
-        left_by_a_dead_builder.unlink()
-    aside = beside / f"{BUILDING}{os.getpid()}-{secrets.token_hex(4)}.duckdb"
+    """A new ledger in a file of its own in `beside`; the caller moves it into place."""
+    for leftover in beside.glob(f"{BUILDING}*"):
+        leftover.unlink()
+    new = beside / f"{BUILDING}{os.getpid()}-{secrets.token_hex(4)}.duckdb"
     try:
         started = time.time_ns()
-        _write(_collect(root), aside)
+        _write(_collect(root), new)
         # What is written while the ledger is built may or may not be in it: it must count as newer.
-        os.utime(aside, ns=(started, started))
-        yield aside
+        os.utime(new, ns=(started, started))
+        yield new
     finally:
-        aside.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
 
 
 def _refresh_remote(root: Folder) -> Path:
-    """Builds the ledger on this machine and uploads it. What it was made of is remembered here: another machine that
-    knows nothing builds it once more, which does no harm."""
+    """Builds the ledger on this machine and uploads it. The digest of its inputs is remembered on this machine only:
+    another one builds it once more, which is harmless."""
     working = root.working_folder()
     memory = working / "ledger.json"
-    with _only_builder(working):
-        told = _told(root)
+    with exclusive(working / LOCK):
+        inputs = _inputs_digest(root)
         try:
             known = json.loads(memory.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             known = {}
-        if known != {"told": told, "ledger": root.versions(LEDGER)} or not known["ledger"]:
+        if known != {"inputs": inputs, "ledger": root.versions(LEDGER)} or not known["ledger"]:
             if not root.names("*/*/*"):
                 raise _no_workspace(root)
-            with _built(root, working) as aside:
-                whole = aside.parent / "ledger" / LEDGER
-                whole.parent.mkdir(exist_ok=True)
-                aside.rename(whole)
-                root.put(whole.parent, [FileEntry(LEDGER, whole.stat().st_size, file_digest(whole))])
-            memory.write_text(json.dumps({"told": told, "ledger": root.versions(LEDGER)}), encoding="utf-8")
+            with _built(root, working) as new:
+                upload = new.parent / "ledger" / LEDGER
+                upload.parent.mkdir(exist_ok=True)
+                new.rename(upload)
+                root.put(upload.parent, [FileEntry(LEDGER, upload.stat().st_size, file_digest(upload))])
+            memory.write_text(json.dumps({"inputs": inputs, "ledger": root.versions(LEDGER)}), encoding="utf-8")
     return root.file(LEDGER)

@@ -1,7 +1,7 @@
-"""Asks the ledger: SQL, or a named query, in; columns and rows out. Read-only.
+"""Queries the ledger, read-only: SQL or the name of a query in; columns and rows out.
 
-Each call opens the file for itself and lets go of it: a ledger that is replaced meanwhile is seen
-by the next call. Named queries are the files in `queries/`, each with its meaning in the first line.
+Each call opens and closes the file, so a ledger that is replaced meanwhile is seen by the next call. Named queries
+are the files in `queries/`, each with its meaning in the first line.
 """
 
 import contextlib
@@ -23,15 +23,15 @@ Rows = list[tuple[Any, ...]]
 
 def named_queries() -> dict[str, str]:
     """The named queries and their meanings, by name without the @."""
-    found = {}
-    for path in sorted(QUERIES.glob("*.sql")):
-        found[path.stem] = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("--").strip()
-    return found
+    first_lines = {
+        path.stem: path.read_text(encoding="utf-8").partition("\n")[0] for path in sorted(QUERIES.glob("*.sql"))
+    }
+    return {name: line.removeprefix("--").strip() for name, line in first_lines.items()}
 
 
 @contextlib.contextmanager
 def open_ledger(workspace: Place) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The workspace's ledger, read-only. XmodelError where there is none."""
+    """A connection to the workspace's ledger, read-only. XmodelError: there is none."""
     root = open_folder(workspace)
     path = root.file(LEDGER)
     if not path.is_file():
@@ -39,10 +39,10 @@ def open_ledger(workspace: Place) -> Iterator[duckdb.DuckDBPyConnection]:
             "there is no ledger yet",
             expected=LEDGER,
             where=root,
-            remedy="`xmodel ledger` builds it from what the stages left behind; `xmodel run` starts a workspace",
+            remedy="`xmodel ledger` builds it from manifests and receipts; `xmodel run` starts a workspace",
         )
-    # In a database of its own, and attached: DuckDB shares one instance per file within a process, so that a
-    # thread still reading the old ledger would otherwise make the next one read it too.
+    # Attached to a database of its own: DuckDB shares one instance per file within a process, so a thread that still
+    # reads the old ledger would make the next connection read the old one too.
     with contextlib.closing(duckdb.connect()) as connection:
         connection.execute("set threads = 1")
         quoted = str(path).replace("'", "''")
@@ -68,7 +68,7 @@ def _text_of(query: str) -> str:
 def run_query(workspace: Place, query: str, parameters: dict[str, Any] | None = None) -> tuple[list[str], Rows]:
     """The columns and rows of SQL or of a named query (`@funnel`); `parameters` fill `$name` in the SQL.
 
-    XmodelError: no ledger, an unknown name, or SQL that DuckDB refuses, in DuckDB's own words.
+    XmodelError: no ledger, an unknown name, or SQL that DuckDB refuses (its message is quoted).
     """
     text = _text_of(query.strip())
     with open_ledger(workspace) as connection:
@@ -87,7 +87,7 @@ def run_query(workspace: Place, query: str, parameters: dict[str, Any] | None = 
 
 
 def contents(workspace: Place) -> tuple[list[str], Rows]:
-    """What the ledger holds: tables and views with their rows and meanings, then the named queries."""
+    """The ledger's contents: tables and views with their row counts and meanings, then the named queries."""
     rows: Rows = []
     with open_ledger(workspace) as connection:
         for kind, names in (("table", {n: t.meaning for n, t in TABLES.items()}), ("view", VIEWS)):

@@ -1,8 +1,7 @@
 """The ledger's tables, each declared once: columns, keys, and what is summed over receipts.
 
-Gives `TABLES`; CREATE TABLE, the types of rows on their way in and the way rows of many shards
-become one all follow from it. Tables and columns are added, never renamed or removed: people
-script against them.
+Gives `TABLES`; CREATE TABLE, the types of incoming rows and the aggregation over shards all follow from it. Tables
+and columns are added, never renamed or removed: people script against them.
 """
 
 from dataclasses import dataclass
@@ -13,17 +12,17 @@ TEXT, COUNT, NUMBER, FLAG, JSON = "VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "JSO
 
 @dataclass(frozen=True)
 class Table:
-    """One table. Rows that one artifact gives for one key are summed over `sums` (its shards each saw a part);
-    of two artifacts that speak of the same key, the newer is believed."""
+    """One table. Rows of one artifact with the same key are summed over `sums` (each of its shards counted a part); of
+    two artifacts with rows for the same key, the newer counts."""
 
     name: str
     meaning: str
     keys: tuple[str, ...]
-    """Columns that make a row one of its kind."""
+    """Columns whose values identify a row."""
     types: dict[str, str]
     """Every column and its DuckDB type, in the contract's order."""
     sums: tuple[str, ...] = ()
-    """Columns added up over an artifact's shards; empty: each row stands for itself."""
+    """Columns summed over an artifact's shards; empty: rows are not summed, the last one of a key counts."""
     ratios: dict[str, tuple[str, str]] | None = None
     """Columns computed after summing: name -> (numerator, denominator)."""
 
@@ -33,15 +32,15 @@ class Table:
 
     @property
     def create(self) -> str:
-        """The statement that makes the empty table."""
+        """The CREATE TABLE statement."""
         columns = ", ".join(f'"{name}" {kind}' for name, kind in self.types.items())
         return f'create table "{self.name}" ({columns})'
 
-    def fill(self, arrived: str) -> str:
-        """The statement that fills the table from `arrived`: its columns plus `_age` (an artifact's place in time)
-        and `_order` (a row's place among all)."""
+    def fill(self, source: str) -> str:
+        """The statement that fills the table from the relation `source`, which has its columns, `_age` (rank of the
+        artifact by creation time) and `_order` (position of the row)."""
         keys = ", ".join(f'"{key}"' for key in self.keys)
-        newest = f"select * from {arrived} qualify _age = max(_age) over (partition by {keys})"
+        newest = f"select * from {source} qualify _age = max(_age) over (partition by {keys})"
         if not self.sums:
             picked = ", ".join(f'"{name}"' for name in self.columns)
             return (

@@ -1,8 +1,8 @@
-"""One document's way: from its decision through its tokens to the steps that consumed it.
+"""Traces one document: from its decision through its tokens to the training steps that consumed it.
 
-Takes `[SOURCE:]ID`; gives one plain dict per match in any corpus of the workspace. Nothing is stored
-for this: decisions and documents are Parquet files that DuckDB reads in place, row n of a documents file is
-entry n of the index of the same number, and the plan's order is arithmetic that the caller brings along.
+Takes `[SOURCE:]ID`; gives one plain dict per match in any corpus of the workspace. Nothing is stored for this:
+decisions and documents are Parquet files that DuckDB reads in place, row n of a documents file is entry n of the index
+with the same number, and the order of consumption is computed by a function that the caller passes.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def _span(index: Path, row: int) -> tuple[int, int]:
 
 
 def _tokens_before(shards: Artifact, shard: str) -> int:
-    """Train tokens of the shards that come before one."""
+    """Train tokens of all shards before this one."""
     before = 0
     for index in shards.files("documents-*.index").values():
         if index.stem == shard:
@@ -57,8 +57,8 @@ def _tokens_before(shards: Artifact, shard: str) -> int:
 def _encodings(
     store: Store, source: str, digest: str | None, number: str, row: int, steps_of: StepsOf | None
 ) -> list[dict[str, Any]]:
-    """Where a kept document stands in each tokenizer's shards of these documents."""
-    found = []
+    """The tokens of a kept document in each tokenizer's shards of these documents."""
+    encodings = []
     for shards in store.artifacts("shards", source):
         facts = shards.manifest()["facts"]
         if digest is None or facts.get("documents_digest") != digest:
@@ -67,7 +67,7 @@ def _encodings(
             shard = f"{part}-{number}"
             start, end = _span(shards.file(f"{shard}.index"), row)
             if end == start:
-                continue  # the other part holds it
+                continue  # it is in the other part
             held_out = part == "validation"
             place: dict[str, Any] = {
                 "shards": shards.label,
@@ -81,14 +81,14 @@ def _encodings(
             if steps_of is not None and not held_out:
                 before = _tokens_before(shards, shard)
                 place["steps"] = steps_of(shards, before + start, before + end)
-            found.append(place)
-    return found
+            encodings.append(place)
+    return encodings
 
 
 def trace(workspace: Place, document: str, steps_of: StepsOf | None = None) -> list[dict[str, Any]]:
     """Every match of `[SOURCE:]ID` in every corpus: `corpus`, `source`, `id`, `kept`, `decision` (stage, reason, and
-    the document that was kept instead), `document` (lang, raw_file, raw_row, url … of a kept one, `file` and `row`
-    where it stands) and `tokens` (per token shards: shard, start, end, held_out, steps).
+    the document that was kept instead), `document` (lang, raw_file, raw_row, url … of a kept one, and its `file` and
+    `row`) and `tokens` (per token shards: shard, start, end, held_out, steps).
 
     XmodelError: no corpus yet, or no such document.
     """
@@ -97,11 +97,11 @@ def trace(workspace: Place, document: str, steps_of: StepsOf | None = None) -> l
     if not corpora:
         raise XmodelError("there is no corpus yet", where=store.root, remedy="`xmodel xdata-build` builds one")
     source, colon, rest = document.partition(":")
-    # An id may hold a colon of its own, so the whole text is tried as an id too.
+    # An id may contain a colon, so the whole text is tried as an id too.
     where, values = (
         ("id = $2 or (source = $3 and id = $4)", [document, source, rest]) if colon else ("id = $2", [document])
     )
-    found: list[dict[str, Any]] = []
+    matches: list[dict[str, Any]] = []
     with duckdb.connect() as connection:
         for corpus in corpora:
             digests = {
@@ -136,8 +136,8 @@ def trace(workspace: Place, document: str, steps_of: StepsOf | None = None) -> l
                         number,
                         steps_of,
                     )
-                found.append(match)
-    if not found:
+                matches.append(match)
+    if not matches:
         raise XmodelError(
             f"no document {document}",
             expected="[SOURCE:]ID as in the decisions; without an id field the id is file:row",
@@ -146,4 +146,4 @@ def trace(workspace: Place, document: str, steps_of: StepsOf | None = None) -> l
             remedy='a few ids: xmodel ledger "select source, id from '
             f"read_parquet('{corpora[-1].folder}/decisions/*.parquet') limit 5\"",
         )
-    return found
+    return matches

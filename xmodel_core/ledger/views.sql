@@ -1,4 +1,4 @@
--- Views over the contract's tables. `books` at the end is the first promise: empty when everything adds up.
+-- Views over the contract's tables. `books`, the last, has one row per imbalance: it is empty when everything adds up.
 
 create view stages as
 select * from (values (1, 'read'), (2, 'exact'), (3, 'lines'), (4, 'language'), (5, 'quality'), (6, 'near'),
@@ -58,21 +58,21 @@ drops as (
     select corpus, stage, source, lang, sum(docs) as docs, sum(chars) as chars
     from document_drops group by all
 ),
--- A language with nothing left has no row in the next stage: zero goes out, zero comes in.
-passed as (
+-- A language with no documents left has no row in the next stage: 0 out, 0 in.
+stages_run as (
     select corpus, source, stage, min(s.position) as position
     from document_flow join stages s using (stage) group by all
 ),
-handed as (
+stage_pairs as (
     select corpus, source, stage, lead(stage) over (partition by corpus, source order by position) as next_stage
-    from passed
+    from stages_run
 ),
 langs as (select distinct corpus, source, lang from document_flow),
 crossings as (
     select h.corpus, h.source, l.lang, h.stage, h.next_stage,
         coalesce(a.docs_out, 0) as docs_out, coalesce(b.docs_in, 0) as docs_in,
         coalesce(a.chars_out, 0) as chars_out, coalesce(b.chars_in, 0) as chars_in
-    from handed h
+    from stage_pairs h
     join langs l using (corpus, source)
     left join document_flow a on (a.corpus, a.source, a.lang, a.stage) = (h.corpus, h.source, l.lang, h.stage)
     left join document_flow b on (b.corpus, b.source, b.lang, b.stage) = (h.corpus, h.source, l.lang, h.next_stage)
@@ -80,7 +80,7 @@ crossings as (
 ),
 last_out as (
     select f.corpus, f.source, sum(f.docs_out) as docs
-    from document_flow f join handed h using (corpus, source, stage)
+    from document_flow f join stage_pairs h using (corpus, source, stage)
     where h.next_stage is null group by all
 ),
 encoded as (
@@ -95,8 +95,8 @@ planned as (
     from runs r join mixture m on m.plan = r.plan
     where r.status = 'finished' group by all
 ),
--- Cumulative over the run, so the greatest is the last.
-eaten as (
+-- Cumulative over the run, so the maximum is the last.
+consumed_tokens as (
     select run, source, sum(tokens) as tokens
     from (select run, source, lang, max(tokens) as tokens from consumed group by all) group by all
 ),
@@ -104,7 +104,7 @@ consumption as (
     select coalesce(p.run, e.run) as run, coalesce(p.source, e.source) as source,
         coalesce(p.tokens, 0) as planned, coalesce(e.tokens, 0) as consumed
     from planned p
-    full join (select e.* from eaten e join runs r on r.run = e.run and r.status = 'finished') e
+    full join (select e.* from consumed_tokens e join runs r on r.run = e.run and r.status = 'finished') e
         on (e.run, e.source) = (p.run, p.source)
 ),
 supply as (

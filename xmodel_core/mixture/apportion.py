@@ -1,8 +1,8 @@
 """Divides whole sequences among sources by weight, within bounds: exact arithmetic, no rounding drift.
 
-Takes a total and claims (weight, at least, at most); gives whole numbers that add up to the total.
-Each lies within one of its ideal share: what a bounded claim cannot take, or takes beyond its weight,
-the others share by their weights.
+Takes a total and claims (weight, lower and upper bound); gives whole numbers that add up to the total.
+Each is within one of its ideal share. What a claim at its upper bound leaves, or one at its lower bound takes beyond
+its weight, is divided among the others by their weights.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from fractions import Fraction
 
 @dataclass(frozen=True)
 class Claim:
-    """What one source asks of a phase, in sequences; `at_most` None: no bound."""
+    """One source's claim on a phase, in sequences; `at_most` None: no bound."""
 
     weight: Fraction
     at_least: int = 0
@@ -50,9 +50,9 @@ def ideal_shares(total: int, claims: Sequence[Claim]) -> list[Fraction]:
 def apportion(total: int, claims: Sequence[Claim]) -> list[int]:
     """The ideal shares in whole numbers, by the largest remainder; ties go to the earlier claim."""
     ideal = ideal_shares(total, claims)
-    whole = [int(share) for share in ideal]
+    counts = [int(share) for share in ideal]
     # A share with a fraction lies strictly between its bounds, which are whole: one more still fits.
-    by_remainder = sorted(range(len(claims)), key=lambda number: (whole[number] - ideal[number], number))
-    for number in by_remainder[: total - sum(whole)]:
-        whole[number] += 1
-    return whole
+    by_remainder = sorted(range(len(claims)), key=lambda number: (counts[number] - ideal[number], number))
+    for number in by_remainder[: total - sum(counts)]:
+        counts[number] += 1
+    return counts

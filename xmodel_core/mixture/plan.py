@@ -1,12 +1,12 @@
 """Shares × supply × schedule → an exact plan: how many sequences of which source, phase by phase.
 
-Takes a mixture, the schedule's phases and each source's tokens; gives whole sequences that add up to
-steps × batch exactly, in each phase of its own length. `max_epochs` bounds how often a source's tokens
-are seen over the whole run, and what it cannot give, the others give by their weights.
+Takes a mixture, the schedule's phases and each source's supply of tokens; gives whole sequences that add up to
+steps × batch exactly, in each phase of its own sequence length. `max_epochs` bounds how often a source's tokens are
+seen over the whole run; what a source at its bound leaves is divided among the others by their weights.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, floor
 
@@ -18,7 +18,7 @@ from xmodel_core.specs.strict import nearest
 
 @dataclass(frozen=True)
 class Supply:
-    """What a source has: train tokens, or None where nobody knows yet (then nothing bounds it)."""
+    """Train tokens of a source; None where they are not known yet (then nothing bounds it)."""
 
     source: str
     lang: str
@@ -28,7 +28,7 @@ class Supply:
 
 @dataclass(frozen=True)
 class PlannedSource:
-    """What one source gives to one phase."""
+    """What one source contributes to one phase."""
 
     source: str
     lang: str
@@ -42,12 +42,12 @@ class PlannedSource:
     """Planned tokens over supply, in this phase."""
     max_epochs: float | None
     capped: bool
-    """Whether it gives less than its weight asks, because max_epochs or its size allows no more."""
+    """Whether it contributes less than its weight asks for, because max_epochs or its size allows no more."""
 
 
 @dataclass(frozen=True)
 class PlannedPhase:
-    """One phase in exact numbers."""
+    """One phase of the plan, in whole sequences."""
 
     name: str
     first_step: int
@@ -59,8 +59,8 @@ class PlannedPhase:
 
 
 @dataclass(frozen=True)
-class _Ask:
-    """What one source is asked for in one phase, group keys resolved."""
+class _Demand:
+    """What the mixture demands of one source in one phase; a group key is already split over its sources."""
 
     supply: Supply
     weight: Fraction
@@ -89,22 +89,22 @@ def _members(key: str, phase: Phase, supplies: Sequence[Supply]) -> list[Supply]
 
 
 def _most(supply: Supply, max_epochs: float | None, sequence_length: int) -> int | None:
-    """The sequences that a source may give to a phase, the others aside; None: no bound."""
+    """Upper bound on a source's sequences in one phase, other phases ignored; None: no bound."""
     if supply.tokens is not None and supply.tokens < sequence_length:
-        return 0  # not one sequence: nothing to give, however often
+        return 0  # shorter than one sequence, whatever the epochs
     tokens = _most_tokens(supply, max_epochs)
     return None if tokens is None else tokens // sequence_length
 
 
 def _most_tokens(supply: Supply, max_epochs: float | None) -> int | None:
-    """The tokens that a source may give over the run; None: no bound."""
+    """Upper bound on a source's tokens over the run; None: no bound."""
     if supply.tokens is None or max_epochs is None:
         return None
     return floor(Fraction(max_epochs) * supply.tokens)
 
 
-def _resolved(key: str, share: Share, members: Sequence[Supply], sequence_length: int) -> list[_Ask]:
-    """One key's ask, split over its members by supply (evenly where a supply is unknown)."""
+def _resolved(key: str, share: Share, members: Sequence[Supply], sequence_length: int) -> list[_Demand]:
+    """One key's demand, split over its members by supply (evenly where a supply is unknown)."""
     tokens = [supply.tokens for supply in members]
     known = [count for count in tokens if count is not None]
     by_supply = len(known) == len(members) and sum(known) > 0
@@ -112,43 +112,45 @@ def _resolved(key: str, share: Share, members: Sequence[Supply], sequence_length
     least = ceil(share.min_tokens / sequence_length)
     most = [_most(supply, share.max_epochs, sequence_length) for supply in members]
     if sum(least if bound is None else bound for bound in most) < least:
-        most = [None] * len(members)  # more than they have: refused below, by the name of one that lacks it
+        most = [None] * len(members)  # more than they have: refused later, naming the source that falls short
     floors = apportion(least, [Claim(part, 0, bound) for part, bound in zip(parts, most, strict=True)])
     return [
-        _Ask(supply, Fraction(share.weight) * part / sum(parts), floor_, share.max_epochs)
+        _Demand(supply, Fraction(share.weight) * part / sum(parts), floor_, share.max_epochs)
         for supply, part, floor_ in zip(members, parts, floors, strict=True)
     ]
 
 
-def _asks(phase: Phase, supplies: Sequence[Supply], sequence_length: int) -> list[_Ask]:
-    found = [
-        ask
+def _demands(phase: Phase, supplies: Sequence[Supply], sequence_length: int) -> list[_Demand]:
+    demands = [
+        demand
         for key, share in phase.sources.items()
-        for ask in _resolved(key, share, _members(key, phase, supplies), sequence_length)
+        for demand in _resolved(key, share, _members(key, phase, supplies), sequence_length)
     ]
-    total = sum(ask.weight for ask in found)
-    return [_Ask(ask.supply, ask.weight / total, ask.min_sequences, ask.max_epochs) for ask in found]
+    total = sum(demand.weight for demand in demands)
+    return [replace(demand, weight=demand.weight / total) for demand in demands]
 
 
 def match_phases(mixture: Mixture, schedule: Sequence[ScheduledPhase]) -> list[Phase]:
-    """The mixture's phase for each phase of the schedule.
+    """One mixture phase per phase of the schedule, under the schedule's names.
 
-    A mixture of one phase gives its shares to them all; the phases of a longer one must be the schedule's by name,
-    except that those in which only lengths change may be left out: they have the shares of the phase before. Where a
-    mixture's phase serves several, its `min_tokens` are spread over them by their tokens.
+    The single phase of a mixture applies to all of them. Several must carry the schedule's names in its order; a
+    phase that `continues_previous` may be left out and then has the shares of the one before. Where one mixture phase
+    applies to several, its `min_tokens` are divided among them in proportion to their tokens.
+
+    XmodelError: several phases whose names are not the schedule's.
     """
-    served: list[list[ScheduledPhase]] = []
+    groups: list[list[ScheduledPhase]] = []  # for each phase of the mixture, those of the schedule that it serves
     if len(mixture.phases) == 1:
-        served = [list(schedule)]
+        groups = [list(schedule)]
     else:
         named = {phase.name for phase in mixture.phases}
         for phase in schedule:
-            if phase.goes_on and phase.name not in named:
-                served[-1].append(phase)
+            if phase.continues_previous and phase.name not in named:
+                groups[-1].append(phase)
             else:
-                served.append([phase])
+                groups.append([phase])
         names = [phase.name for phase in mixture.phases]
-        if names != [phases[0].name for phases in served]:
+        if names != [phases[0].name for phases in groups]:
             raise XmodelError(
                 "the mixture's phases are not the schedule's",
                 expected=f"phases {', '.join(phase.name for phase in schedule)}, in this order, "
@@ -158,35 +160,36 @@ def match_phases(mixture: Mixture, schedule: Sequence[ScheduledPhase]) -> list[P
                 remedy="name the mixture's phases after the schedule's, or choose another training.schedule",
             )
     return [
-        _part_of(given, phase, sum(other.tokens for other in phases))
-        for given, phases in zip(mixture.phases, served, strict=True)
+        _part_of(mixture_phase, phase, sum(other.tokens for other in phases))
+        for mixture_phase, phases in zip(mixture.phases, groups, strict=True)
         for phase in phases
     ]
 
 
-def _part_of(given: Phase, phase: ScheduledPhase, tokens: int) -> Phase:
+def _part_of(mixture_phase: Phase, phase: ScheduledPhase, tokens: int) -> Phase:
+    """The mixture's phase for one of those that it serves, which have `tokens` in all."""
     shares = {
         key: share.model_copy(update={"min_tokens": ceil(Fraction(share.min_tokens * phase.tokens, tokens))})
-        for key, share in given.sources.items()
+        for key, share in mixture_phase.sources.items()
     }
     return Phase(name=phase.name, sources=shares)
 
 
 def shares(mixture: Mixture, schedule: Sequence[ScheduledPhase], supplies: Sequence[Supply]) -> dict[str, float]:
-    """Source → share of the run's tokens that the mixture asks for, its limits aside; 0 for one that it leaves out.
+    """Source → share of the run's tokens by the mixture's weights, limits ignored; 0 for a source that it leaves out.
 
-    XmodelError: phases that are not the schedule's, a source that is not there.
+    XmodelError: phase names that are not the schedule's, a key that names no source.
     """
     total = sum(phase.tokens for phase in schedule)
-    found = {supply.source: Fraction(0) for supply in supplies}
+    totals = {supply.source: Fraction(0) for supply in supplies}
     for phase, scheduled in zip(match_phases(mixture, schedule), schedule, strict=True):
-        for ask in _asks(phase, supplies, 1):
-            found[ask.supply.source] += ask.weight * Fraction(scheduled.tokens, total)
-    return {source: float(share) for source, share in found.items()}
+        for demand in _demands(phase, supplies, 1):
+            totals[demand.supply.source] += demand.weight * Fraction(scheduled.tokens, total)
+    return {source: float(share) for source, share in totals.items()}
 
 
 def sequences_per_step(sequence_length: int, global_batch_tokens: int) -> int:
-    """Sequences in a batch; XmodelError where the batch is not whole sequences."""
+    """Sequences in a batch. XmodelError: the batch is not a whole number of sequences."""
     if global_batch_tokens % sequence_length or global_batch_tokens < sequence_length:
         near = max(1, round(global_batch_tokens / sequence_length)) * sequence_length
         raise XmodelError(
@@ -199,68 +202,68 @@ def sequences_per_step(sequence_length: int, global_batch_tokens: int) -> int:
     return global_batch_tokens // sequence_length
 
 
-class _Stock:
-    """What each source may still give, in tokens: its own, as often as max_epochs allows over the run."""
+class _Budget:
+    """Tokens that each source may still contribute: its supply times max_epochs over the run, less what is taken."""
 
-    def __init__(self, phases: Sequence[Sequence[_Ask]], lengths: Sequence[int]) -> None:
+    def __init__(self, phases: Sequence[Sequence[_Demand]], lengths: Sequence[int]) -> None:
         """`lengths`: tokens of a sequence in each phase."""
         self._lengths = lengths
         self._left: dict[str, int | None] = {}
-        self._supply = {ask.supply.source: ask.supply.tokens for asks in phases for ask in asks}
-        for asks in phases:
-            for ask in asks:
-                name, bound = ask.supply.source, _most_tokens(ask.supply, ask.max_epochs)
+        self._supply = {demand.supply.source: demand.supply.tokens for demands in phases for demand in demands}
+        for demands in phases:
+            for demand in demands:
+                name, bound = demand.supply.source, _most_tokens(demand.supply, demand.max_epochs)
                 before = self._left.get(name)
                 self._left[name] = bound if before is None else before if bound is None else min(before, bound)
-        # What later phases must have is theirs: an earlier phase may not use it up.
-        self._promised = [
-            {ask.supply.source: ask.min_sequences * length for ask in asks}
-            for asks, length in zip(phases, lengths, strict=True)
+        # min_tokens of later phases are reserved: an earlier phase may not use them up.
+        self._reserved = [
+            {demand.supply.source: demand.min_sequences * length for demand in demands}
+            for demands, length in zip(phases, lengths, strict=True)
         ]
 
     def bounds(self, phase: int) -> dict[str, int | None]:
-        """The sequences that each source may give to this phase."""
+        """Source → the most sequences that it may contribute to this phase; None: no bound."""
         later: dict[str, int] = {}
-        for promised in self._promised[phase + 1 :]:
-            for name, tokens in promised.items():
+        for reserved in self._reserved[phase + 1 :]:
+            for name, tokens in reserved.items():
                 later[name] = later.get(name, 0) + tokens
         return {name: self._bound(name, left, later.get(name, 0), phase) for name, left in self._left.items()}
 
     def _bound(self, name: str, left: int | None, later: int, phase: int) -> int | None:
         supply, length = self._supply[name], self._lengths[phase]
         if supply is not None and supply < length:
-            return 0  # not one sequence: nothing to give, however often
+            return 0  # shorter than one sequence, whatever the epochs
         return None if left is None else max(0, left - later) // length
 
     def take(self, name: str, tokens: int) -> None:
-        """Some of it is used."""
+        """Takes tokens of a source out of its budget."""
         left = self._left[name]
         self._left[name] = None if left is None else left - tokens
 
 
 def _refuse_impossible(
-    phase: Phase, sequences: int, asks: Sequence[_Ask], bounds: dict[str, int | None], sequence_length: int
+    phase: Phase, sequences: int, demands: Sequence[_Demand], bounds: dict[str, int | None], sequence_length: int
 ) -> None:
     def tokens(count: int) -> str:
         return f"{count * sequence_length:,} tokens"
 
-    def limit(ask: _Ask) -> str:
-        if ask.supply.tokens is not None and ask.supply.tokens < sequence_length:
-            return f"has {ask.supply.tokens:,}, less than one sequence"
-        epochs = "of another phase" if ask.max_epochs is None else f"{ask.max_epochs:g}"
-        return f"has {ask.supply.tokens:,}, max_epochs {epochs}"
+    def limit(demand: _Demand) -> str:
+        if demand.supply.tokens is not None and demand.supply.tokens < sequence_length:
+            return f"has {demand.supply.tokens:,}, less than one sequence"
+        epochs = "of another phase" if demand.max_epochs is None else f"{demand.max_epochs:g}"
+        return f"has {demand.supply.tokens:,}, max_epochs {epochs}"
 
-    for ask in asks:
-        bound = bounds[ask.supply.source]
-        if bound is not None and ask.min_sequences > bound:
+    for demand in demands:
+        bound = bounds[demand.supply.source]
+        if bound is not None and demand.min_sequences > bound:
             raise XmodelError(
-                f"{ask.supply.source} cannot give its min_tokens in phase {phase.name}",
-                expected=tokens(ask.min_sequences),
-                found=f"at most {tokens(bound)} ({limit(ask)})",
+                f"{demand.supply.source} cannot give its min_tokens in phase {phase.name}",
+                expected=tokens(demand.min_sequences),
+                found=f"at most {tokens(bound)} ({limit(demand)})",
                 where="mixture",
                 remedy="lower min_tokens, raise max_epochs, or give the source more text",
             )
-    least = sum(ask.min_sequences for ask in asks)
+    least = sum(demand.min_sequences for demand in demands)
     if least > sequences:
         raise XmodelError(
             f"the min_tokens of phase {phase.name} are more than the phase has",
@@ -269,41 +272,46 @@ def _refuse_impossible(
             where="mixture",
             remedy="lower min_tokens, or train for more steps",
         )
-    able = [(ask, bounds[ask.supply.source]) for ask in asks if ask.weight > 0]
+    able = [(demand, bounds[demand.supply.source]) for demand in demands if demand.weight > 0]
     most = sum(bound for _, bound in able if bound is not None)
-    most += sum(ask.min_sequences for ask in asks if ask.weight == 0)
+    most += sum(demand.min_sequences for demand in demands if demand.weight == 0)
     if all(bound is not None for _, bound in able) and most < sequences:
-        there = "; ".join(f"{ask.supply.source} {tokens(bound or 0)} ({limit(ask)})" for ask, bound in able)
+        per_source = "; ".join(
+            f"{demand.supply.source} {tokens(bound or 0)} ({limit(demand)})" for demand, bound in able
+        )
         raise XmodelError(
             f"phase {phase.name} asks for more tokens than its sources may give",
             expected=f"{tokens(sequences)} ({sequences:,} sequences of {sequence_length})",
-            found=f"{tokens(most)}: {there}",
+            found=f"{tokens(most)}: {per_source}",
             where="mixture",
             remedy="train for fewer steps, raise max_epochs, or add sources",
         )
 
 
 def make_plan(mixture: Mixture, schedule: Sequence[ScheduledPhase], supplies: Sequence[Supply]) -> list[PlannedPhase]:
-    """The plan. `supplies`: every source at hand.
+    """The plan, one entry per phase of the schedule. `supplies`: all sources of the recipe.
 
-    XmodelError: phases that are not the schedule's, a source that is not there, limits that cannot be kept.
+    XmodelError: phase names that are not the schedule's, a key that names no source, a batch that is not a whole number
+    of sequences, or `min_tokens` and `max_epochs` that cannot be kept.
     """
     batches = [sequences_per_step(phase.sequence_length, phase.global_batch_tokens) for phase in schedule]
     lengths = [phase.sequence_length for phase in schedule]
     phases = match_phases(mixture, schedule)
-    asks = [_asks(phase, supplies, length) for phase, length in zip(phases, lengths, strict=True)]
-    stock = _Stock(asks, lengths)
+    demands = [_demands(phase, supplies, length) for phase, length in zip(phases, lengths, strict=True)]
+    budget = _Budget(demands, lengths)
     planned, first_step = [], 0
     for number, scheduled in enumerate(schedule):
-        sequences, bounds, length = scheduled.steps * batches[number], stock.bounds(number), lengths[number]
-        _refuse_impossible(phases[number], sequences, asks[number], bounds, length)
-        claims = [Claim(ask.weight, ask.min_sequences, bounds[ask.supply.source]) for ask in asks[number]]
+        sequences, bounds, length = scheduled.steps * batches[number], budget.bounds(number), lengths[number]
+        _refuse_impossible(phases[number], sequences, demands[number], bounds, length)
+        claims = [
+            Claim(demand.weight, demand.min_sequences, bounds[demand.supply.source]) for demand in demands[number]
+        ]
         counts = apportion(sequences, claims)
-        for ask, count in zip(asks[number], counts, strict=True):
-            stock.take(ask.supply.source, count * length)
+        for demand, count in zip(demands[number], counts, strict=True):
+            budget.take(demand.supply.source, count * length)
         sources = tuple(
-            _planned(ask, count, sequences, bounds[ask.supply.source], length)
-            for ask, count in zip(asks[number], counts, strict=True)
+            _planned(demand, count, sequences, bounds[demand.supply.source], length)
+            for demand, count in zip(demands[number], counts, strict=True)
         )
         at = scheduled.steps, length, scheduled.global_batch_tokens
         planned.append(PlannedPhase(scheduled.name, first_step, *at, sequences, sources))
@@ -311,18 +319,18 @@ def make_plan(mixture: Mixture, schedule: Sequence[ScheduledPhase], supplies: Se
     return planned
 
 
-def _planned(ask: _Ask, count: int, sequences: int, bound: int | None, sequence_length: int) -> PlannedSource:
-    supply = ask.supply
+def _planned(demand: _Demand, count: int, sequences: int, bound: int | None, sequence_length: int) -> PlannedSource:
+    supply = demand.supply
     tokens = count * sequence_length
     return PlannedSource(
         source=supply.source,
         lang=supply.lang,
         category=supply.category,
-        weight=float(ask.weight),
+        weight=float(demand.weight),
         sequences=count,
         planned_tokens=tokens,
         supply_tokens=supply.tokens,
         epochs=None if supply.tokens is None else tokens / supply.tokens if supply.tokens else 0.0,
-        max_epochs=ask.max_epochs,
-        capped=bound is not None and count == bound and ask.weight * sequences > bound,
+        max_epochs=demand.max_epochs,
+        capped=bound is not None and count == bound and demand.weight * sequences > bound,
     )

@@ -1,7 +1,7 @@
-"""The room's door: a mixture, the schedule and the token shards in; plan.json out.
+"""Entry point of the stage: a mixture, the schedule and the token shards in; plan.json out.
 
-The plan's identity covers the shards that the mixture uses and no others, so a source that is not in
-the mixture changes no plan.
+The plan's identity covers the shards that the mixture uses and no others, so a source outside the mixture
+changes no plan.
 """
 
 import json
@@ -53,7 +53,10 @@ def build_plan(
     shards: Sequence[Artifact],
     store: Store,
 ) -> Artifact:
-    """plan.json and the ledger's rows of `mixture`. XmodelError where the mixture cannot be had from these shards."""
+    """plan.json and the ledger's rows of `mixture`.
+
+    XmodelError: a source without token shards, or a mixture that these shards cannot satisfy (see `make_plan`).
+    """
     by_source = {artifact.name: artifact for artifact in shards}
     encoded = [source for source in sources if source.name in by_source]
     if missing := [source.name for source in used_sources(mixture, sources) if source.name not in by_source]:

@@ -34,9 +34,9 @@ def attention_logits(attention: Attention, qkv_BTC: Tensor, cos_TK: Tensor, sin_
     `qkv_BTC`: the output of the layer's projection."""
     batch, time, _ = qkv_BTC.shape
     qkv_BTNK = qkv_BTC.view(batch, time, -1, attention.head_dim)
-    turned_BNTK = rotate(qkv_BTNK[:, :, : attention.heads + attention.shared], cos_TK, sin_TK).transpose(1, 2)
-    q_BHTK, k_BGTK = turned_BNTK.split((attention.heads, attention.shared), 1)
-    k_BHTK = k_BGTK.repeat_interleave(attention.heads // attention.shared, 1)
+    turned_BNTK = rotate(qkv_BTNK[:, :, : attention.heads + attention.kv_heads], cos_TK, sin_TK).transpose(1, 2)
+    q_BHTK, k_BGTK = turned_BNTK.split((attention.heads, attention.kv_heads), 1)
+    k_BHTK = k_BGTK.repeat_interleave(attention.heads // attention.kv_heads, 1)
     logits_BHTT = q_BHTK @ k_BHTK.transpose(2, 3) * attention.scale
     later_TT = torch.ones(time, time, dtype=torch.bool, device=qkv_BTC.device).triu(1)
     return logits_BHTT.masked_fill(later_TT, -torch.inf)

@@ -20,6 +20,7 @@ from xmodel_core.specs.strict import validate
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+TOKENIZER = "tokenizer.model"
 MODEL_TYPE = "xmodel"
 
 
@@ -166,3 +167,23 @@ def load_model(folder: Path, device: torch.device | str = "cpu", dtype: torch.dt
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
     return model.requires_grad_(False).eval()
+
+
+def load_checkpoint(folder: Path, device: str = "cpu", dtype: str = "float32") -> tuple[Xmodel, Path]:
+    """The model of a checkpoint, or of a run's newest, and the path of its tokenizer. `dtype`: its name in torch.
+    XmodelError where the checkpoint is not complete, or the device cannot be used."""
+    folder = newest_checkpoint(folder)
+    tokenizer = folder / TOKENIZER
+    try:
+        torch.empty(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        # torch may append a page about how CUDA errors are debugged
+        raise XmodelError(
+            "this device cannot be used",
+            expected="cpu, or an accelerator of this machine such as cuda:0",
+            found=f"{device}: {str(error).splitlines()[0]}",
+        ) from None
+    model = load_model(folder, device, getattr(torch, dtype))
+    if not tokenizer.exists():
+        raise XmodelError("a checkpoint without its tokenizer", expected=TOKENIZER, where=folder)
+    return model, tokenizer

@@ -21,7 +21,7 @@ GONE = (404, 410)
 
 
 @dataclass(frozen=True)
-class Found:
+class Availability:
     """What was found under an address."""
 
     state: str
@@ -35,9 +35,9 @@ def hub_name(uri: str) -> tuple[str, str]:
     return f"{owner}/{name}", inside[0] if inside else ""
 
 
-def reach(
+def check_availability(
     declared: Sequence[tuple[str, bool | None]], hub: str = HUB, s3: str = S3, timeout_seconds: float = 5
-) -> list[Found]:
+) -> list[Availability]:
     """What stands under each (uri, gated as declared), in their order. Each address is asked once."""
     limits = httpx.Timeout(timeout_seconds)
     # Proxies of the environment are used; httpx reads no token, and no .netrc unless asked to.
@@ -58,7 +58,7 @@ def reach(
         unlike = list(dict.fromkeys(wanted))
         with ThreadPoolExecutor(AT_ONCE) as threads:
             answers = dict(zip(unlike, threads.map(ask, unlike), strict=True))
-    return [_found(answers[request], uri, gated) for request, (uri, gated) in zip(wanted, declared, strict=True)]
+    return [_availability(answers[request], uri, gated) for request, (uri, gated) in zip(wanted, declared, strict=True)]
 
 
 def _request(uri: str, hub: str, s3: str) -> tuple[str, str]:
@@ -68,34 +68,34 @@ def _request(uri: str, hub: str, s3: str) -> tuple[str, str]:
     return "HEAD", f"{s3}/{uri.removeprefix('s3://')}" if uri.startswith("s3://") else uri
 
 
-def _found(answer: httpx.Response | str, uri: str, gated: bool | None) -> Found:
+def _availability(answer: httpx.Response | str, uri: str, gated: bool | None) -> Availability:
     if isinstance(answer, str):
-        return Found(answer)
+        return Availability(answer)
     status = answer.status_code
     if status in GONE or (status == 401 and uri.startswith("hf://")):
         # The Hub answers 401 for a name that does not exist, so that private ones cannot be guessed.
         also = " (or it is private)" if status == 401 else ""
-        return Found("nothing there", f"nothing stands under {uri}: HTTP {status}{also}")
+        return Availability("nothing there", f"nothing stands under {uri}: HTTP {status}{also}")
     if status == 403 and uri.startswith("s3://"):
-        return Found("there, or private: it asks for credentials")
+        return Availability("there, or private: it asks for credentials")
     if status >= 400:
-        return Found(f"not reached: HTTP {status}")
+        return Availability(f"not reached: HTTP {status}")
     if not uri.startswith("hf://"):
-        return Found("reached")
+        return Availability("reached")
     try:
         return _on_the_hub(answer.json(), uri, gated)
     except (ValueError, AttributeError, TypeError):
-        return Found("not reached: its answer is none of the Hub's")
+        return Availability("not reached: its answer is none of the Hub's")
 
 
-def _on_the_hub(facts: dict[str, Any], uri: str, gated: bool | None) -> Found:
+def _on_the_hub(facts: dict[str, Any], uri: str, gated: bool | None) -> Availability:
     asks = bool(facts.get("gated"))  # false, or "auto" or "manual": how consent is given
     if gated is not None and asks != gated:
-        return Found(
+        return Availability(
             "reached", f"{uri} is {'gated' if asks else 'not gated'}, its spec says gated: {str(gated).lower()}"
         )
     _, inside = hub_name(uri)
     files = [str(file.get("rfilename")) for file in facts.get("siblings") or ()]
     if inside and files and not any(fnmatchcase(name, inside) or name.startswith(f"{inside}/") for name in files):
-        return Found("reached", f"there is no {inside} in {uri.removesuffix('/' + inside)}")
-    return Found("reached, gated" if asks else "reached")
+        return Availability("reached", f"there is no {inside} in {uri.removesuffix('/' + inside)}")
+    return Availability("reached, gated" if asks else "reached")

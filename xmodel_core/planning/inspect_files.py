@@ -1,6 +1,6 @@
 """What files of documents hold, found by looking at some of their records.
 
-Takes the paths that a person names; gives one `Seen` per source to be: format, text and id fields,
+Takes the paths that a person names; gives one `SourceProfile` per source to be: format, text and id fields,
 language, category, size. Looks at the first records of a few files and extrapolates, so a terabyte
 takes no longer than a gigabyte. Whatever cannot be used is named with its reason, never dropped silently.
 """
@@ -55,7 +55,7 @@ CATEGORIES = {
 
 
 @dataclass(frozen=True)
-class Seen:
+class SourceProfile:
     """One source to be, and what its records look like. Sizes are extrapolated from the records looked at."""
 
     name: str
@@ -299,7 +299,7 @@ def _sizes(texts: list[str], share: float) -> tuple[int, int, int]:
     return round(len(texts) / share), round(size / share), round(chars / share)
 
 
-def look(name: str, uri: str, kind: str, files: list[Path]) -> Seen | str:
+def inspect_source(name: str, uri: str, kind: str, files: list[Path]) -> SourceProfile | str:
     """What a source holds, or why it cannot be used."""
     found = _records(kind, files)
     if not found.rows:
@@ -325,7 +325,7 @@ def look(name: str, uri: str, kind: str, files: list[Path]) -> Seen | str:
     tokens = set(re.split(r"[\W_\d]+", name.lower())) | {name.lower()}
     category = next((c for c, words in CATEGORIES.items() if tokens & set(words)), "web")
     documents, size, chars = _sizes(texts, found.share)
-    return Seen(
+    return SourceProfile(
         name=name,
         uri=uri,
         format=kind,
@@ -343,11 +343,11 @@ def look(name: str, uri: str, kind: str, files: list[Path]) -> Seen | str:
     )
 
 
-def look_at(paths: list[Path]) -> tuple[list[Seen], list[str]]:
+def inspect_paths(paths: list[Path]) -> tuple[list[SourceProfile], list[str]]:
     """The sources under some paths, each with a name of its own, and a line for each thing that is left out.
 
     XmodelError: a path that does not exist, a folder without documents, nothing that can be read."""
-    seen: list[Seen] = []
+    seen: list[SourceProfile] = []
     left_out: list[str] = []
     names: set[str] = set()
     for path in paths:
@@ -369,7 +369,7 @@ def look_at(paths: list[Path]) -> tuple[list[Seen], list[str]]:
                 if safe not in names:
                     break
                 safe = re.sub(r"[^\w-]+", "_", other)
-            result = look(safe, uri, kind, files)
+            result = inspect_source(safe, uri, kind, files)
             if isinstance(result, str):
                 left_out.append(f"{name}: {result}")
                 continue

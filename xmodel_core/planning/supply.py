@@ -1,6 +1,6 @@
 """What each source of a recipe has, as far as is known: from published figures to counted tokens.
 
-Takes a recipe and a workspace; gives a `Stock` per source and says what it rests on. Token shards are
+Takes a recipe and a workspace; gives a `SourceEstimate` per source and says what it rests on. Token shards are
 counts; a finished corpus and files at hand are estimates by characters; published figures are taken
 as they stand; of a source about which nothing is known, nothing is claimed.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from xmodel_core.artifacts import Artifact
 from xmodel_core.artifacts.remote import is_remote
 from xmodel_core.config import Recipe
-from xmodel_core.errors import XmodelError
+from xmodel_core.errors import MissingInput
 from xmodel_core.planning.inspect_files import measure
 from xmodel_core.specs import Source, resolve
 from xmodel_core.specs.sources import RAW_SCHEME
@@ -33,7 +33,7 @@ def chars_per_token(lang: str, vocab_size: int) -> float:
 
 
 @dataclass(frozen=True)
-class Stock:
+class SourceEstimate:
     """What a source has to give. None: nobody knows."""
 
     source: Source
@@ -54,14 +54,14 @@ class Stock:
         return round((self.chars or 0) * BYTES_PER_CHAR[self.source.lang])
 
 
-def _published(source: Source, tokens: int | None, basis: str, vocab_size: int, missing: str) -> Stock:
+def _published(source: Source, tokens: int | None, basis: str, vocab_size: int, missing: str) -> SourceEstimate:
     if tokens is None:
-        return Stock(source, None, None, None, None, "nothing published", missing=missing)
+        return SourceEstimate(source, None, None, None, None, "nothing published", missing=missing)
     chars = round(tokens * chars_per_token(source.lang, vocab_size))
-    return Stock(source, None, tokens // TOKENS_PER_DOCUMENT, chars, tokens, basis, missing=missing)
+    return SourceEstimate(source, None, tokens // TOKENS_PER_DOCUMENT, chars, tokens, basis, missing=missing)
 
 
-def _from_files(source: Source, raw: Artifact | None, vocab_size: int) -> Stock:
+def _from_files(source: Source, raw: Artifact | None, vocab_size: int) -> SourceEstimate:
     if is_remote(source.uri):  # a plan asks no network
         return _published(
             source, source.published_tokens, "published", vocab_size, "its files lie elsewhere; a run reads them there"
@@ -69,24 +69,24 @@ def _from_files(source: Source, raw: Artifact | None, vocab_size: int) -> Stock:
     try:
         # Names and sizes only: a plan must not read a terabyte.
         files = [Path(file.address) for file in resolve(source, lambda _: "", raw).files]
-    except XmodelError as error:
-        return _published(source, source.published_tokens, "published", vocab_size, str(error).splitlines()[0])
+    except MissingInput as error:
+        return _published(source, source.published_tokens, "published", vocab_size, error.what)
     documents, _, chars = measure(source.format, files, source.records, source.text_field)
     tokens = round(KEPT * chars / chars_per_token(source.lang, vocab_size))
-    return Stock(source, len(files), round(KEPT * documents), round(KEPT * chars), tokens, "estimated from its files")
+    return SourceEstimate(source, len(files), round(KEPT * documents), round(KEPT * chars), tokens, "estimated from its files")
 
 
-def _from_world(source: Source, recipe: Recipe) -> Stock:
+def _from_world(source: Source, recipe: Recipe) -> SourceEstimate:
     from xmodel_core.sample_world.stage import SHARES
 
     assert recipe.sample_world is not None
     documents = round(recipe.sample_world.documents * SHARES.get(source.name, 0))
     tokens = documents * WORLD_TOKENS_PER_DOCUMENT
     chars = round(tokens * chars_per_token(source.lang, recipe.tokenizer.vocab_size))
-    return Stock(source, None, documents, chars, tokens, "estimated from the world's size")
+    return SourceEstimate(source, None, documents, chars, tokens, "estimated from the world's size")
 
 
-def _from_corpus(source: Source, corpus: Artifact, vocab_size: int) -> Stock | None:
+def _from_corpus(source: Source, corpus: Artifact, vocab_size: int) -> SourceEstimate | None:
     manifest = corpus.manifest()
     facts = manifest["facts"]["sources"].get(source.name)
     if facts is None:
@@ -95,27 +95,28 @@ def _from_corpus(source: Source, corpus: Artifact, vocab_size: int) -> Stock | N
     last = flow[-1]["stage"] if flow else None
     chars = sum(row["chars_out"] for row in flow if row["stage"] == last)
     tokens = round(chars / chars_per_token(source.lang, vocab_size))
-    return Stock(source, None, facts["docs"], chars, tokens, "kept documents are there; tokens estimated")
+    return SourceEstimate(source, None, facts["docs"], chars, tokens, "kept documents are there; tokens estimated")
 
 
-def stocks(
+def estimate_sources(
     recipe: Recipe,
     sources: Sequence[Source],
     world: Artifact | None,
     corpus: Artifact | None,
     shards: dict[str, Artifact],
-) -> list[Stock]:
+) -> list[SourceEstimate]:
     """What each source has, by the best that is known of it. None of the artifacts need be there."""
     pieces = recipe.tokenizer.vocab_size
-    found = []
+    estimates = []
     for source in sources:
-        stock = _from_corpus(source, corpus, pieces) if corpus else None
-        if stock is not None and source.name in shards:
+        estimate = _from_corpus(source, corpus, pieces) if corpus else None
+        if estimate is not None and source.name in shards:
             facts = shards[source.name].manifest()["facts"]
-            stock = Stock(source, None, facts["docs"], stock.chars, facts["train_tokens"], "token shards", counted=True)
-        elif stock is None and source.uri.startswith(RAW_SCHEME) and (world is None or is_remote(str(world.folder))):
-            stock = _from_world(source, recipe)
-        elif stock is None:
-            stock = _from_files(source, world, pieces)
-        found.append(stock)
-    return found
+            counts = (facts["docs"], estimate.chars, facts["train_tokens"])
+            estimate = SourceEstimate(source, None, *counts, "token shards", counted=True)
+        elif estimate is None and source.uri.startswith(RAW_SCHEME) and (world is None or is_remote(str(world.folder))):
+            estimate = _from_world(source, recipe)
+        elif estimate is None:
+            estimate = _from_files(source, world, pieces)
+        estimates.append(estimate)
+    return estimates

@@ -1,5 +1,6 @@
-"""The report: one self-contained page about a run.
+"""The report: what is known about a run, and one self-contained page of it.
 
-Takes the ledger alone; gives `reports/<name>-<fp>/index.html`: the river, the mixture, the tokenizer, the training,
-the scores and the books, with figures inline and nothing fetched from anywhere.
+Takes the ledger alone; gives facts (`facts.py`), one set for the terminal, the Prefect UI and the page, and
+`reports/<name>-<fp>/index.html`: documents, mixture, tokenizer, training, scores and books, with figures inline and
+nothing fetched from anywhere.
 """

@@ -1,4 +1,4 @@
-"""The report's figures: rows of ledger queries in, one SVG string out.
+"""The report's figures: rows of facts in, one SVG string out.
 
 Drawn by matplotlib without its global state, text kept as text so that a browser sets Chinese in its own
 fonts. Same rows, same bytes: ids are salted by the figure's name and nothing carries a date.
@@ -17,17 +17,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 
-Row = dict[str, Any]
+from xmodel_core.report.facts import Row
+from xmodel_core.report.palette import COLOURS, INK, LANGS, MUTED, RULE, SOFT, colour
 
 FONTS = (
     "Inter, 'Noto Sans', 'Noto Sans CJK SC', 'Source Han Sans SC', 'PingFang SC', 'Microsoft YaHei', "
     "system-ui, sans-serif"
 )
 """One stack for page and figures; a Latin face first, so that digits align, then the common Chinese ones."""
-LANGS = ("zh", "en", "code", "other")
-# Cinnabar for Chinese, ink blue for English: the same in every figure, table and bar.
-COLOURS = {"zh": "#c4472f", "en": "#2d5f8b", "code": "#5d8a5a", "other": "#a39d92"}
-INK, MUTED, RULE, SOFT = "#23262b", "#7a766d", "#e4dfd5", "#f3efe7"
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
@@ -55,11 +52,6 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def colour(lang: str | None) -> str:
-    """The colour of a language; `multi` and what is unknown are as `other`."""
-    return COLOURS.get(lang or "other", COLOURS["other"])
-
-
 def _svg(figure: Figure, name: str) -> str:
     buffer = io.StringIO()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
@@ -69,7 +61,7 @@ def _svg(figure: Figure, name: str) -> str:
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    # Ids of figures on one page must not meet.
+    # Ids must be unique on a page with several figures.
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = svg.replace('href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
     return svg.replace("'DejaVu Sans'", FONTS)
@@ -84,7 +76,7 @@ def _figure(width: float, height: float) -> Iterator[Figure]:
 
 
 def _band(axes: Axes, counts: np.ndarray, langs: Sequence[str]) -> None:
-    """The river itself: one band per language, stacked around the middle, eased between stages."""
+    """One band per language, stacked around the middle, eased between stages. counts: [stage, language]."""
     points = counts.shape[0]
     t = np.linspace(0, points - 1, (points - 1) * 24 + 1)
     left = np.minimum(t.astype(int), points - 2)
@@ -131,13 +123,13 @@ def _count(value: float, short: EngFormatter) -> str:
 
 
 def _smoothed(values: np.ndarray, share: float = 0.02) -> np.ndarray:
-    """A mean over the neighbours, 2 % of the steps to each side, as far as there are any; NaN counts for nothing."""
-    reach = max(1, round(len(values) * share))
-    there = np.isfinite(values)
-    sums = np.concatenate(([0.0], np.cumsum(np.where(there, values, 0.0))))
-    counts = np.concatenate(([0], np.cumsum(there)))
+    """Moving average over 2 % of the steps to each side, fewer at the ends; NaN is ignored."""
+    half_width = max(1, round(len(values) * share))
+    finite = np.isfinite(values)
+    sums = np.concatenate(([0.0], np.cumsum(np.where(finite, values, 0.0))))
+    counts = np.concatenate(([0], np.cumsum(finite)))
     place = np.arange(len(values))
-    low, high = np.maximum(place - reach, 0), np.minimum(place + reach + 1, len(values))
+    low, high = np.maximum(place - half_width, 0), np.minimum(place + half_width + 1, len(values))
     number = (counts[high] - counts[low]).astype(float)
     return np.divide(sums[high] - sums[low], number, out=np.full(len(values), np.nan), where=number > 0)
 
@@ -214,7 +206,8 @@ def validation(rows: Sequence[Row]) -> str:
 
 
 def _end_labels(axes: Axes, ends: dict[tuple[str, str], float], most: int = 16) -> None:
-    """Names at the right end of lines, moved apart where lines end close together; the table has what is too many."""
+    """Names at the right end of lines, moved apart where lines end close together; at most `most` of them, evenly
+    chosen (the table has all)."""
     low, high = axes.get_ylim()
     places = sorted(ends.items(), key=lambda item: item[1])
     if len(places) > most:
@@ -223,7 +216,7 @@ def _end_labels(axes: Axes, ends: dict[tuple[str, str], float], most: int = 16) 
     gap, heights = 1 / 17, []
     for height in wanted:
         heights.append(max(height, heights[-1] + gap) if heights else height)
-    # Pushed apart upwards only; then the whole goes back down around where the lines end.
+    # They were pushed upwards only: all move back down, to be centred on where the lines end.
     over = max(heights[-1] - 1, min(heights[0], float(np.mean(heights) - np.mean(wanted))))
     for ((source, lang), value), height in zip(places, heights, strict=True):
         label = f"{value:.2f}  {source}"

@@ -1,12 +1,13 @@
-"""The report's door: the artifacts of one run in, a page out.
+"""The report's entry point: the artifacts of one run in, a page out.
 
 Takes the corpus, tokenizer, plan, run and evaluation that belong together, and the workspace's ledger, which must
-be up to date; gives `reports/<name>-<fp>/index.html`. `inputs_of` finds what belongs to a run by the ledger.
+be up to date; gives `reports/<name>-<fp>/index.html`. `inputs_of` looks up the artifacts of a run in the ledger.
 """
 
 from xmodel_core.artifacts import Artifact, Identity, Store, write_shard
 from xmodel_core.errors import XmodelError
 from xmodel_core.ledger.query import run_query
+from xmodel_core.report.facts import Subject
 from xmodel_core.specs.strict import nearest
 
 VERSION = 1
@@ -15,20 +16,20 @@ KINDS = {"corpus": "corpus", "tokenizer": "tokenizer", "plan": "plans", "run": "
 
 
 def identity(name: str, inputs: dict[str, Artifact]) -> Identity:
-    """A report is made of what it tells about: the artifacts by their part (PARTS; evaluation may be missing)."""
+    """A report is named by the artifacts it describes, by their part (PARTS; evaluation may be missing)."""
     assert {"corpus", "tokenizer", "plan", "run"} <= inputs.keys() <= set(PARTS), sorted(inputs)
     return Identity("reports", name, VERSION, {}, {part: inputs[part].fingerprint for part in PARTS if part in inputs})
 
 
 def run(name: str, inputs: dict[str, Artifact], store: Store) -> Artifact:
     """The page about a run, written once. The ledger must hold the run (`refresh` after the last stage)."""
-    made_of = identity(name, inputs)
-    if done := store.find(made_of):
+    report = identity(name, inputs)
+    if done := store.find(report):
         return done
-    build = store.build(made_of)
+    build = store.build(report)
     if not build.finished("page"):
-        # Here, because a run that finds its report needs no plotting library.
-        from xmodel_core.report.render import Subject, render
+        # Imported here: a run whose report is already built needs no plotting library.
+        from xmodel_core.report.render import render
 
         page = render(store.root, Subject(**{part: artifact.label for part, artifact in inputs.items()}))
         with write_shard(build.folder, "page") as shard:
@@ -42,10 +43,10 @@ def _one(store: Store, part: str, label: str | None) -> Artifact:
         if artifact.label == label:
             return artifact
     raise XmodelError(
-        f"a report needs the run's {part}, and it is not in the workspace",
-        found=label or "nothing that names it",
+        f"the report needs the run's {part}, which is not in the workspace",
+        found=label or "no label in the ledger",
         where=f"{store.root}/{kind}",
-        remedy="run the recipe again: what is missing is built",
+        remedy="run the recipe again: it builds the missing parts",
     )
 
 
@@ -57,7 +58,7 @@ def inputs_of(store: Store, run_label: str | None = None) -> dict[str, Artifact]
         near = nearest(run_label, labels) if run_label else None
         raise XmodelError(
             f"there is no finished run {run_label}" if run_label else "there is no finished run yet",
-            expected=f"one of {', '.join(labels)}" if labels else "a workspace where a training has ended",
+            expected=f"one of {', '.join(labels)}" if labels else "a workspace with a finished training run",
             where=store.root,
             remedy=f"did you mean {near}?" if near else "`xmodel run` trains one",
         )
@@ -78,11 +79,11 @@ def inputs_of(store: Store, run_label: str | None = None) -> dict[str, Artifact]
         """,
         {"plan": plan},
     )
-    found = {
+    parts = {
         "corpus": _one(store, "corpus", rows[0][0] if rows else None),
         "tokenizer": _one(store, "tokenizer", tokenizer),
         "plan": _one(store, "plan", plan),
         "run": chosen,
     }
-    about_it = [e for e in store.artifacts("evaluations") if chosen.fingerprint in e.manifest()["inputs"].values()]
-    return {**found, "evaluation": about_it[-1]} if about_it else found
+    evaluations = [e for e in store.artifacts("evaluations") if chosen.fingerprint in e.manifest()["inputs"].values()]
+    return {**parts, "evaluation": evaluations[-1]} if evaluations else parts

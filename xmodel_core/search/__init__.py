@@ -1,6 +1,6 @@
-"""Search: small models, proxies, that tell how larger ones should be trained.
+"""Search: small models (proxies) are trained to find how larger ones should be.
 
-Takes a recipe's model and training, a plan and its token shards; gives tables, pictures and pages of what was tried.
-Hyperparameters by Optuna's TPE: `hparams.py` chooses them, `stage.py` trains proxies and writes the result. muP's two
-tests, `coordinate_check.py` and `lr_transfer.py`, train a model at several widths (`proxies.py`).
+Takes `TrainingInputs` (a recipe's model and training, a plan and its token shards) and the search's own settings; gives
+an artifact with a table, pictures and a page. `hparams/`: a hyperparameter search by Optuna's TPE. `mup/`: muP's two
+tests, which train a model at several widths. `proxies.py` trains the proxies of all of them.
 """

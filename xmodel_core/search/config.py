@@ -1,4 +1,4 @@
-"""Which hyperparameters are tried, how many times, and in what rounds.
+"""Which hyperparameters a search tries, how many times, and in what rounds.
 
 Takes a recipe's `search:` slice; gives a frozen `SearchConfig`. The ranges are those of Xmodel-2 (arXiv 2412.19638,
 Table 5). Everything here changes the result, so everything here is part of a search's identity.
@@ -38,10 +38,10 @@ class SearchConfig(Strict):
     trials: int = Field(default=300, ge=1)
     """Proxies that are trained, the one at the report's values not counted (Xmodel-2: 300)."""
     trials_per_round: int = Field(default=8, ge=1)
-    """Trials that are chosen together, before the losses of any of them are known: so many can run at a time. Stated,
-    not detected, because what is known decides what is tried next."""
+    """Trials that are chosen together, before the losses of any of them are known: the most that can run at a time.
+    Stated, not detected, because the known losses decide what is tried next."""
     startup_trials: int = Field(default=10, ge=1)
-    """Trials drawn evenly from the ranges before the losses have a say (Xmodel-2.5's code: 10)."""
+    """Trials drawn uniformly from the ranges before losses are used (Xmodel-2.5's code: 10)."""
     seed: int = Field(default=0, ge=0, lt=1 << 32)
     """Decides which values are drawn; the proxies' weights and data follow training.seed."""
     scale_emb: Steps = Steps(low=2, high=20, step=1)

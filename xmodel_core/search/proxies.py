@@ -1,51 +1,30 @@
-"""Proxies side by side: each point trained by a worker, and put in place as a shard of its own when it is done.
+"""Proxies side by side: each trained by a worker, its facts put in place as a shard's receipt when it is done.
 
-Takes points (a name, a model, training settings) and the ground they stand on; leaves each point's facts in its
-receipt. A killed search goes on from the points that are there, whatever the number of workers.
+Takes `ProxySpec`s (a name, a model, training settings) and the inputs they share; gives each proxy's facts, read from
+its receipt. A killed search continues from the receipts that exist, whatever the number of workers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from xmodel_core.artifacts import Artifact, Build, Store, fingerprint
-from xmodel_core.cluster import Cluster
+from xmodel_core.artifacts import Build, fingerprint
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.cost import flops_per_token
 from xmodel_core.progress import Bar
 from xmodel_core.training.config import TrainingConfig
+from xmodel_core.training.inputs import TrainingInputs
 from xmodel_core.training.stage import VERSION as TRAINING_VERSION
 from xmodel_core.training.stage import job_of
 
-if TYPE_CHECKING:
-    from xmodel_core.training.job import Job
 
-
-class TrainingInputs(NamedTuple):
-    """What all proxies of a search share: the recipe they are made from, its name, model and training; what they are
-    trained on; where they are kept, and who trains them."""
-
-    name: str
-    model: ModelConfig
-    training: TrainingConfig
-    plan: Artifact
-    shards: Mapping[str, Artifact]
-    tokenizer: Artifact
-    store: Store
-    cluster: Cluster
-
-    def inputs(self) -> dict[str, str]:
-        """The part of a search's identity that it is; the plan's fingerprint covers the shards."""
-        return {
-            "plan": self.plan.fingerprint,
-            "tokenizer": self.tokenizer.fingerprint,
-            "training": fingerprint(TRAINING_VERSION),
-        }
-
-    def job(self, build: Build) -> "Job":
-        """What a worker is handed to train the recipe's own model; a proxy's differs in model and training alone."""
-        materials = (self.plan, self.shards, self.tokenizer)
-        return job_of(build.identity.label, self.name, build.folder, self.model, self.training, *materials)
+def identity_inputs(inputs: TrainingInputs) -> dict[str, str]:
+    """The inputs of a search's identity; the plan's fingerprint covers the shards."""
+    return {
+        "plan": inputs.plan.fingerprint,
+        "tokenizer": inputs.tokenizer.fingerprint,
+        "training": fingerprint(TRAINING_VERSION),
+    }
 
 
 class ProxySpec(NamedTuple):
@@ -57,7 +36,7 @@ class ProxySpec(NamedTuple):
     row: Mapping[str, Any] = {}
 
     def facts(self, build: Build) -> dict[str, Any] | None:
-        """None where it is not trained yet, or what is there is of another point."""
+        """The facts of its receipt; None where there is no receipt, or one of another proxy by the same name."""
         receipt = build.finished(self.name)
         if receipt is None or any(receipt.facts.get(key) != value for key, value in self.row.items()):
             return None
@@ -66,35 +45,39 @@ class ProxySpec(NamedTuple):
 
 def train_proxies(
     train: Callable[[dict[str, Any]], None],
-    points: Sequence[ProxySpec],
-    ground: TrainingInputs,
+    specs: Sequence[ProxySpec],
+    inputs: TrainingInputs,
     build: Build,
     label: str,
     bar: Bar | None = None,
-    **more: Any,
+    **settings: Any,
 ) -> list[dict[str, Any]]:
-    """The facts of all points, of which those that have none yet are trained. `train` works on one point in a worker:
-    it is given `point`, the shard to write into the job's folder, its `row`, its `job`, and `more`. `bar`: one of the
-    caller's that counts points."""
-    left = [point for point in points if point.facts(build) is None]
-    job = ground.job(build)
+    """The facts of all proxies, in the order of `specs`; those that have none yet are trained.
+
+    `train` trains one proxy in a worker. It is given plain values: `shard`, the name of the shard to write into the
+    job's folder; `row`; `job`, the settings of a `Job`; and `settings`. `bar`: the caller's progress bar, which counts
+    proxies; without one the progress is shown in TFLOP.
+    """
+    missing = [spec for spec in specs if spec.facts(build) is None]
+    # A proxy's job differs from the recipe's own in model and training alone.
+    job = job_of(build.identity.label, build.folder, inputs)
     items = [
         {
-            "point": point.name,
-            "row": dict(point.row),
-            "job": replace(job, model=point.model, training=point.training).settings(),
-            **more,
+            "shard": spec.name,
+            "row": dict(spec.row),
+            "job": replace(job, model=spec.model, training=spec.training).settings(),
+            **settings,
         }
-        for point in left
+        for spec in missing
     ]
-    cost = [_teraflops(point, job.vocab_size) for point in left]
-    on_gpu = ground.training.device != "cpu"
-    ground.cluster.map(train, items, label, "TFLOP", None if bar else cost, bar, on_gpu)
-    found = [point.facts(build) for point in points]
-    assert None not in found, label
-    return [facts for facts in found if facts is not None]
+    cost = [_teraflops(spec, job.vocab_size) for spec in missing]
+    on_gpu = inputs.training.device != "cpu"
+    inputs.cluster.map(train, items, label, "TFLOP", None if bar else cost, bar, on_gpu)
+    trained = [spec.facts(build) for spec in specs]
+    assert None not in trained, label
+    return [facts for facts in trained if facts is not None]
 
 
-def _teraflops(point: ProxySpec, vocab_size: int) -> float:
-    per_token = flops_per_token(point.model, vocab_size, point.training.sequence_length)
-    return per_token * point.training.total_tokens / 1e12
+def _teraflops(spec: ProxySpec, vocab_size: int) -> float:
+    per_token = flops_per_token(spec.model, vocab_size, spec.training.sequence_length)
+    return per_token * spec.training.total_tokens / 1e12

@@ -53,7 +53,7 @@ class Mixture(Strict):
 
 
 class ScheduledPhase(NamedTuple):
-    """A part of a training schedule in which nothing changes, as far as a plan must know it."""
+    """A part of a training schedule in which neither shares, sequence length nor batch change."""
 
     name: str
     steps: int
@@ -61,8 +61,9 @@ class ScheduledPhase(NamedTuple):
     """Tokens per sequence."""
     global_batch_tokens: int
     """Tokens per step."""
-    goes_on: bool = False
-    """Whether only lengths change here: it has the shares of the phase before unless the mixture names it."""
+    continues_previous: bool = False
+    """Whether only sequence length or batch change here: it keeps the shares of the phase before unless the mixture
+    names it."""
 
     @property
     def batch_sequences(self) -> int:

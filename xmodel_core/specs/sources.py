@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from xmodel_core.artifacts import Artifact, fingerprint, remote
-from xmodel_core.errors import XmodelError
+from xmodel_core.errors import MissingInput, XmodelError
 from xmodel_core.specs.strict import Strict, nearest, read_yaml, validate
 
 DATASETS_SPEC = Path(__file__).resolve().parents[2] / "datasets_spec"
@@ -165,7 +165,7 @@ def _remote_matches(uri: str, suffixes: tuple[str, ...]) -> tuple[str, list[remo
     """The same on an object store or hub."""
     if glob.has_magic(uri):
         return _folder_of_glob(uri), remote.list_glob(uri)
-    if file := remote.look_at(uri):
+    if file := remote.stat(uri):
         return uri.rpartition("/")[0], [file]
     return uri, [file for file in remote.list_below(uri) if file.address.endswith(suffixes)]
 
@@ -183,8 +183,8 @@ def resolve(source: Source, digest: Digest, raw: Artifact | None = None) -> Sour
     place that cannot be reached, or one that no longer has it."""
     uri, suffixes = place_of(source, raw), SUFFIXES[source.format]
     if "://" in uri and not remote.is_remote(uri):
-        raise XmodelError(
-            f"the source {source.name} is declared but cannot be had",
+        raise MissingInput(
+            f"the source {source.name} is declared but not available",
             expected="a folder or glob on this machine, s3://… or hf://…",
             found=uri,
             remedy="give the folder of a copy as the uri, or leave it out of the recipe's sources",
@@ -201,7 +201,7 @@ def resolve(source: Source, digest: Digest, raw: Artifact | None = None) -> Sour
         files = tuple(RawFile(p.relative_to(here).as_posix(), str(p), p.stat().st_size, digest(p)) for p in paths)
         missing = not here.exists() or not (glob.has_magic(uri) or Path(uri).exists())
     if not files:
-        raise XmodelError(
+        raise MissingInput(
             f"the source {source.name} has no files",
             expected=f"{source.format} files ({', '.join(suffixes)})",
             found="no such path" if missing else "none that match",

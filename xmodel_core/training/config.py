@@ -1,9 +1,10 @@
-"""The schedule, the optimizer, the batch, the precision, and what is written down how often.
+"""The schedule, the optimizer, the batch, the precision, and how often a run logs, validates and saves.
 
 Takes a recipe's `training:` slice; gives a frozen `TrainingConfig`. Where it runs (`workers`,
-`device`) is no part of a run's identity; precision and threads are, for they change bits.
+`device`) is no part of a run's identity; precision and threads are, because they change bits.
 """
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -14,13 +15,15 @@ from xmodel_core.specs.strict import Strict
 
 EXECUTION = frozenset({"workers", "device", "prefetch_steps", "shard_cache_bytes", "gradient_checkpointing"})
 """Fields that say where and how, not what."""
+RECORDED_NAMES = {"batch_schedule": "changes"}
+"""Field → its key in a run's identity: the field was renamed later, and fingerprints must stay what they were."""
 
 
 class BatchChange(Strict):
-    """From a step on, other lengths. What is not named stays as it was."""
+    """New lengths from a step on. Those that are not given stay as they were."""
 
     after_steps: int = Field(ge=1)
-    """Steps before it, warm-up included."""
+    """Steps before the change, warm-up included."""
     global_batch_tokens: int | None = Field(default=None, ge=1)
     """Tokens per optimizer step from there on (Xmodel-2: 2M, then 4M)."""
     sequence_length: int | None = Field(default=None, ge=1)
@@ -73,23 +76,23 @@ class TrainingConfig(Strict):
     """Tokens per sequence."""
     micro_batch_sequences: int = Field(ge=1)
     """Sequences that one worker works on at a time; gradients of the micro batches of a step add up."""
-    changes: list[BatchChange] = []
-    """Where lengths change, in order. One inside `stable` begins a phase `stable_2`, with the shares of `stable`
+    batch_schedule: list[BatchChange] = Field(default=[], serialization_alias=RECORDED_NAMES["batch_schedule"])
+    """Changes of lengths, in order. One inside `stable` begins a phase `stable_2`, with the shares of `stable`
     unless the mixture names it."""
     packing: Literal["concat", "best-fit"] = "concat"
     """`concat`: documents end to end, cut where a sequence is full (the reports'). `best-fit`: whole documents where
     they fit, no attention between them, little padding (Ding et al. 2024)."""
     shuffle_tokens: int = Field(default=1 << 26, ge=64)
-    """Documents are shuffled in groups of about so many tokens, gathered from 64 places of the source: what must be
-    at hand at a time where shards are streamed."""
+    """Documents are shuffled in groups of about this many tokens, gathered from 64 places of the source: as much as
+    must be cached at a time where shards are streamed."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the matrix products; weights, gradients and optimizer stay fp32."""
     compile: bool = False
     """Blocks and loss as fused kernels: in fp32 on a CPU up to a tenth faster, in a third less memory
     (tests/benchmarks/results), after up to a minute; roundings differ from uncompiled ones. Takes a C++ compiler."""
     gradient_checkpointing: bool = False
-    """A block keeps its input alone and is run again for its gradients: the same bits, a third more work, far less
-    memory."""
+    """Activation checkpointing: a block keeps only its input and is run again for its gradients. The same bits, a
+    third more work, far less memory."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where: `auto` is a GPU if there is one. Which it was stands in the ledger's `runs.hardware`."""
     workers: int = Field(default=1, ge=1)
@@ -99,10 +102,10 @@ class TrainingConfig(Strict):
     seed: int = Field(default=0, ge=0)
     """Decides the initial weights and the order of the documents."""
     prefetch_steps: int = Field(default=2, ge=0)
-    """Batches made ahead, in a thread; 0: each when it is needed."""
+    """Batches made in advance by a thread; 0: each when it is needed."""
     shard_cache_bytes: int | None = Field(default=None, ge=1)
-    """Token shards on an object store are read page by page through so much local disk, shared by the workers;
-    null: they are fetched whole and kept."""
+    """Token shards on an object store are read page by page through a cache of this size on local disk, shared by the
+    workers; null: they are downloaded and kept."""
     log_every_steps: int = Field(default=10, ge=1)
     """Steps per row of train_metrics and consumed."""
     checkpoint_every_steps: int = Field(default=1000, ge=1)
@@ -120,10 +123,10 @@ class TrainingConfig(Strict):
             raise ValueError("a cosine has no stable part: put its steps into decay_steps")
         if not self.total_steps:
             raise ValueError("warmup_steps, stable_steps and decay_steps are all 0: there is nothing to train")
-        begins = [0, *(change.after_steps for change in self.changes)]
+        begins = [0, *(change.after_steps for change in self.batch_schedule)]
         if any(one >= two for one, two in pairwise([*begins, self.total_steps])):
             raise ValueError(
-                f"changes must come one after another inside the {self.total_steps} steps; after_steps are {begins[1:]}"
+                f"batch_schedule must rise inside the {self.total_steps} steps; its after_steps are {begins[1:]}"
             )
         for begin in begins:
             self._check_lengths(self.batching(begin + 1), f" (after {begin} steps)" if begin else "")
@@ -146,10 +149,9 @@ class TrainingConfig(Strict):
     def batching(self, step: int) -> Batching:
         """The lengths at a step, counted from 1."""
         lengths = {name: getattr(self, name) for name in Batching.model_fields}
-        for change in self.changes:
+        for change in self.batch_schedule:
             if change.after_steps < step:
-                said = change.model_dump(exclude={"after_steps"}, exclude_none=True)
-                lengths.update(said)
+                lengths.update(change.model_dump(exclude={"after_steps"}, exclude_none=True))
         return Batching(**lengths)
 
     def phases(self) -> list[ScheduledPhase]:
@@ -158,18 +160,18 @@ class TrainingConfig(Strict):
             parts = [("train", self.total_steps)]
         else:
             parts = [("stable", self.warmup_steps + self.stable_steps), ("decay", self.decay_steps)]
-        found, begin = [], 0
+        phases, begin = [], 0
         for name, steps in parts:
             end = begin + steps
-            cuts = [change.after_steps for change in self.changes if begin < change.after_steps < end]
+            cuts = [change.after_steps for change in self.batch_schedule if begin < change.after_steps < end]
             for number, (first, last) in enumerate(pairwise([begin, *cuts, end]), 1):
                 lengths = self.batching(first + 1)
                 label = name if number == 1 else f"{name}_{number}"
                 if last > first:
                     at = lengths.sequence_length, lengths.global_batch_tokens
-                    found.append(ScheduledPhase(label, last - first, *at, goes_on=number > 1))
+                    phases.append(ScheduledPhase(label, last - first, *at, continues_previous=number > 1))
             begin = end
-        return found
+        return phases
 
     @property
     def total_steps(self) -> int:
@@ -187,5 +189,11 @@ class TrainingConfig(Strict):
         return max(phase.sequence_length for phase in self.phases())
 
     def identity(self) -> dict[str, Any]:
-        """The settings that make the run what it is, as plain values."""
-        return self.model_dump(mode="json", exclude=set(EXECUTION))
+        """The settings that decide a run's weights, as plain values under the names they are recorded by."""
+        return self.model_dump(mode="json", exclude=set(EXECUTION), by_alias=True)
+
+    @classmethod
+    def from_identity(cls, recorded: Mapping[str, Any]) -> "TrainingConfig":
+        """The settings again from a run's manifest; where and how it ran is not recorded."""
+        fields = {recorded_name: name for name, recorded_name in RECORDED_NAMES.items()}
+        return cls.model_validate({fields.get(name, name): value for name, value in recorded.items()})

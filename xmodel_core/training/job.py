@@ -1,6 +1,6 @@
 """One run as plain values: what a training worker is handed, wherever it runs.
 
-Takes what the door knows (artifacts, settings, labels); gives a dict that travels to any process, and the
+Takes what the stage knows (artifacts, settings, labels); gives a dict that can be sent to any process, and the
 objects made from it there.
 """
 
@@ -27,11 +27,11 @@ def open_stream(plan: dict[str, Any], training: TrainingConfig, tokens: dict[str
     """The batches of a plan over its sources' tokens. XmodelError where plan and schedule do not belong together."""
     phases = phases_of(plan, list(tokens))
 
-    def told(name: str, steps: int, length: int, tokens: int) -> str:
+    def described(name: str, steps: int, length: int, tokens: int) -> str:
         return f"{name} {steps:,} steps of {tokens:,} tokens in sequences of {length:,}"
 
-    planned = [told(phase.name, phase.steps, phase.sequence_length, phase.batch_tokens) for phase in phases]
-    scheduled = [told(*phase[:4]) for phase in training.phases()]
+    planned = [described(phase.name, phase.steps, phase.sequence_length, phase.batch_tokens) for phase in phases]
+    scheduled = [described(*phase[:4]) for phase in training.phases()]
     if planned != scheduled:
         raise XmodelError(
             "the plan belongs to another schedule",
@@ -44,7 +44,7 @@ def open_stream(plan: dict[str, Any], training: TrainingConfig, tokens: dict[str
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that decides a run, and where it lies. `sources` and `shards` are in one order: by name."""
+    """Everything that decides a run, and where its files go. `shards` are in the order of their names."""
 
     run: str
     recipe: str
@@ -78,7 +78,7 @@ class Job:
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> "Job":
-        """The job again, in the process that works on it."""
+        """The job from its plain values, in the process that works on it."""
 
         def artifact(values: dict[str, str]) -> Artifact:
             return Artifact(values["kind"], values["name"], values["fingerprint"], open_folder(values["folder"]))

@@ -1,8 +1,8 @@
-"""The batches of a run: what stands at each place of the order (order.py), read from the token shards.
+"""The batches of a run: the order of the tokens (order/), read from the token shards.
 
 Takes a plan, each source's tokens and the seed; gives batches, exact counts of what was consumed, and the steps that
-saw a given stretch of tokens. There is nothing to save and nothing to restore: a step's batch is a function of its
-number, and a worker's share of it is every world-th sequence.
+saw given tokens of a source. The loader has no state to save or restore: a step's batch is a function of its number,
+and a worker's share of it is every world-th sequence.
 """
 
 import hashlib
@@ -15,10 +15,14 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from xmodel_core.errors import XmodelError
-from xmodel_core.training.order import BestFit, Concat, Documents, Integers, Packing, Pieces, Shares, TokenRanges
+from xmodel_core.training.order.best_fit import BestFit, Pieces
+from xmodel_core.training.order.concat import Concat
+from xmodel_core.training.order.documents import Documents, Integers, TokenRanges
+from xmodel_core.training.order.packing import Packing
+from xmodel_core.training.order.shares import Shares
 
 NO_TARGET = -100
-"""A target that nothing is learned from: what would follow the end of a document, and padding."""
+"""The target of positions that the loss ignores: what would follow the end of a document, and padding."""
 
 
 class Tokens(Protocol):
@@ -26,19 +30,19 @@ class Tokens(Protocol):
 
     @property
     def ends(self) -> Sequence[np.ndarray]:
-        """Per shard, the end of each document in tokens."""
+        """Per shard [documents] uint64, the end of each document in tokens."""
         ...
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Tokens of all shards."""
         ...
 
-    def read(self, starts: np.ndarray, lengths: np.ndarray, out: np.ndarray) -> None:
-        """Copies stretches of tokens, one after the other, into `out`."""
+    def read(self, starts: np.ndarray, lengths: np.ndarray, out: np.ndarray, /) -> None:
+        """Copies the token ranges `starts`, `lengths` [ranges], one after the other, into `out` [tokens]."""
         ...
 
-    def fetch(self, stretches: Sequence[TokenRanges]) -> None:
-        """Brings stretches of tokens near, together."""
+    def fetch(self, ranges: Sequence[TokenRanges], /) -> None:
+        """Prepares token ranges for reading, all at once: from an object store their pages are fetched together."""
         ...
 
 
@@ -49,8 +53,11 @@ class PhaseOrder:
     name: str
     steps: int
     sequence_length: int
+    """Tokens."""
     batch_sequences: int
+    """Sequences per step, all workers together."""
     sequences: tuple[int, ...]
+    """[sources] Of the whole phase."""
 
     @property
     def batch_tokens(self) -> int:
@@ -60,13 +67,14 @@ class PhaseOrder:
 
 @dataclass(frozen=True)
 class Batch:
-    """A worker's share of a step. Letters of shapes: B sequences, T sequence length."""
+    """A worker's share of a step. Letters of shapes: B sequences, T sequence length in tokens."""
 
     tokens_BT: Integers
     targets_BT: Integers
     """The token after each; NO_TARGET where there is none to learn."""
     documents_BT: np.ndarray | None
-    """Which of the sequence's documents each token belongs to, -1 for padding; None: they are not told apart."""
+    """int32: the number of each token's document inside its sequence, -1 for padding; None where attention crosses
+    documents (`concat`)."""
     step_targets: int
     """Targets of the whole step, all workers together."""
 
@@ -82,7 +90,8 @@ class TokenStream:
         packing: Literal["concat", "best-fit"] = "concat",
         shuffle_tokens: int = 1 << 26,
     ) -> None:
-        """`phases[i].sequences` go by the order of `tokens`. XmodelError where steps and sequences differ."""
+        """`phases[i].sequences` are in the order of `tokens`. XmodelError where a phase's sequences do not fill its
+        steps."""
         self.phases = list(phases)
         self.tokens = dict(tokens)
         self.sources = list(tokens)
@@ -97,10 +106,10 @@ class TokenStream:
                 )
         self._shares = [Shares(phase.sequences, phase.steps, phase.batch_sequences) for phase in phases]
         self.packed: dict[str, Packing] = {}
-        for number, (source, its) in enumerate(self.tokens.items()):
-            documents = Documents(source, its.ends, seed, shuffle_tokens)
-            given = [(phase.sequence_length, phase.sequences[number]) for phase in phases]
-            self.packed[source] = (Concat if packing == "concat" else BestFit)(documents, given)
+        for number, (source, source_tokens) in enumerate(self.tokens.items()):
+            documents = Documents(source, source_tokens.ends, seed, shuffle_tokens)
+            lengths = [(phase.sequence_length, phase.sequences[number]) for phase in phases]
+            self.packed[source] = (Concat if packing == "concat" else BestFit)(documents, lengths)
 
     @property
     def total_steps(self) -> int:
@@ -131,62 +140,57 @@ class TokenStream:
         return [(self.sources[s], number, k) for s, k in zip(sources.tolist(), ks.tolist(), strict=True)]
 
     def where(self, step: int) -> list[list[tuple[str, int, int, int, int]]]:
-        """For each sequence of a step (source, shard number, document's row, offset in it, tokens) of its stretches."""
-        found = []
+        """For each sequence of a step's global batch its token ranges, each as (source, shard number, document's row,
+        offset inside the document, tokens)."""
+        places = []
         for source, phase, k in self.sequences(step):
-            its, documents = self.packed[source].sequence(phase, k), self.packed[source].documents
-            pairs = zip(its.starts.tolist(), its.lengths.tolist(), strict=True)
-            found.append([(source, *documents.locate(start), length) for start, length in pairs])
-        return found
+            ranges, documents = self.packed[source].sequence(phase, k), self.packed[source].documents
+            pairs = zip(ranges.starts.tolist(), ranges.lengths.tolist(), strict=True)
+            places.append([(source, *documents.locate(start), length) for start, length in pairs])
+        return places
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
-        """A worker's share of a step."""
+        """The share of worker `rank` of `world` in a step: [global batch / world, sequence length]."""
         length = self.phases[self.phase_of(step)[0]].sequence_length
-        every = self.sequences(step)
-        mine = every[rank::world]
+        global_batch = self.sequences(step)
+        share = global_batch[rank::world]
         if self.packing == "concat":
-            packings = [self.packed[source] for source, _, _ in mine]
-            made = [
-                one.and_the_next(phase, k)
-                for one, (_, phase, k) in zip(packings, mine, strict=True)
-                if isinstance(one, Concat)
+            packings = [self.packed[source] for source, _, _ in share]
+            ranges = [
+                packing.and_the_next(phase, k)
+                for packing, (_, phase, k) in zip(packings, share, strict=True)
+                if isinstance(packing, Concat)
             ]
-            rows = self._read(mine, made, length + 1)
-            return Batch(rows[:, :-1], rows[:, 1:], None, len(every) * length)
+            rows = self._read([source for source, _, _ in share], ranges, length + 1)
+            return Batch(rows[:, :-1], rows[:, 1:], None, len(global_batch) * length)
+        packings = [self.packed[source] for source, _, _ in global_batch]
         pieces = [
-            one.pieces(phase, k)
-            for one, (_, phase, k) in zip([self.packed[source] for source, _, _ in every], every, strict=True)
-            if isinstance(one, BestFit)
+            packing.pieces(phase, k)
+            for packing, (_, phase, k) in zip(packings, global_batch, strict=True)
+            if isinstance(packing, BestFit)
         ]
-        targets = sum(int(its.stretches.lengths.sum()) - int(np.count_nonzero(its.closes)) for its in pieces)
-        return self._apart(mine, pieces[rank::world], length, targets)
+        targets = sum(int(each.ranges.lengths.sum()) - int(np.count_nonzero(each.closes)) for each in pieces)
+        return self._separated_batch([source for source, _, _ in share], pieces[rank::world], length, targets)
 
-    def _read(self, places: list[tuple[str, int, int]], made: list[TokenRanges], width: int) -> Integers:
-        """The tokens of some sequences, 0 where they are short of the width."""
-        self._fetch(places, made)
-        rows = np.zeros((len(made), width), dtype=np.int64)
-        for row, (source, _, _), its in zip(rows, places, made, strict=True):
-            self.tokens[source].read(its.starts, its.lengths, row)
+    def _read(self, sources: list[str], ranges: list[TokenRanges], width: int) -> Integers:
+        """The tokens [sequences, width] of the sequences that `sources` and `ranges` [sequences] name, 0 where they are
+        shorter."""
+        for source in dict.fromkeys(sources):
+            self.tokens[source].fetch([each for of, each in zip(sources, ranges, strict=True) if of == source])
+        rows = np.zeros((len(ranges), width), dtype=np.int64)
+        for row, source, each in zip(rows, sources, ranges, strict=True):
+            self.tokens[source].read(each.starts, each.lengths, row)
         return rows
 
-    def _fetch(self, places: list[tuple[str, int, int]], made: list[TokenRanges]) -> None:
-        for source in dict.fromkeys(source for source, _, _ in places):
-            self.tokens[source].fetch([its for place, its in zip(places, made, strict=True) if place[0] == source])
-
-    def _apart(
-        self,
-        places: list[tuple[str, int, int]],
-        pieces: list[Pieces],
-        length: int,
-        step_targets: int,
-    ) -> Batch:
-        """Sequences whose documents are told apart. A document that goes on elsewhere still predicts its next token."""
-        tokens = self._read(places, [its.stretches for its in pieces], length)
+    def _separated_batch(self, sources: list[str], pieces: list[Pieces], length: int, step_targets: int) -> Batch:
+        """A batch whose documents attention keeps apart. A document that continues in another sequence still predicts
+        its next token."""
+        tokens = self._read(sources, [each.ranges for each in pieces], length)
         targets = np.full_like(tokens, NO_TARGET)
         targets[:, :-1] = tokens[:, 1:]
         documents = np.full(tokens.shape, -1, dtype=np.int32)
-        for row, (source, _, _), its in zip(range(len(pieces)), places, pieces, strict=True):
-            starts, lengths, closes = its.stretches.starts, its.stretches.lengths, its.closes
+        for row, (source, each) in enumerate(zip(sources, pieces, strict=True)):
+            starts, lengths, closes = each.ranges.starts, each.ranges.lengths, each.closes
             last = lengths.cumsum() - 1
             used = int(last[-1]) + 1
             documents[row, :used] = np.arange(len(last)).repeat(lengths)
@@ -200,35 +204,36 @@ class TokenStream:
         return Batch(tokens, targets, documents, step_targets)
 
     def batches(self, first: int, rank: int = 0, world: int = 1, ahead: int = 0) -> Generator[Batch]:
-        """The batches from a step to the last, up to `ahead` of them made in a thread before they are asked for."""
+        """The shares of worker `rank` of `world` from step `first` to the last, up to `ahead` steps made in advance by
+        a thread."""
         if not ahead:
             for step in range(first, self.total_steps + 1):
                 yield self.batch(step, rank, world)
             return
-        coming: deque[Future[Batch]] = deque()
+        pending: deque[Future[Batch]] = deque()
         with ThreadPoolExecutor(1, "batches") as thread:
             try:
                 for step in range(first, self.total_steps + 1):
-                    while len(coming) <= ahead and step + len(coming) <= self.total_steps:
-                        coming.append(thread.submit(self.batch, step + len(coming), rank, world))
-                    yield coming.popleft().result()
+                    while len(pending) <= ahead and step + len(pending) <= self.total_steps:
+                        pending.append(thread.submit(self.batch, step + len(pending), rank, world))
+                    yield pending.popleft().result()
             finally:
                 thread.shutdown(cancel_futures=True)
 
     def _after(self, step: int) -> list[tuple[int, list[int]]]:
         """(phase number, sequences of each source in it) of the phases that steps 1 to `step` reach."""
-        found = []
+        reached = []
         for number, phase in enumerate(self.phases):
             if step > 0:
-                found.append((number, self._shares[number].after(min(step, phase.steps)).tolist()))
+                reached.append((number, self._shares[number].after(min(step, phase.steps)).tolist()))
             step -= phase.steps
-        return found
+        return reached
 
     def consumed(self, step: int) -> dict[str, int]:
         """Tokens of each source in steps 1 to `step`, padding included, from the plan's arithmetic alone."""
         counts = dict.fromkeys(self.sources, 0)
-        for number, given in self._after(step):
-            for source, sequences in zip(self.sources, given, strict=True):
+        for number, of_sources in self._after(step):
+            for source, sequences in zip(self.sources, of_sources, strict=True):
                 counts[source] += sequences * self.phases[number].sequence_length
         return counts
 
@@ -237,34 +242,34 @@ class TokenStream:
         reached = self._after(step)
         if not reached:
             return dict.fromkeys(self.sources, 0)
-        number, given = reached[-1]
+        number, of_sources = reached[-1]
         return {
             source: self.packed[source].tokens_before(number, sequences)
-            for source, sequences in zip(self.sources, given, strict=True)
+            for source, sequences in zip(self.sources, of_sources, strict=True)
         }
 
     def steps_of(self, source: str, start: int, end: int) -> list[int]:
         """The steps that consumed any of a source's tokens `start` to `end` (excluded) as input."""
         number = self.sources.index(source)
         before = np.cumsum([0, *(phase.steps for phase in self.phases)])
-        found = self.packed[source].sequences_with(start, end)
-        return sorted({int(before[phase]) + self._shares[phase].step_of(number, k) for phase, k in found})
+        sequences = self.packed[source].sequences_with(start, end)
+        return sorted({int(before[phase]) + self._shares[phase].step_of(number, k) for phase, k in sequences})
 
     def digest(self, upto: int) -> str:
-        """SHA-256 of every token of steps 1 to `upto`, in order, 4 bytes each: two runs with one digest saw one
+        """SHA-256 of every token of steps 1 to `upto`, in order, 4 bytes each: runs with the same digest saw the same
         stream."""
-        whole = hashlib.sha256()
+        digest = hashlib.sha256()
         for step in range(1, upto + 1):
-            whole.update(self.batch(step).tokens_BT.astype("<u4").tobytes())
-        return whole.hexdigest()
+            digest.update(self.batch(step).tokens_BT.astype("<u4").tobytes())
+        return digest.hexdigest()
 
 
 def phases_of(plan: dict[str, Any], sources: list[str]) -> list[PhaseOrder]:
     """The phases of a plan.json, with each source's sequences in the order of `sources`."""
     phases = []
     for phase in plan["phases"]:
-        given = {planned["source"]: planned["sequences"] for planned in phase["sources"]}
+        sequences = {planned["source"]: planned["sequences"] for planned in phase["sources"]}
         length = phase["sequence_length"]
         lengths = length, phase["global_batch_tokens"] // length
-        phases.append(PhaseOrder(phase["name"], phase["steps"], *lengths, tuple(given.get(s, 0) for s in sources)))
+        phases.append(PhaseOrder(phase["name"], phase["steps"], *lengths, tuple(sequences.get(s, 0) for s in sources)))
     return phases

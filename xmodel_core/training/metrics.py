@@ -1,8 +1,8 @@
-"""A run's rows of the ledger, put in place while it runs: small whole Parquet files.
+"""A run's rows of the ledger, written while it runs as small complete Parquet files.
 
-Takes rows; gives metrics/<table>/step-XXXXXXXX.parquet, each holding the rows up to that step since the
-part before. Parts end at fixed steps, and at every checkpoint just before it is in place: a run that goes on
-from a checkpoint drops the parts after it and writes them again under the same names.
+Takes rows; gives metrics/<table>/step-XXXXXXXX.parquet, each with the rows up to that step since the
+part before. Parts end at fixed steps, and at every checkpoint just before it is in place: a run that continues
+from a checkpoint removes the parts after it and writes them again under the same names.
 """
 
 import io
@@ -43,12 +43,12 @@ Row = dict[str, Any]
 
 
 def part_name(table: str, step: int) -> str:
-    """What the part of a table that ends with a step is called in a run's folder."""
+    """The name of the part of a table that ends with a step, below the run's folder."""
     return f"metrics/{table}/step-{step:08d}.parquet"
 
 
 def write_rows(folder: Folder, name: str, table: str, rows: list[Row]) -> None:
-    """Puts one Parquet file in place, whole."""
+    """Writes one Parquet file atomically."""
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, pa.schema(SCHEMAS[table])), buffer)
     folder.write(name, buffer.getvalue())
@@ -64,21 +64,21 @@ class Metrics:
     """Collects rows between parts. One per run: the first worker's."""
 
     def __init__(self, folder: Folder, resumed_at: int) -> None:
-        """Drops what a broken run wrote after the step that it goes on from."""
+        """Removes what an interrupted run wrote after the step that it continues from."""
         self._folder = folder
         self._rows: dict[str, list[Row]] = {}
         for part in folder.names("metrics/*/step-*.parquet"):
             if int(PurePosixPath(part).stem.removeprefix("step-")) > resumed_at:
                 folder.remove(part)
-        for half in folder.names("metrics/*/.step-*"):  # a kill in the middle of a write leaves one
-            folder.remove(half)
+        for unfinished in folder.names("metrics/*/.step-*"):  # a kill in the middle of a write leaves one
+            folder.remove(unfinished)
 
     def add(self, table: str, rows: list[Row]) -> None:
         """Keeps rows for the next part."""
         self._rows.setdefault(table, []).extend(rows)
 
     def put(self, step: int) -> None:
-        """Puts everything collected in place, as the parts that end with `step`."""
+        """Writes everything collected, as the parts that end with `step`."""
         for table, rows in self._rows.items():
             write_rows(self._folder, part_name(table, step), table, rows)
         self._rows = {}

@@ -1,22 +1,22 @@
-"""The room's door: (model, training settings, plan, shards, tokenizer) in, a run out.
+"""Entry point of training: `TrainingInputs` in, a run out.
 
 A run's identity is what decides its weights: never where it runs or how many workers. Its folder is held
-by a lease while it is worked on; a killed run goes on from its newest whole checkpoint, bit for bit.
+by a lease while it is worked on; a killed run continues from its newest complete checkpoint, bit for bit.
 """
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from shutil import rmtree, which
 from typing import TYPE_CHECKING, Any
 
 from xmodel_core.artifacts import Artifact, Folder, Identity, Store
-from xmodel_core.artifacts.lease import lease
-from xmodel_core.cluster import Cluster
+from xmodel_core.artifacts.lock import lease
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.training.config import TrainingConfig
+from xmodel_core.training.inputs import TrainingInputs
 
 if TYPE_CHECKING:
     from xmodel_core.training.job import Job
@@ -25,22 +25,20 @@ if TYPE_CHECKING:
 VERSION = 2
 
 
-def identity(
-    name: str, model_config: ModelConfig, training_config: TrainingConfig, plan: str, tokenizer: str
-) -> Identity:
-    """What a run is made of; `plan` and `tokenizer` are fingerprints. The plan's covers the shards."""
+def identity(name: str, model: ModelConfig, training: TrainingConfig, plan: str, tokenizer: str) -> Identity:
+    """The identity of a run; `plan` and `tokenizer` are fingerprints. The plan's covers the shards."""
     return Identity(
         kind="runs",
         name=name,
         version=VERSION,
-        config={"model": model_config.model_dump(mode="json"), "training": training_config.identity()},
+        config={"model": model.model_dump(mode="json"), "training": training.identity()},
         inputs={"plan": plan, "tokenizer": tokenizer},
     )
 
 
 def cpp_compiler() -> str | None:
     """The C++ compiler that fused kernels are made with; None where there is none."""
-    return next((found for name in (os.environ.get("CXX"), "g++", "clang++") if name and (found := which(name))), None)
+    return next((path for name in (os.environ.get("CXX"), "g++", "clang++") if name and (path := which(name))), None)
 
 
 def _require_compiler() -> None:
@@ -53,20 +51,20 @@ def _require_compiler() -> None:
 
 
 def final_checkpoint(run: Artifact) -> Path:
-    """The last checkpoint of a finished run, to open on this machine."""
+    """The last checkpoint of a finished run, as a folder on this machine."""
     return run.folder.tree(run.manifest()["facts"]["checkpoint"])
 
 
 def _inputs_of(store: Store, run: Artifact) -> tuple[dict[str, Any], Artifact, dict[str, Artifact]]:
-    """A finished run's manifest, its plan and its token shards by source. XmodelError where they are not to be had."""
+    """A finished run's manifest, its plan and its token shards by source. XmodelError where they are gone."""
     manifest = run.manifest()
     if manifest["version"] != VERSION:
         raise XmodelError(
-            f"the run {run.label} is of another version of Xmodel",
-            expected=f"version {VERSION} of training, whose order of tokens this is",
+            f"the run {run.label} was trained by another version of Xmodel",
+            expected=f"version {VERSION} of training, whose order of tokens it can read",
             found=f"version {manifest['version']}",
             where=run.folder,
-            remedy="use the version that trained it, or train anew",
+            remedy="use the version that trained it, or train again",
         )
     wanted = manifest["inputs"]["plan"]
     plan = next((plan for plan in store.artifacts("plans") if plan.fingerprint == wanted), None)
@@ -78,7 +76,7 @@ def _inputs_of(store: Store, run: Artifact) -> tuple[dict[str, Any], Artifact, d
             expected="its plan and the plan's token shards",
             found="no such plan" if plan is None else "shards are missing",
             where=store.root,
-            remedy="run its recipe again: what is missing is built as it was",
+            remedy="run its recipe again: missing artifacts are built as they were",
         )
     return manifest, plan, {source: by_print[fingerprint] for source, fingerprint in sorted(inputs.items())}
 
@@ -89,7 +87,7 @@ def stream_of(store: Store, run: Artifact) -> "TokenStream":
     from xmodel_core.training.job import open_stream, open_tokens
 
     manifest, plan, shards = _inputs_of(store, run)
-    values, config = _plan_values(plan), TrainingConfig.model_validate(manifest["config"]["training"])
+    values, config = _plan_values(plan), TrainingConfig.from_identity(manifest["config"]["training"])
     shards = {source: shards[source] for source in values["shards"]}
     return open_stream(values, config, open_tokens(config, shards, manifest["inputs"]["tokenizer"]))
 
@@ -106,97 +104,79 @@ def _plan_values(plan: Artifact) -> dict[str, Any]:
     return json.loads(plan.file("plan.json").read_text(encoding="utf-8"))
 
 
-def job_of(
-    label: str,
-    name: str,
-    folder: Folder,
-    model_config: ModelConfig,
-    training_config: TrainingConfig,
-    plan: Artifact,
-    shards: Mapping[str, Artifact],
-    tokenizer: Artifact,
-) -> "Job":
-    """What a worker is handed to train. `label`: the run's; `name`: the recipe's; `folder`: where its files go.
-    XmodelError where model, plan and shards do not belong together."""
+def job_of(label: str, folder: Folder, inputs: TrainingInputs) -> "Job":
+    """What a worker is handed to train. `label`: the run's; `folder`: where its files go. XmodelError where model, plan
+    and shards do not belong together."""
     from xmodel_core.training.job import Job
 
-    if training_config.longest_sequence > model_config.max_position_embeddings:
+    context = inputs.model.max_position_embeddings
+    if inputs.training.longest_sequence > context:
         raise XmodelError(
             "the sequences are longer than the model's context",
-            expected=f"training.sequence_length of at most {model_config.max_position_embeddings}",
-            found=training_config.longest_sequence,
+            expected=f"training.sequence_length of at most {context}",
+            found=inputs.training.longest_sequence,
             where="model.max_position_embeddings",
             remedy="lengthen the one or shorten the other",
         )
-    values = _plan_values(plan)
-    if missing := sorted(set(values["shards"]) - set(shards)):
+    plan = _plan_values(inputs.plan)
+    if missing := sorted(set(plan["shards"]) - set(inputs.shards)):
         raise XmodelError(
-            "the plan's sources have no token shards here", expected=", ".join(missing), where=plan.folder
+            "the plan's sources have no token shards here", expected=", ".join(missing), where=inputs.plan.folder
         )
     return Job(
         run=label,
-        recipe=name,
+        recipe=inputs.name,
         folder=folder,
-        model=model_config,
-        training=training_config,
-        vocab_size=tokenizer.manifest()["facts"]["vocab_size"],
-        plan_label=plan.label,
-        plan=values,
-        tokenizer=tokenizer,
-        shards={source: shards[source] for source in sorted(values["shards"])},
+        model=inputs.model,
+        training=inputs.training,
+        vocab_size=inputs.tokenizer.manifest()["facts"]["vocab_size"],
+        plan_label=inputs.plan.label,
+        plan=plan,
+        tokenizer=inputs.tokenizer,
+        shards={source: inputs.shards[source] for source in sorted(plan["shards"])},
     )
 
 
-def run(
-    name: str,
-    model_config: ModelConfig,
-    training_config: TrainingConfig,
-    plan: Artifact,
-    shards: Mapping[str, Artifact],
-    tokenizer: Artifact,
-    store: Store,
-    cluster: Cluster,
-    on_checkpoint: Callable[[Path, int], None] | None = None,
-) -> Artifact:
-    """Trains, or finds the run trained. `name`: the recipe's; `shards`: source → token shards, at least of the
-    plan's sources; `on_checkpoint(path, step)` is called for each new checkpoint, while the training goes on.
+def run(inputs: TrainingInputs, on_checkpoint: Callable[[Path, int], None] | None = None) -> Artifact:
+    """Trains, or finds the run trained. `on_checkpoint(path, step)` is called for each new checkpoint, while the
+    training goes on.
 
-    XmodelError: settings, plan and shards that do not belong together; a loss that is not finite; somebody
-    else at work on the run; a full disk.
+    XmodelError: settings, plan and shards that do not belong together; a loss that is not finite; another process
+    at work on the run; a full disk.
     """
-    identified = identity(name, model_config, training_config, plan.fingerprint, tokenizer.fingerprint)
+    config, store = inputs.training, inputs.store
+    identified = identity(inputs.name, inputs.model, config, inputs.plan.fingerprint, inputs.tokenizer.fingerprint)
     if done := store.find(identified):
         return done
-    # torch only now: asking whether a run is there must not cost its import.
-    from xmodel_core.training.checkpoint import checkpoint_name
+    # Imported late, because they import torch: finding a finished run must not cost that.
+    from xmodel_core.training.checkpoint.names import checkpoint_name
     from xmodel_core.training.loop import train
-    from xmodel_core.training.step import choose_device
+    from xmodel_core.training.parallel.device import choose_device
     from xmodel_core.training.watch import watch
 
-    if training_config.compile:
+    if config.compile:
         _require_compiler()
-    folder = store.folder(identified)
-    job = job_of(identified.label, name, folder, model_config, training_config, plan, shards, tokenizer)
+    job = job_of(identified.label, store.folder(identified), inputs)
     build = store.build(identified)
-    # What does not fit, or is not what its receipt says, is refused before workers start.
-    assert job.stream.total_steps == training_config.total_steps
+    # What does not match, or differs from its receipt, is refused before workers start.
+    assert job.stream.total_steps == config.total_steps
     for source in job.shards:
         job.tokens[source].verify(store.digest)
-    use_gpu = choose_device(training_config).type == "cuda"
-    total, tokens_after = training_config.total_steps, job.stream.tokens_after
-    with lease(build.folder), watch(build.folder, f"train {name}", total, tokens_after, on_checkpoint):
-        threads = training_config.threads_per_worker
-        # Ray's own files: of no use to us, but every one of its workers must be able to reach them.
-        here = build.folder.working_folder() / "ray"
-        storage = f"{build.folder}/ray" if cluster.kind == "ray" else str(here)
+    use_gpu = choose_device(config).type == "cuda"
+    total, tokens_after = config.total_steps, job.stream.tokens_after
+    with lease(build.folder), watch(build.folder, f"train {inputs.name}", total, tokens_after, on_checkpoint):
+        threads = config.threads_per_worker
+        # Ray's own files: not used afterwards, but every one of its workers must be able to reach them.
+        local = build.folder.working_folder() / "ray"
+        storage = f"{build.folder}/ray" if inputs.cluster.kind == "ray" else str(local)
         settings = {**job.settings(), "ray_storage": storage}
-        cluster.train(train, settings, training_config.workers, threads, use_gpu)
-        rmtree(here, ignore_errors=True)
+        inputs.cluster.train(train, settings, config.workers, threads, use_gpu)
+        rmtree(local, ignore_errors=True)
         build.folder.remove_tree("ray")
         return build.commit(
             facts={
                 "checkpoint": checkpoint_name(total),
                 "steps": total,
-                "tokens": training_config.total_tokens,
+                "tokens": config.total_tokens,
             }
         )

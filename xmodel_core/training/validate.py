@@ -8,18 +8,19 @@ import math
 
 import numpy as np
 import torch
-import torch.distributed as dist
 
 from xmodel_core.artifacts.token_shards import TokenShards
 from xmodel_core.model.network import Xmodel
 from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.loader import NO_TARGET
-from xmodel_core.training.step import precision, rank_and_world
+from xmodel_core.training.parallel.workers import rank_and_world, sum_over_workers
+from xmodel_core.training.step import precision
 
 
 def windows(tokens: int, length: int, config: TrainingConfig) -> tuple[int, int]:
-    """(windows, targets in each) of a validation: whole sequences of a length, at most validation_tokens; one
-    shorter window where there is no whole one; (0, 0) where nothing can be predicted."""
+    """(windows, targets in each) of a validation over `tokens` held-out tokens: full sequences of `length` tokens, at
+    most validation_tokens in all; one shorter window where not even one fits; (0, 0) where nothing can be
+    predicted."""
     limit = min(tokens - 1, config.validation_tokens)
     if limit >= length:
         return limit // length, length
@@ -30,11 +31,12 @@ def windows(tokens: int, length: int, config: TrainingConfig) -> tuple[int, int]
 def validate(
     model: Xmodel, shards: TokenShards, text_bytes: int, config: TrainingConfig, device: torch.device, step: int
 ) -> tuple[float, float] | None:
-    """(loss, bits per byte) of one source, the same on every worker; None where it holds nothing out.
+    """(loss in nats per target, bits per byte) of one source, the same on every worker; None where the source holds
+    nothing out.
 
-    In sequences of the step's length, documents told apart if the recipe's packing tells them apart. The text behind
-    a part of the tokens is taken as that part of `text_bytes`; documents' ends (EOS) are predicted too and count as no
-    text.
+    Windows [micro batch, sequence length of the step], shared among the workers; attention crosses documents or not as
+    in the recipe's packing. The text of a part of the tokens is taken as that part of `text_bytes`, the source's
+    held-out text in UTF-8; documents' ends (EOS) are predicted too and count as no text.
     """
     lengths = config.batching(step)
     count, length = windows(len(shards), lengths.sequence_length, config)
@@ -42,22 +44,20 @@ def validate(
         return None
     rank, world = rank_and_world()
     total = torch.zeros(2, dtype=torch.float64, device=device)  # nats, targets
-    mine = range(rank, count, world)
+    share = range(rank, count, world)
     ends = shards.document_ends() if config.packing == "best-fit" else None
-    for first in range(0, len(mine), lengths.micro_batch_sequences):
-        starts = np.array(mine[first : first + lengths.micro_batch_sequences]) * length
+    for first in range(0, len(share), lengths.micro_batch_sequences):
+        starts = np.array(share[first : first + lengths.micro_batch_sequences]) * length
         rows = np.stack([shards.slice(start, length + 1).astype(np.int64) for start in starts.tolist()])
         targets, documents = rows[:, 1:].copy(), None
-        if ends is not None:  # as in training, what would follow the end of a document is not asked for
+        if ends is not None:  # as in training, what would follow the end of a document is no target
             number = np.searchsorted(ends, starts[:, None] + np.arange(length + 1), side="right")
             targets[number[:, 1:] != number[:, :-1]] = NO_TARGET
             documents = torch.from_numpy(number[:, :-1]).to(device)
-        inputs, wanted = torch.from_numpy(rows[:, :-1]).to(device), torch.from_numpy(targets).to(device)
+        inputs, labels = torch.from_numpy(rows[:, :-1]).to(device), torch.from_numpy(targets).to(device)
         with precision(config, device):
-            loss = model(inputs, wanted, documents_BT=documents).double()
+            loss = model(inputs, labels, documents_BT=documents).double()
         learned = int((targets >= 0).sum())
         total += torch.stack((loss * learned, torch.tensor(learned, dtype=torch.float64, device=device)))
-    if dist.is_initialized():
-        dist.all_reduce(total)
-    nats, learned = total.tolist()
+    nats, learned = sum_over_workers(total).tolist()
     return nats / learned, nats / math.log(2) / max(1.0, text_bytes * learned / len(shards))

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from xmodel_core.artifacts import Folder
 from xmodel_core.progress import track
-from xmodel_core.training.checkpoint import step_of, whole_checkpoints
-from xmodel_core.training.loop import PROGRESS
+from xmodel_core.training.checkpoint.names import complete_checkpoints, step_of
+from xmodel_core.training.recorder import PROGRESS
 
-LOOK_EVERY_SECONDS = 0.5
+POLL_EVERY_SECONDS = 0.5
 
 OnCheckpoint = Callable[[Path, int], None]
-"""(folder of a new whole checkpoint, its step)"""
+"""(folder of a new complete checkpoint, its step)"""
 
 
 @contextmanager
@@ -30,10 +30,10 @@ def watch(
     on_checkpoint: OnCheckpoint | None,
 ) -> Iterator[None]:
     """Shows loss, tokens per second and time left while the body trains; calls `on_checkpoint` once for each
-    checkpoint that appears. What it raises is raised here when the training is over. `tokens_after`: tokens of so
-    many steps from the first."""
-    known = set(whole_checkpoints(folder))
-    begun_at = max((step_of(name) for name in known), default=0)
+    checkpoint that appears. What `on_checkpoint` raises is raised here when the training is over. `tokens_after(step)`:
+    tokens of steps 1 to `step`."""
+    known = set(complete_checkpoints(folder))
+    first_step = max((step_of(name) for name in known), default=0)
     progress = folder.working_folder() / PROGRESS
     progress.unlink(missing_ok=True)
     stop = threading.Event()
@@ -42,30 +42,30 @@ def watch(
     def announce() -> None:
         if on_checkpoint is None:
             return
-        for name in whole_checkpoints(folder):
+        for name in complete_checkpoints(folder):
             if name not in known:
                 known.add(name)
                 try:
                     on_checkpoint(folder.tree(name), step_of(name))
-                except Exception as problem:  # kept for the caller: a thread has nobody to raise to
+                except Exception as problem:  # kept for the caller, whom a thread cannot raise to
                     problems.append(problem)
 
-    with track(label, tokens_after(total_steps) - tokens_after(begun_at), "tokens") as bar:
+    with track(label, tokens_after(total_steps) - tokens_after(first_step), "tokens") as bar:
 
-        def look() -> None:
-            seen = begun_at
+        def poll() -> None:
+            shown = first_step
             while True:
-                last = stop.wait(LOOK_EVERY_SECONDS)
+                last = stop.wait(POLL_EVERY_SECONDS)
                 announce()
                 if progress.exists():
                     now = json.loads(progress.read_text(encoding="utf-8"))
-                    bar.advance(tokens_after(now["step"]) - tokens_after(seen), now["note"])
-                    seen = now["step"]
+                    bar.advance(tokens_after(now["step"]) - tokens_after(shown), now["note"])
+                    shown = now["step"]
                 if last:
                     return
 
-        # In a copy of the caller's context: what a flow keeps there (its run) is there for on_checkpoint too.
-        thread = threading.Thread(target=contextvars.copy_context().run, args=(look,), name="watch-run", daemon=True)
+        # In a copy of the caller's context, so that on_checkpoint finds what a flow keeps there (its run).
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(poll,), name="watch-run", daemon=True)
         thread.start()
         try:
             yield

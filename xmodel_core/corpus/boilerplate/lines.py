@@ -1,11 +1,11 @@
-"""Lines that a source says on many of its pages (site headers, share buttons, licence footers) leave its good pages.
+"""Boilerplate lines: lines that a source repeats on many pages (site headers, share buttons, licence footers).
 
-Takes layouts; gives the hashes of each text's lines, from them the hashes that a source repeats, and texts without
-those lines. The one idea: repetition across documents finds the lines, counted on hashes alone; what is removed is
-then judged where it stands, since headings, answers and clauses repeat across documents, too. A line goes alone when
-it says what sites say (a notice), or is a whole sentence, or stands outside the text proper, before or after it; any
-other only among its like. Programs stay as they are: fenced and indented lines here, and documents judged as code
-because the caller leaves them out of the columns and of what is stripped.
+Takes batches of texts; gives the hashes of each text's lines, from them the hashes that a source repeats, and texts
+without those lines. The one idea: repetition across documents finds the lines, counted on hashes alone; each is then
+judged in its place, since headings, answers and clauses repeat across documents, too. A line is removed by itself if
+it is a notice of a site, a complete sentence, or before or after the text proper; any other only next to others of
+its kind. Programs stay as they are: fenced and indented lines here, and documents judged as code because the caller
+leaves them out of the columns and of what is stripped.
 """
 
 import re
@@ -23,8 +23,8 @@ from xmodel_core.corpus.text.batch import Array, TextBatch
 MIN_COLUMNS = 6
 """Width of the letters of the shortest line that is hashed: 扫一扫, 分享到, Log out. A Chinese character is two columns
 wide and a letter one, which is also about what each says."""
-TELLING_COLUMNS = 16
-"""Width from which a line says something by itself. Shorter ones repeat by nature: `None.`, `Answer: C`, 男：好的。"""
+MEANINGFUL_COLUMNS = 16
+"""Width from which a line is meaningful by itself. Shorter ones repeat by nature: `None.`, `Answer: C`, 男：好的。"""
 MENU_LINES = 5
 """Repeated lines in a row from which on they are a menu, however short. Four are the options of a question."""
 CODE_INDENT = 4
@@ -34,7 +34,7 @@ CHUNK_HASHES = 1 << 22  # counted together: 32 MB, and about three times that to
 _WIDTHS = np.zeros(c.CLASSES, np.uint8)
 _WIDTHS[c.VOWEL : c.HANGUL] = 1
 _WIDTHS[c.HANGUL : c.HAN_RARE + 1] = 2
-# What a site says, beyond the notices that the quality rules count: share buttons, prompts, credits, licences.
+# Notices of sites, beyond those that the quality rules count: share buttons, prompts, credits, licences.
 _ENGLISH = (
     "all rights|licen[cs]ed?|public domain|trademarks?|share (?:on|via|to|with)|tweet|facebook|twitter|instagram"
     "|linkedin|pinterest|whatsapp|mailing list|advertisements?|advertise|sponsored|skip to|back to top|leave a reply"
@@ -54,9 +54,9 @@ _NOTICE = re.compile(
     rf"|\s[{DIVIDERS}]\s.*\s[{DIVIDERS}]\s",  # Home > News > Asia, and menus in one line
     re.IGNORECASE,
 )
-_OPENING = re.compile(r"[:：,，;；]$")  # speaks of a line that follows
+_OPENING = re.compile(r"[:：,，;；]$")  # introduces a line that follows
 _SENTENCE = re.compile(r"[.!?。！？…][\"'”’」』）)*_]*$")
-# What is a document's own however often a source has it: a statute's numbered articles, the fields of a header
+# Content, however often a source repeats it: a statute's numbered articles, the fields of a header
 # (`Status: Final`), of a form, a dialogue (答案：…, 男：…). A field that holds a notice is one (`Copyright: …`).
 _CLAUSE = re.compile(r"[*（(]*第?[一二三四五六七八九十百千零〇\d]+[条條款章节節编編项項、)）]")
 _CODE = re.compile(  # where a page lost the fences around its programs
@@ -72,29 +72,29 @@ class Stripped(NamedTuple):
     text: str
     lines: int
     characters: int
-    """The text's and this sum to the characters there were: blank lines that the removal left are counted."""
+    """Removed, with blank lines that the removal left: the original's less those of `text`."""
 
 
-def _columns(layout: TextBatch) -> Array:
+def _columns(batch: TextBatch) -> Array:
     """int32 per line: the width of its letters."""
-    before = np.zeros(len(layout.classes) + 1, np.int32)
-    np.cumsum(_WIDTHS[layout.classes], dtype=np.int32, out=before[1:])
-    return before[layout.lines.ends] - before[layout.lines.starts]
+    before = np.zeros(len(batch.classes) + 1, np.int32)
+    np.cumsum(_WIDTHS[batch.classes], dtype=np.int32, out=before[1:])
+    return before[batch.lines.ends] - before[batch.lines.starts]
 
 
-def _whole(layout: TextBatch) -> Array:
+def _extents(batch: TextBatch) -> Array:
     """int64 [lines, 2]: each line from its first character, blanks included, to behind its newline."""
-    newlines = np.flatnonzero(layout.classes == c.NEWLINE)
-    which = np.searchsorted(newlines, layout.lines.starts)
+    newlines = np.flatnonzero(batch.classes == c.NEWLINE)
+    which = np.searchsorted(newlines, batch.lines.starts)
     return np.stack((np.concatenate(([0], newlines + 1))[which], newlines[which] + 1), 1)
 
 
-def _candidates(layout: TextBatch, whole: Array, columns: Array) -> Array:
+def _candidates(batch: TextBatch, extents: Array, columns: Array) -> Array:
     """bool per line: neither too short, nor a program's, nor Markdown's or reStructuredText's own structure.
 
     It depends on lines that are never candidates themselves, so it stays true when others are removed.
     """
-    lines, codes = layout.lines, layout.codes
+    lines, codes = batch.lines, batch.codes
     if not len(lines):
         return np.zeros(0, bool)
     first, last = codes[lines.starts], codes[lines.ends - 1]
@@ -108,14 +108,14 @@ def _candidates(layout: TextBatch, whole: Array, columns: Array) -> Array:
     first_of_text = np.searchsorted(lines.text, lines.text)
     fenced = fence | ((fences - (fences - fence)[first_of_text]) % 2 == 1)
 
-    margin, before = lines.starts - whole[:, 0], codes[whole[:, 0]]
+    margin, before = lines.starts - extents[:, 0], codes[extents[:, 0]]
     indented = ((margin >= CODE_INDENT) & (before == ord(" "))) | ((margin > 0) & (before == ord("\t")))
 
     # A rule is judged by its beginning, middle and end: those of tables have gaps, and head a row of names.
     middle = codes[(lines.starts + lines.ends) // 2]
     rule = begins_alike & (first == last) & (first == middle) & np.isin(first, _codes("=-~^*+")) & ~fence
     underlined = np.zeros(len(lines), bool)
-    underlined[:-1] = rule[1:] & (whole[1:, 0] == whole[:-1, 1]) & (lines.text[1:] == lines.text[:-1])
+    underlined[:-1] = rule[1:] & (extents[1:, 0] == extents[:-1, 1]) & (lines.text[1:] == lines.text[:-1])
 
     markup = np.isin(first, _codes("#=|\\"))  # headings, of wikis too, tables, TeX
     maybe = np.flatnonzero(first == ord("["))
@@ -130,21 +130,21 @@ def _codes(signs: str) -> Array:
     return np.array([ord(sign) for sign in signs], np.uint32)
 
 
-def line_hashes(layout: TextBatch) -> pa.ListArray:
+def line_hashes(batch: TextBatch) -> pa.ListArray:
     """list<uint64>, one entry per text: the hashes of its different lines, sorted; nothing of short lines,
     programs and headings. Case and width are folded."""
-    chosen = _candidates(layout, _whole(layout), _columns(layout))
-    text, hashes = layout.lines.text[chosen], layout.lines.hashes[chosen]
+    chosen = _candidates(batch, _extents(batch), _columns(batch))
+    text, hashes = batch.lines.text[chosen], batch.lines.hashes[chosen]
     order = np.lexsort((hashes, text))
     text, hashes = text[order], hashes[order]
     new = np.ones(len(text), bool)
     new[1:] = (text[1:] != text[:-1]) | (hashes[1:] != hashes[:-1])
-    offsets = np.searchsorted(text[new], np.arange(layout.texts + 1)).astype(np.int32)
+    offsets = np.searchsorted(text[new], np.arange(batch.texts + 1)).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(hashes[new], pa.uint64()))
 
 
-def _gathered(columns: Iterable[pa.ListArray], chunk_hashes: int) -> Iterator[tuple[Array, int]]:
-    """(hashes, documents) of runs of columns, large enough to count in."""
+def _chunks(columns: Iterable[pa.ListArray], chunk_hashes: int) -> Iterator[tuple[Array, int]]:
+    """(hashes, number of documents) of successive columns, joined until they are large enough to count in."""
     parts: list[Array] = []
     documents = 0
     for column in columns:
@@ -157,7 +157,7 @@ def _gathered(columns: Iterable[pa.ListArray], chunk_hashes: int) -> Iterator[tu
         yield np.concatenate(parts), documents
 
 
-def boilerplate(
+def boilerplate_hashes(
     columns: Callable[[], Iterable[pa.ListArray]],
     config: LinesConfig | None = None,
     chunk_hashes: int = CHUNK_HASHES,
@@ -171,55 +171,59 @@ def boilerplate(
     """
     config = config or LinesConfig()
     share = config.min_document_share
-    found = np.zeros(0, np.uint64)
+    frequent = np.zeros(0, np.uint64)
     total = 0
-    for hashes, documents in _gathered(columns(), chunk_hashes):
+    for hashes, documents in _chunks(columns(), chunk_hashes):
         values, counts = np.unique(hashes, return_counts=True)
-        found = np.union1d(found, values[counts >= share * documents * (1 - 1e-9)])  # products are rounded
+        frequent = np.union1d(frequent, values[counts >= share * documents * (1 - 1e-9)])  # products are rounded
         total += documents
-    counts = np.zeros(len(found), np.int64)
-    for hashes, _ in _gathered(columns(), chunk_hashes):
-        counts += np.bincount(np.searchsorted(found, hashes[_in(hashes, found)]), minlength=len(found))
-    return found[counts >= max(config.min_documents, share * total)]
+    counts = np.zeros(len(frequent), np.int64)
+    for hashes, _ in _chunks(columns(), chunk_hashes):
+        counts += np.bincount(np.searchsorted(frequent, hashes[_in(hashes, frequent)]), minlength=len(frequent))
+    return frequent[counts >= max(config.min_documents, share * total)]
 
 
-def _in(hashes: Array, found: Array) -> Array:
-    if not len(found):
+def _in(hashes: Array, ascending: Array) -> Array:
+    """bool per hash: whether it is one of `ascending`."""
+    if not len(ascending):
         return np.zeros(len(hashes), bool)
-    return found[np.minimum(np.searchsorted(found, hashes), len(found) - 1)] == hashes
+    return ascending[np.minimum(np.searchsorted(ascending, hashes), len(ascending) - 1)] == hashes
 
 
-def holders(column: pa.ListArray, found: Array) -> Array:
-    """bool per text: whether it holds a line of `found`; no other text has anything to lose."""
-    hits = np.concatenate(([0], np.cumsum(_in(column.flatten().to_numpy(zero_copy_only=False), found))))
+def holds_any(column: pa.ListArray, repeated: Array) -> Array:
+    """bool per text: whether it holds a line of `repeated`; no other text has anything to lose."""
+    hits = np.concatenate(([0], np.cumsum(_in(column.flatten().to_numpy(zero_copy_only=False), repeated))))
     ends = np.cumsum(column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False))
     return np.diff(hits[np.concatenate(([0], ends))]) > 0
 
 
-def strip(texts: Sequence[str], layout: TextBatch, found: Array, config: LinesConfig | None = None) -> list[Stripped]:
-    """Each text without its boilerplate lines; `layout` is theirs, `found` what `boilerplate` gave."""
+def strip(
+    texts: Sequence[str], batch: TextBatch, repeated: Array, config: LinesConfig | None = None
+) -> list[Stripped]:
+    """Each text without its boilerplate lines; `batch` is theirs, `repeated` the result of
+    `boilerplate_hashes`."""
     config = config or LinesConfig()
-    lines = layout.lines
-    whole, columns = _whole(layout), _columns(layout)
-    hits = _in(lines.hashes, found) & _candidates(layout, whole, columns)
-    telling = columns >= TELLING_COLUMNS
-    bounds = np.searchsorted(lines.text, np.arange(layout.texts + 1)).tolist()
+    lines = batch.lines
+    extents, columns = _extents(batch), _columns(batch)
+    hits = _in(lines.hashes, repeated) & _candidates(batch, extents, columns)
+    meaningful = columns >= MEANINGFUL_COLUMNS
+    bounds = np.searchsorted(lines.text, np.arange(batch.texts + 1)).tolist()
     results = [Stripped(text, 0, 0) for text in texts]
     for index in np.unique(lines.text[hits]).tolist():
-        mine, offset = slice(bounds[index], bounds[index + 1]), int(layout.starts[index])
+        of_text, offset = slice(bounds[index], bounds[index + 1]), int(batch.starts[index])
         text = texts[int(index)]
-        inked, hit = np.stack((lines.starts[mine], lines.ends[mine]), 1) - offset, hits[mine]
-        written: dict[int, str] = {at: text[inked[at, 0] : inked[at, 1]] for at in np.flatnonzero(hit).tolist()}
-        hit[[at for at, line in written.items() if _is_its_own(line)]] = False
-        going = np.zeros(len(hit), bool)
+        spans, hit = np.stack((lines.starts[of_text], lines.ends[of_text]), 1) - offset, hits[of_text]
+        hit_lines: dict[int, str] = {at: text[spans[at, 0] : spans[at, 1]] for at in np.flatnonzero(hit).tolist()}
+        hit[[at for at, line in hit_lines.items() if _is_content(line)]] = False
+        removed = np.zeros(len(hit), bool)
         for first, last in _runs(hit):
-            run = [written[at] for at in range(first, last)]
+            run = [hit_lines[at] for at in range(first, last)]
             outside = first == 0 or last == len(hit)
-            going[first:last] = _is_boilerplate(run, telling[mine][first:last].tolist(), outside)
-        lengths = inked[:, 1] - inked[:, 0]
-        if going.any() and lengths[going].sum() <= config.max_removed_share * lengths.sum():
-            kept, characters = _cut(text, np.minimum(whole[mine] - offset, len(text)), _runs(going))
-            results[index] = Stripped(kept, int(going.sum()), characters)
+            removed[first:last] = _is_boilerplate(run, meaningful[of_text][first:last].tolist(), outside)
+        lengths = spans[:, 1] - spans[:, 0]
+        if removed.any() and lengths[removed].sum() <= config.max_removed_share * lengths.sum():
+            kept, characters = _cut(text, np.minimum(extents[of_text] - offset, len(text)), _runs(removed))
+            results[index] = Stripped(kept, int(removed.sum()), characters)
     return results
 
 
@@ -228,29 +232,31 @@ def _runs(marked: Array) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def _is_its_own(line: str) -> bool:
+def _is_content(line: str) -> bool:
+    """Whether a line is content however often it repeats: a clause, a line of a program, a field of a form."""
     return bool(_CLAUSE.match(line) or _CODE.match(line) or (_FIELD.match(line) and not _NOTICE.search(line)))
 
 
-def _is_boilerplate(run: Sequence[str], telling: Sequence[bool], outside: bool) -> bool:
-    """Whether repeated lines that stand together are a site's: a menu; two that say something; one that does and is a
-    sentence, or stands `outside` the text, at its beginning or end; a notice.
+def _is_boilerplate(run: Sequence[str], meaningful: Sequence[bool], outside: bool) -> bool:
+    """Whether adjacent repeated lines are a site's: a menu; two meaningful lines; one that is also a sentence, or
+    `outside` the text proper, at its beginning or end; a notice.
 
-    Any other line alone between lines of the document's own is a heading, or introduces what follows it.
+    Any other single line between lines of content is a heading, or introduces what follows it.
     """
-    if len(run) >= MENU_LINES or sum(telling) >= 2:
+    if len(run) >= MENU_LINES or sum(meaningful) >= 2:
         return True
     return any(
-        _NOTICE.search(line) or (tells and (_SENTENCE.search(line) or (outside and not _OPENING.search(line))))
-        for line, tells in zip(run, telling, strict=True)
+        _NOTICE.search(line) or (means and (_SENTENCE.search(line) or (outside and not _OPENING.search(line))))
+        for line, means in zip(run, meaningful, strict=True)
     )
 
 
 def _cut(text: str, lines: Array, runs: Sequence[tuple[int, int]]) -> tuple[str, int]:
-    """(the text without these runs of lines, how many characters less); `lines` are [begin, end) of the inked lines.
+    """(the text without these runs of lines, how many characters were removed); `lines` are [begin, end) of the lines
+    that are not blank.
 
-    Of the blank lines around a run those before it stay, and those after it only where none stand before. What is
-    left begins with ink, and ends with a newline if the text did.
+    Of the blank lines around a run those before it stay, and those after it only where there are none before. The rest
+    begins with a line that is not blank, and ends with a newline if the text did.
     """
     parts: list[str] = []
     position = removed = 0

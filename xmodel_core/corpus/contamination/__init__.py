@@ -1,1 +1,1 @@
-"""Passages of benchmark items, indexed and found in documents."""
+"""Decontamination: takes a folder of benchmarks; gives an index that finds passages of their items in documents."""

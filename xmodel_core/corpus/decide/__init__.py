@@ -1,1 +1,1 @@
-"""Which documents are kept, and why the others are dropped; on columns alone."""
+"""Takes the columns of scans and pairs of near copies; gives which documents are kept and why others are dropped."""

@@ -1,1 +1,1 @@
-"""The scan: the one pass over a source's text that measures every document."""
+"""The scan: takes a source's texts, in one pass; gives the columns that every later decision is made on."""

@@ -1,6 +1,6 @@
-"""What the rules judge by: a few dozen numbers per text, counted from one layout.
+"""Features that the rules judge by: a few dozen numbers per text, counted from one batch.
 
-Takes a layout and which texts are Chinese; gives float32 columns named in `FEATURES`. Shares lie in
+Takes a batch and which texts are Chinese; gives float32 columns named in `FEATURES`. Shares lie in
 0..1. Chinese repetition is counted in twice as many characters as English in words, because a
 Chinese word is about two characters long.
 """
@@ -9,9 +9,21 @@ from functools import cache
 
 import numpy as np
 
-from xmodel_core.corpus.text import characters as c
-from xmodel_core.corpus.text import kernels
-from xmodel_core.corpus.text.batch import ROLES, Array, TextBatch, make_batch, word_hash
+from xmodel_core.corpus.measure.tally import (
+    BULLET,
+    COLON,
+    DIVIDER,
+    ENDS_SENTENCE,
+    MARK,
+    PARTICLE,
+    Limits,
+    Vocabulary,
+    tally,
+    vocabulary,
+)
+from xmodel_core.corpus.text import characters as char
+from xmodel_core.corpus.text.batch import Array, TextBatch, make_batch
+from xmodel_core.corpus.text.rolling_hash import word_hash
 
 # Gopher's eight words (Rae et al. 2021, table A1) and the commonest function words beside them.
 GOPHER_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
@@ -32,12 +44,12 @@ FUNCTION_WORDS = (
     "i",
     "not",
 )
-# The particles and pronouns that modern and classical Chinese prose cannot do without, in both scripts.
+# Particles and pronouns of modern and classical Chinese prose, in both scripts.
 FUNCTION_CHARACTERS = "的一是了在不有和人这這中为為上个個也以到他来來与與及之其而于於者所无無我你大可就会會"
 BULLETS = "-*•·‣▪●–—#+○◦"
-# What stands between the entries of a menu that was written as one line.
+# Signs between the entries of a menu in one line.
 DIVIDERS = ">|»›·•→｜"
-# What a site says on every page and no text is about: C4's policy and script notices (Raffel et al. 2020,
+# Notices of a site that are on every page and belong to no text: C4's policy and script notices (Raffel et al. 2020,
 # section 2.2), the prompts that RefinedWeb's line rules name (Penedo et al. 2023, appendix G), and their Chinese
 # counterparts, among them the registration numbers (ICP 备案) that pages in China must carry.
 NOTICES = (
@@ -78,34 +90,34 @@ FEATURES: dict[str, str] = {
     "ellipsis_line_share": "lines that end in an ellipsis",
     "bullet_line_share": "lines that begin with a bullet",
     "mean_line_length": "characters per line",
-    "duplicate_line_share": "lines that stood before in this text and are no mere brackets or fences, of the lines",
+    "duplicate_line_share": "lines seen before in this text, other than mere brackets or fences, of the lines",
     "duplicate_line_character_share": "the same in characters",
     "distinct_word_share": "different words, of the words",
     "urls": "occurrences of ://",
-    "word_order": "Chinese: neighbours said again, beyond what chance would have, in its standard deviations",
+    "word_order": "Chinese: repeated pairs of neighbours beyond those expected by chance, in standard deviations",
     **{f"top_{n}gram_share": f"characters in the commonest repeated run of {n} words" for n in TOP_NGRAMS},
     **{f"duplicate_{n}gram_share": f"characters in runs of {n} words seen before" for n in DUPLICATE_NGRAMS},
 }
-TELLING_LINE = {"zh": 4, "en": 10}  # characters: a repeated `}` or ``` says nothing about a text
-SHORT_LINE = {"zh": 12, "en": 30}  # characters: what a menu entry or a headline has
-NOTICE_LINE = {"zh": 60, "en": 150}  # characters: a longer line is a paragraph, which may speak of cookies
+COUNTED_LINE = {"zh": 4, "en": 10}  # characters, at least: a repeated `}` or ``` is no duplicate
+SHORT_LINE = {"zh": 12, "en": 30}  # characters: menu entries and headlines
+NOTICE_LINE = {"zh": 60, "en": 150}  # characters: a longer line is a paragraph, which may be about cookies
 LONG_WORD = 30  # characters
-ORDERED_WORDS = 2000  # Chinese characters and words at a text's beginning whose order is looked at
+ORDERED_WORDS = 2000  # Chinese characters and words at a text's beginning whose order is measured
 
 
 @cache
-def _known() -> kernels.Vocabulary:
-    signs = np.zeros(c.CODE_POINTS, np.uint8)
-    signs[c.tables().ends_sentence] |= kernels.ENDS_SENTENCE
+def _known() -> Vocabulary:
+    signs = np.zeros(char.CODE_POINTS, np.uint8)
+    signs[char.tables().ends_sentence] |= ENDS_SENTENCE
     for characters, sign in (
-        (FUNCTION_CHARACTERS, kernels.PARTICLE),
-        (BULLETS, kernels.BULLET),
-        (DIVIDERS, kernels.DIVIDER),
-        ("#…", kernels.MARK),  # Chinese writes two … for one ellipsis
-        (":", kernels.COLON),
+        (FUNCTION_CHARACTERS, PARTICLE),
+        (BULLETS, BULLET),
+        (DIVIDERS, DIVIDER),
+        ("#…", MARK),  # Chinese writes two … for one ellipsis
+        (":", COLON),
     ):
         signs[[ord(character) for character in set(characters)]] |= sign
-    return kernels.vocabulary(
+    return vocabulary(
         [word_hash(word) for word in FUNCTION_WORDS],
         [word_hash(word) for word in GOPHER_WORDS],
         [tuple(map(int, make_batch([notice]).words.hashes)) for notice in NOTICES.split("|")],
@@ -117,50 +129,39 @@ def _ratio(part: Array, whole: Array) -> Array:
     return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
 
 
-def _word_order(tally: Array) -> Array:
-    """How much oftener neighbours are said again than the same words in random order would have it.
+def _word_order(counted: Array) -> Array:
+    """Repeated pairs of neighbouring words, beyond those of the same words in random order, in standard deviations.
 
-    Language says its words again, and a Chinese word is two characters side by side. Of n words in random order, two
-    are equal with the share p of equal pairs among all pairs, two pairs of neighbours with p²; how many of these meet
-    by chance is about a Poisson variable, so its square root is the deviation (one more, where none is expected).
+    Text repeats its words, and a Chinese word is two characters side by side. With p the share of equal pairs among all
+    pairs of n words, two pairs of neighbours are equal with probability p² in random order; their number is about
+    Poisson-distributed, so its deviation is the square root of its mean (plus one, for means near 0).
     """
-    n = tally["ordered_words"].astype(float)
-    p = _ratio(2 * tally["equal_words"], n * (n - 1))
+    n = counted["ordered_words"].astype(float)
+    p = _ratio(2 * counted["equal_words"], n * (n - 1))
     expected = (n - 1) * (n - 2) / 2 * p**2
-    return (tally["equal_neighbours"] - expected) / np.sqrt(expected + 1)
+    return (counted["equal_neighbours"] - expected) / np.sqrt(expected + 1)
 
 
-def features(layout: TextBatch, chinese: Array) -> dict[str, Array]:
-    """float32 [n] for each of FEATURES. `chinese` marks Chinese texts."""
-    counts = layout.counts
-    inked = counts[:, c.CONTROL :].sum(1)
-    letters = counts[:, c.VOWEL : c.HAN_RARE + 1].sum(1)
-    han = counts[:, c.HAN : c.HAN_RARE + 1].sum(1)
-    both = counts[:, c.HAN_SIMPLIFIED] + counts[:, c.HAN_TRADITIONAL]
-    vowels = counts[:, c.VOWEL]
-    words, lines = np.diff(layout.words.slices.offsets), np.diff(layout.lines.slices.offsets)
-    limits = kernels.Limits(
+def features(batch: TextBatch, chinese: Array) -> dict[str, Array]:
+    """float32 [n] for each of FEATURES. `chinese`, bool [n], says which texts are Chinese."""
+    counts = batch.counts
+    inked = counts[:, char.CONTROL :].sum(1)
+    letters = counts[:, char.VOWEL : char.HAN_RARE + 1].sum(1)
+    han = counts[:, char.HAN : char.HAN_RARE + 1].sum(1)
+    both = counts[:, char.HAN_SIMPLIFIED] + counts[:, char.HAN_TRADITIONAL]
+    vowels = counts[:, char.VOWEL]
+    words, lines = np.diff(batch.words.slices.offsets), np.diff(batch.lines.slices.offsets)
+    limits = Limits(
         short_line=np.where(chinese, SHORT_LINE["zh"], SHORT_LINE["en"]),
         notice_line=np.where(chinese, NOTICE_LINE["zh"], NOTICE_LINE["en"]),
         unit=np.where(chinese, 2, 1),
-        telling_line=TELLING_LINE["en"],
-        telling_line_chinese=TELLING_LINE["zh"],
+        counted_line=COUNTED_LINE["en"],
+        counted_line_chinese=COUNTED_LINE["zh"],
         long_word=LONG_WORD,
         ordered=np.where(chinese, ORDERED_WORDS, 0),
     )
-    tally, covered = kernels.tally(
-        layout.codes,
-        layout.classes,
-        layout.starts,
-        ROLES,
-        layout.words.slices,
-        layout.lines.slices,
-        _known(),
-        limits,
-        TOP_NGRAMS,
-        DUPLICATE_NGRAMS,
-    )
-    word_characters, line_characters = tally["word_characters"], tally["line_characters"]
+    counted, covered = tally(batch, _known(), limits, TOP_NGRAMS, DUPLICATE_NGRAMS)
+    word_characters, line_characters = counted["word_characters"], counted["line_characters"]
     tops, duplicates = covered[:, : len(TOP_NGRAMS)].T, covered[:, len(TOP_NGRAMS) :].T
 
     columns = {
@@ -168,34 +169,34 @@ def features(layout: TextBatch, chinese: Array) -> dict[str, Array]:
         "lines": lines,
         "letter_share": _ratio(letters, inked),
         "han_share": _ratio(han, letters),
-        "digit_share": _ratio(counts[:, c.DIGIT], inked),
-        "punctuation_share": _ratio(counts[:, c.TERMINAL : c.BRACKET + 1].sum(1), inked),
-        "symbol_share": _ratio(counts[:, c.SYMBOL : c.SEPARATOR + 1].sum(1), inked),
-        "code_symbol_share": _ratio(counts[:, c.CODE_SYMBOL], inked),
-        "control_share": _ratio(counts[:, c.CONTROL], inked),
-        "divider_share": _ratio(tally["dividers"], words),
-        "notice_line_share": _ratio(tally["notice_characters"], line_characters),
-        "notice_kinds": tally["notice_kinds"],
-        "hash_share": _ratio(tally["marks"] + tally["ellipsis_lines"], words),
-        "mean_word_length": _ratio(tally["lettered_characters"], tally["lettered_words"]),
-        "mixed_word_share": _ratio(tally["mixed_characters"], word_characters),
-        "long_word_share": _ratio(tally["long_characters"], word_characters),
-        "vowel_share": _ratio(vowels, vowels + counts[:, c.CONSONANT]),
-        "function_words": tally["function_kinds"],
-        "function_word_share": _ratio(tally["function_words"], words),
-        "function_character_share": _ratio(tally["particles"], han),
-        "common_han_share": _ratio(han - counts[:, c.HAN_RARE], han),
-        "traditional_share": _ratio(counts[:, c.HAN_TRADITIONAL], both),
-        "finished_line_share": _ratio(tally["finished_lines"], lines),
-        "short_line_share": _ratio(tally["short_characters"], line_characters),
-        "ellipsis_line_share": _ratio(tally["ellipsis_lines"], lines),
-        "bullet_line_share": _ratio(tally["bullet_lines"], lines),
+        "digit_share": _ratio(counts[:, char.DIGIT], inked),
+        "punctuation_share": _ratio(counts[:, char.TERMINAL : char.BRACKET + 1].sum(1), inked),
+        "symbol_share": _ratio(counts[:, char.SYMBOL : char.SEPARATOR + 1].sum(1), inked),
+        "code_symbol_share": _ratio(counts[:, char.CODE_SYMBOL], inked),
+        "control_share": _ratio(counts[:, char.CONTROL], inked),
+        "divider_share": _ratio(counted["dividers"], words),
+        "notice_line_share": _ratio(counted["notice_characters"], line_characters),
+        "notice_kinds": counted["notice_kinds"],
+        "hash_share": _ratio(counted["marks"] + counted["ellipsis_lines"], words),
+        "mean_word_length": _ratio(counted["lettered_characters"], counted["lettered_words"]),
+        "mixed_word_share": _ratio(counted["mixed_characters"], word_characters),
+        "long_word_share": _ratio(counted["long_characters"], word_characters),
+        "vowel_share": _ratio(vowels, vowels + counts[:, char.CONSONANT]),
+        "function_words": counted["function_kinds"],
+        "function_word_share": _ratio(counted["function_words"], words),
+        "function_character_share": _ratio(counted["particles"], han),
+        "common_han_share": _ratio(han - counts[:, char.HAN_RARE], han),
+        "traditional_share": _ratio(counts[:, char.HAN_TRADITIONAL], both),
+        "finished_line_share": _ratio(counted["finished_lines"], lines),
+        "short_line_share": _ratio(counted["short_characters"], line_characters),
+        "ellipsis_line_share": _ratio(counted["ellipsis_lines"], lines),
+        "bullet_line_share": _ratio(counted["bullet_lines"], lines),
         "mean_line_length": _ratio(line_characters, lines),
-        "duplicate_line_share": _ratio(tally["duplicate_lines"], lines),
-        "duplicate_line_character_share": _ratio(tally["duplicate_characters"], line_characters),
-        "distinct_word_share": _ratio(tally["distinct_words"], words),
-        "urls": tally["urls"],
-        "word_order": _word_order(tally),
+        "duplicate_line_share": _ratio(counted["duplicate_lines"], lines),
+        "duplicate_line_character_share": _ratio(counted["duplicate_characters"], line_characters),
+        "distinct_word_share": _ratio(counted["distinct_words"], words),
+        "urls": counted["urls"],
+        "word_order": _word_order(counted),
         **{
             f"top_{n}gram_share": np.minimum(_ratio(part, word_characters), 1)
             for n, part in zip(TOP_NGRAMS, tops, strict=True)

@@ -1,10 +1,10 @@
-"""Perplexity: how unlikely a text is to an n-gram model of its language; the report's filter after its rules.
+"""Perplexity of texts under an n-gram model of their language; the Xmodel-LM report's filter after its rules.
 
-Takes KenLM models (Heafield, WMT 2011), one a language, and layouts; gives one number per text. Characters in random
-order have the same counts as prose: what tells them apart is which follows which. A model reads what the rest of the
-scan counts, the words of `TextBatch.words`, with a space between, a line being a sentence: English in words, Chinese in
-characters, case and width folded, punctuation gone. The traditional script is folded, too: a model that was trained
-on simplified text then finds traditional encyclopedia as likely as simplified (measured), and needs no twin.
+Takes KenLM models (Heafield, WMT 2011), one per language, and batches; gives one number per text. Characters in random
+order have the same counts as prose; only their sequence tells them apart. A model reads the words that the rest of the
+scan counts, `TextBatch.words`, with a space between, and each line is a sentence: English in words, Chinese in
+characters, case and width folded, without punctuation. The traditional script is folded, too: a model of simplified
+text then finds a traditional encyclopedia as likely as a simplified one (measured), and serves both.
 
 As a program it writes text in that form, for training a model on text that is known to be good:
 
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xmodel_core.corpus.text import characters as c
+from xmodel_core.corpus.text import characters as char
 from xmodel_core.corpus.text.batch import Array, TextBatch, make_batch
 from xmodel_core.errors import XmodelError
 from xmodel_core.specs.strict import Strict
@@ -37,8 +37,8 @@ BATCH_LINES = 5_000
 
 
 class PerplexityConfig(Strict):
-    """n-gram models that text is held against; another model reads the text again. What a perplexity means depends on
-    the model, so `max_perplexity` of the languages' rules has no default."""
+    """n-gram models that score text; another model reads the text again. What a perplexity means depends on the model,
+    so `max_perplexity` of the languages' rules has no default."""
 
     chinese: str | None = None
     """A KenLM model, .arpa or binary, of Chinese in the form that `python -m xmodel_core.corpus.measure.perplexity`
@@ -71,26 +71,26 @@ def _not_a_model(what: str, lang: str, path: Path, found: object) -> XmodelError
 
 
 class Sentences(NamedTuple):
-    """The lines of a layout that hold words, as a model reads them."""
+    """The lines of a batch that hold words, as a model reads them."""
 
     lines: list[bytes]
     """UTF-8."""
     text: Array
-    """int64: the text each lies in."""
+    """int64: the text that each is in."""
 
 
-def sentences(layout: TextBatch) -> Sentences:
+def sentences(batch: TextBatch) -> Sentences:
     """Every line with a word in it, words folded, a space between."""
-    words = layout.words
+    words = batch.words
     if not len(words):
         return Sentences([], np.zeros(0, np.int64))
     sizes = words.ends - words.starts + 1
     ends = np.cumsum(sizes, dtype=np.int64)
-    # The place after each word is our separator's; in the layout at least the newline behind the text stands there.
+    # The position after each word is for a separator; the batch has at least the text's own newline there.
     places = np.arange(ends[-1], dtype=np.int32)
     places -= np.repeat((ends - sizes - words.starts).astype(np.int32), sizes)
-    codes = c.tables().folded[layout.codes[places]]
-    line = np.searchsorted(layout.lines.starts, words.starts, "right")
+    codes = char.tables().folded[batch.codes[places]]
+    line = np.searchsorted(batch.lines.starts, words.starts, "right")
     last = np.append(line[1:] != line[:-1], True)
     codes[ends - 1] = np.where(last, ord("\n"), ord(" "))
     return Sentences(codes.tobytes().decode("utf-32-le").encode().split(b"\n")[:-1], words.text[last])
@@ -102,17 +102,17 @@ class NgramModels:
     def __init__(self, files: Mapping[str, Path]) -> None:
         self._models = {lang: _open(lang, path) for lang, path in files.items()}
 
-    def perplexity(self, layout: TextBatch, lang: Array) -> Array:
-        """float32 [n]: 10^(-log10 p / (words + lines)) of each text in its language's model; a line's end is foretold
-        as a word is. NaN for a text without words and where there is no model of the language."""
-        found = sentences(layout)
-        units = np.bincount(layout.words.text, minlength=layout.texts) + np.bincount(found.text, minlength=layout.texts)
-        result = np.full(layout.texts, np.nan, np.float32)
+    def perplexity(self, batch: TextBatch, lang: Array) -> Array:
+        """float32 [n]: 10^(-log10 p / (words + lines)) of each text under its language's model; the end of a line is
+        predicted as a word is. NaN for a text without words and where there is no model of the language."""
+        scored = sentences(batch)
+        units = np.bincount(batch.words.text, minlength=batch.texts) + np.bincount(scored.text, minlength=batch.texts)
+        result = np.full(batch.texts, np.nan, np.float32)
         for name, model in self._models.items():
-            mine = (lang == name) & (units > 0)
-            scores = [model.score(found.lines[line]) for line in np.flatnonzero(mine[found.text])]
-            total = np.bincount(found.text[mine[found.text]], scores, layout.texts)
-            for text in np.flatnonzero(mine):
+            wanted = (lang == name) & (units > 0)
+            scores = [model.score(scored.lines[line]) for line in np.flatnonzero(wanted[scored.text])]
+            total = np.bincount(scored.text[wanted[scored.text]], scores, batch.texts)
+            for text in np.flatnonzero(wanted):
                 # Python's power is the C library's, whatever the processor: numpy's is not.
                 result[text] = 10.0 ** min(-total[text] / units[text], LARGEST_EXPONENT)
         return result

@@ -2,7 +2,7 @@
 
 Takes texts; gives columns: language, hash, features, perplexity, keys, line hashes and benchmark items. Our own stage
 scans one raw file at a time into bounded groups of rows, `Scan` is a datatrove step that may stand in any pipeline,
-and both go through `scanned`. Equal text but for white space has an equal hash.
+and both go through `scanned`. Texts that differ only in white space have equal hashes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ from xmodel_core.corpus.measure.features import FEATURES, features
 from xmodel_core.corpus.measure.perplexity import PERPLEXITY, NgramModels
 from xmodel_core.corpus.measure.signature import key_names, near_keys
 from xmodel_core.corpus.read import READERS
-from xmodel_core.corpus.text import characters as c
+from xmodel_core.corpus.text import characters as char
 from xmodel_core.corpus.text.batch import Array, TextBatch, make_batch
 from xmodel_core.corpus.text.language import detect
 from xmodel_core.specs import RawFile, Source
@@ -40,36 +40,36 @@ GROUP_CHARACTERS = 1_000_000  # of a group of rows in the scan's files
 GROUP_ROWS = 20_000
 
 
-def text_hashes(layout: TextBatch) -> list[bytes]:
+def text_hashes(batch: TextBatch) -> list[bytes]:
     """16 bytes per text, equal for texts that differ in blanks only. Case, width and punctuation count: what
     differs in those is left to the near stage, which folds them."""
-    inked = layout.classes > c.SPACE
+    inked = batch.classes > char.SPACE
     read = inked.copy()
-    read[1:] |= inked[:-1]  # of the blanks in a row the first, as a space; each text ends with a newline of ours
-    codes = np.where(inked, layout.codes, np.uint32(ord(" ")))[read]
-    bounds = np.concatenate(([0], np.cumsum(read)))[layout.starts]
+    read[1:] |= inked[:-1]  # of consecutive blanks the first, as a space; each text ends with the batch's own newline
+    codes = np.where(inked, batch.codes, np.uint32(ord(" ")))[read]
+    bounds = np.concatenate(([0], np.cumsum(read)))[batch.starts]
     return [xxhash.xxh3_128_digest(codes[begin:end].tobytes()) for begin, end in pairwise(bounds.tolist())]
 
 
 def measured(
     texts: Sequence[str],
-    layout: TextBatch,
+    batch: TextBatch,
     lang: Array,
     config: ScanConfig,
     index: BenchmarkIndex | None,
     models: NgramModels | None,
 ) -> dict[str, Any]:
     """Column → one value per text: sizes, features, perplexity, near keys, benchmark items. Depends on the texts alone,
-    so a text whose boilerplate lines went is measured like any other. `lang` [n] says in which unit words are counted
-    and which model they are held against."""
-    hits = index.hits(layout) if index else Hits(np.zeros(len(texts) + 1, np.int32), np.zeros(0, np.uint32))
+    so a text without its boilerplate lines is measured like any other. `lang` [n] decides in which unit words are
+    counted and which model scores them."""
+    hits = index.hits(batch) if index else Hits(np.zeros(len(texts) + 1, np.int32), np.zeros(0, np.uint32))
     return {
         "chars": np.fromiter(map(len, texts), np.int64, len(texts)),
-        "bytes": layout.bytes,
+        "bytes": batch.bytes,
         "benchmark_items": pa.ListArray.from_arrays(pa.array(hits.offsets), pa.array(hits.items)),
-        **features(layout, lang == "zh"),
-        PERPLEXITY: models.perplexity(layout, lang) if models else np.full(len(texts), np.nan, np.float32),
-        **dict(zip(key_names(config), near_keys(layout, config).T, strict=True)),
+        **features(batch, lang == "zh"),
+        PERPLEXITY: models.perplexity(batch, lang) if models else np.full(len(texts), np.nan, np.float32),
+        **dict(zip(key_names(config), near_keys(batch, config).T, strict=True)),
     }
 
 
@@ -78,15 +78,15 @@ def scanned(
 ) -> dict[str, Any]:
     """Column → one value per text, of texts that are scanned together: `measured` and lang, script, text_hash,
     line_hashes."""
-    layout = make_batch(texts)
-    languages, scripts = detect(texts, layout)
+    batch = make_batch(texts)
+    languages, scripts = detect(texts, batch)
     lang = np.array(languages)
     return {
         "lang": languages,
         "script": scripts,
-        "text_hash": text_hashes(layout),
-        "line_hashes": _only(line_hashes(layout), (lang == "zh") | (lang == "en")),
-        **measured(texts, layout, lang, config, index, models),
+        "text_hash": text_hashes(batch),
+        "line_hashes": _only(line_hashes(batch), (lang == "zh") | (lang == "en")),
+        **measured(texts, batch, lang, config, index, models),
     }
 
 
@@ -130,7 +130,7 @@ class Scan(PipelineStep):
 
 
 def batches(items: Iterable[Item], characters: Callable[[Item], int]) -> Iterator[list[Item]]:
-    """Runs of items of bounded size; a long text stands alone, so that memory is bounded by the longest."""
+    """Consecutive items in batches of bounded size; a long text is a batch of its own, so the longest bounds memory."""
     batch: list[Item] = []
     size = 0
     for item in items:
@@ -195,7 +195,7 @@ def _open_models(files: tuple[tuple[str, Path], ...]) -> NgramModels:
 
 
 def _rows(documents: Sequence[Document], columns: dict[str, Any], fields: pa.Schema) -> pa.RecordBatch:
-    """Rows of a scan's file: what the reader gave, and what was scanned. Arrays are taken as they are."""
+    """Rows of a scan's file: the reader's documents and the scan's columns. Arrow arrays are used without a copy."""
     arrays: list[Any] = []
     for field in fields:
         if field.name in ("id", "text"):
@@ -210,7 +210,7 @@ def _rows(documents: Sequence[Document], columns: dict[str, Any], fields: pa.Sch
 
 
 class RemoteData(DataFolder):
-    """A folder on an object store or hub whose files are streamed, patiently."""
+    """A folder on an object store or hub whose files are streamed, with retries."""
 
     def __init__(self, address: str) -> None:
         super().__init__(address, fs=remote.filesystem(address))
@@ -231,12 +231,12 @@ def scan_file(
     models: NgramModels | None = None,
 ) -> dict[str, Any]:
     """Scans one raw file into one Parquet file, rows in the file's order; gives counts for the receipt."""
-    # The reader's folder is what the file's name is relative to, so that ids never hold a machine's path.
+    # The file's name is relative to the reader's folder, so that ids never hold a machine's path.
     address = file.address.removesuffix(f"/{file.name}")
     folder = RemoteData(address) if remote.is_remote(address) else address
     reader = READERS[source.format](folder, source.text_field, source.id_field, config, source.records)
     fields = schema(config)
-    # Statistics would only cost time: these columns are read whole. Nor is a number often equal to another.
+    # Without statistics, since all rows of a column are read, and without dictionaries of numbers, which rarely repeat.
     with pq.ParquetWriter(
         target,
         fields,

@@ -1,8 +1,8 @@
-"""A scanned file: one raw file's documents as columns and text, as they are after boilerplate lines went.
+"""A scanned file: one raw file's documents as columns and text, without their boilerplate lines.
 
 Takes the Parquet file of a scan and, where its source repeats lines, the rescan of the documents that lost some;
-gives both as one: a row of the rescan stands in for the scan's. Whoever decides, compares or writes documents
-reads through here, so all see the same text.
+gives both as one: a row of the rescan replaces the scan's. Decisions, comparisons and written documents all read
+through here, so they work on the same text.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from xmodel_core.corpus.text.batch import Array
 from xmodel_core.specs import Source
 
 REMOVED = ("lines_removed", "chars_removed", "bytes_removed")
-"""Columns of a rescan that a scan has not: nothing was removed from the other documents."""
+"""Columns that only a rescan has; 0 for the documents of a scan, from which nothing was removed."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ScannedFile:
 
     @property
     def name(self) -> str:
-        """The name of its documents and decisions."""
+        """The name of its shards of documents and decisions."""
         return f"{self.source.name}-{self.index:05d}"
 
     @cached_property
@@ -93,8 +93,8 @@ class ScannedFile:
     def texts(self, rows: Array) -> Iterator[tuple[int, str]]:
         """(row, text) of these rows, ascending."""
         for begin, table in self.groups(["text"], rows):
-            mine = rows[(rows >= begin) & (rows < begin + len(table))]
-            for row in mine.tolist():
+            in_group = rows[(rows >= begin) & (rows < begin + len(table))]
+            for row in in_group.tolist():
                 yield row, table["text"][row - begin].as_py()
 
 

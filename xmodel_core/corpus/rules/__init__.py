@@ -1,8 +1,8 @@
 """Quality rules: small named functions over feature columns; a rule's name is the reason of a drop.
 
-Takes columns and one language's thresholds; a rule gives a boolean mask of what it drops. Which
-rules judge a document: those for code where the source's policy or the text is code, else those of
-its detected language. The first rule that drops names the reason.
+Takes columns and one language's thresholds; a rule gives a boolean mask of the documents that it drops. Documents
+are judged by the rules for code where the source's policy or the text is code, else by those of their detected
+language. The first rule that drops a document names the reason.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +16,9 @@ from xmodel_core.corpus.rules import chinese, code, english
 
 KEPT = ""
 NAMES = tuple(dict.fromkeys(rule.__name__ for rule in (*english.RULES, *chinese.RULES, *code.RULES)))
-"""Of all rules."""
+"""The names of all rules."""
 COLUMNS = [*FEATURES, PERPLEXITY]
-"""What rules judge by."""
+"""The columns that rules read."""
 
 
 def judge(columns: Mapping[str, np.ndarray], lang: np.ndarray, policy: str, config: CorpusConfig) -> np.ndarray:

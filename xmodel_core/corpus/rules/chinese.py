@@ -46,8 +46,7 @@ def no_function_characters(columns: Columns, rules: ChineseRules) -> np.ndarray:
 
 
 def random_order(columns: Columns, rules: ChineseRules) -> np.ndarray:
-    """Characters that stand beside each other by chance: no word is ever said again. Verse, which says none again
-    either, is in short lines."""
+    """Characters in random order: no word ever repeats. Verse repeats none either, but has short lines."""
     long = (columns["words"] >= rules.order_from) & (columns["mean_line_length"] > rules.verse_line_characters)
     return long & (columns["word_order"] < rules.min_word_order)
 
@@ -63,4 +62,4 @@ RULES = (
     random_order,
     perplexity,
 )
-"""In the order in which they name a reason."""
+"""In this order: the first that drops a document is its reason."""

@@ -38,4 +38,4 @@ def repeated_lines(columns: Columns, rules: CodeRules) -> np.ndarray:
 
 
 RULES = (too_short, broken_decoding, few_letters, encoded_data, long_lines, repeated_lines)
-"""In the order in which they name a reason."""
+"""In this order: the first that drops a document is its reason."""

@@ -45,4 +45,4 @@ def no_function_words(columns: Columns, rules: EnglishRules) -> np.ndarray:
 
 
 RULES = (too_short, too_long, *FORM, word_length, gibberish, no_function_words, perplexity)
-"""In the order in which they name a reason."""
+"""In this order: the first that drops a document is its reason."""

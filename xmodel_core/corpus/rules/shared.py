@@ -1,7 +1,7 @@
 """Rules that Chinese and English share, each with its own language's thresholds.
 
 Takes columns and thresholds; gives masks of drops. They judge form, not words: repetition inside a
-document (Gopher), pages without sentences (FineWeb, Gopher), and what a broken decoding leaves.
+document (Gopher), pages without sentences (FineWeb, Gopher), and the traces of a broken decoding.
 """
 
 from collections.abc import Mapping
@@ -22,8 +22,8 @@ def is_mathematics(columns: Columns, rules: Prose) -> np.ndarray:
 
 
 def _allowance(columns: Columns, rules: Prose, short_allowance: float) -> np.ndarray:
-    """What the shares of repetition are multiplied by: short documents and mathematics may have more, and
-    documents that are too short to judge as much as they like."""
+    """Factors of the limits on repetition: larger for short documents and mathematics, infinite for documents that are
+    too short to judge."""
     limits, words = rules.repetition, columns["words"]
     short = np.where(words < limits.short_below_words, short_allowance, 1.0)
     short[words < limits.min_words] = np.inf
@@ -31,7 +31,7 @@ def _allowance(columns: Columns, rules: Prose, short_allowance: float) -> np.nda
 
 
 def repeated_lines(columns: Columns, rules: Prose) -> np.ndarray:
-    """Lines that stood before, by number or by length."""
+    """Lines seen before in the document, by number or by length."""
     limits = rules.repetition
     allowance = _allowance(columns, rules, limits.short_allowance)
     return (columns["duplicate_line_share"] > allowance * limits.max_duplicate_line_share) | (
@@ -51,7 +51,7 @@ def repeated_phrase(columns: Columns, rules: Prose) -> np.ndarray:
 
 
 def repeated_passages(columns: Columns, rules: Prose) -> np.ndarray:
-    """Runs of five, or of ten, words that stood before."""
+    """Runs of five, or of ten, words seen before in the document."""
     limits = rules.repetition
     some, passages = (
         _allowance(columns, rules, allowance) for allowance in (limits.short_allowance, limits.short_passage_allowance)
@@ -76,7 +76,7 @@ def menu(columns: Columns, rules: Prose) -> np.ndarray:
 
 
 def site_notices(columns: Columns, rules: Prose) -> np.ndarray:
-    """A page of what the site says everywhere: cookies, terms, copyright, log in, share."""
+    """A page of the site's standing notices: cookies, terms, copyright, log in, share."""
     limits = rules.layout
     return (columns["notice_line_share"] > limits.max_notice_line_share) & (
         columns["notice_kinds"] >= limits.min_notice_kinds
@@ -143,4 +143,4 @@ FORM = (
     repeated_phrase,
     repeated_passages,
 )
-"""In the order in which they name a reason."""
+"""In this order: the first that drops a document is its reason."""

@@ -1,1 +1,1 @@
-"""Batches of text as flat arrays: characters, words, lines, and the compiled loops that count over them."""
+"""Takes texts; gives batches of flat arrays (characters, words, lines) and each text's language and script."""

@@ -1,8 +1,8 @@
 """Tables over code points: what a character is, and what it is folded to before hashing.
 
-Takes nothing; gives two arrays that numpy indexes with code points: a class (one byte each) and a
-folded code point. Chinese is a first language here: Han characters are split into those common in
-both scripts, simplified only, traditional only, and rare, so one count serves script and gibberish.
+Takes nothing; gives arrays that numpy indexes with code points: a class (one byte each), a folded code point, and
+whether a sentence may end there. Han characters are split into those common in both scripts, simplified only,
+traditional only, and rare, so that one count serves the detection of the script and of gibberish.
 """
 
 import re

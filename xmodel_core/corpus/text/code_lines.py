@@ -1,28 +1,36 @@
-"""What lines look like to somebody who tells programs from prose, and which words are telling: compiled loops.
+"""Features of lines by which programs are distinguished from prose, in one compiled loop.
 
-Takes a batch's characters, words and lines; gives for each word its kinds, and for each line marks and counts.
-They only look and count: what a mark says about a text is decided in `language`, which also brings the words
-and signs. As in `kernels`, whatever other modules define comes as an argument.
+Takes a `TextBatch` and the kinds of its words; gives `LineFeatures`: flags and counts per line. It only recognises and
+counts: how much of a text is a program is decided in `code_share`.
 """
 
-from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
+from xmodel_core.corpus.text import characters as char
+from xmodel_core.corpus.text.batch import ROLES, TextBatch
 from xmodel_core.corpus.text.compiled import Compiled, helper
-from xmodel_core.corpus.text.kernels import Slices
+from xmodel_core.corpus.text.splitting import JOINS, SINGLE, Slices
+from xmodel_core.corpus.text.word_kinds import (
+    BRANCHES,
+    CONSTANT,
+    DECLARES,
+    DEFINES,
+    DIRECTS,
+    FROM,
+    IMPORTS,
+    LEAVES,
+    PROGRAM,
+)
 
 Array = np.ndarray
 
-# Kinds of words, as bits: telling of a language, of a program inside a line, and at the beginning of one.
-ENGLISH, FOREIGN, PROGRAM, CONSTANT, DEFINES, FROM, IMPORTS, BRANCHES, LEAVES, DECLARES, DIRECTS = (
-    1 << bit for bit in range(11)
-)
-# Signs, as bits of a code point: part of a name in a program, blank, stop, bracket or comma, … and what an idiom is
-# recognised at.
+# Signs, as bits of a code point: part of a name in a program, blank, stop, bracket or comma, … and the characters at
+# which an idiom is recognised.
 WORD, BLANK, STOP, BRACKET, OPENS, COMPARES, ACCESSES, OPERATES, PIVOT = (1 << bit for bit in range(9))
-# Marks of a line.
+# Flags of a line; SEEN is set for each line that was checked.
 INDENTED, FENCE, ENTITY, BRACKETS, COMMENT, DEFINITION, IMPORT, BRANCH, JUMP, DECLARATION, STATEMENT = (
     1 << bit for bit in range(11)
 )
@@ -39,56 +47,37 @@ _APOSTROPHE, _ZERO_DIGIT, _NINE, _LOWER_A, _CURLY, _END_CURLY, _TILDE = map(ord,
 _A, _O, _Q, _S, _T, _U = map(np.uint32, map(ord, "aoqstu"))
 
 
-class WordKinds(NamedTuple):
-    """Words that are looked for: hashes, open addressing; 0 is an empty place."""
+class LineFeatures(NamedTuple):
+    """Features of each line of a batch."""
 
-    keys: Array
-    """uint64 [power of two]"""
-    kinds: Array
-    """uint16: bits."""
-
-
-class Marks(NamedTuple):
-    """What each line of a batch looks like."""
-
-    marks: Array
-    """uint16: bits."""
+    flags: Array
+    """uint16 [lines]: INDENTED, FENCE …"""
     keywords: Array
-    """int32: words of the kind PROGRAM, and in capitals of the kind CONSTANT."""
+    """int32 [lines]: words of the kind PROGRAM, and in capitals of the kind CONSTANT."""
     idioms: Array
-    """int32: calls, comparisons, assignments, indices and names with _ inside the line."""
+    """int32 [lines]: calls, comparisons, assignments, indices and names with _ inside the line."""
     sizes: Array
-    """int32: characters, indentation included."""
+    """int32 [lines]: characters, indentation included."""
 
 
-def word_kinds(kinds: Mapping[int, int]) -> WordKinds:
-    """The table of these hashes."""
-    places = 1 << (8 * len(kinds)).bit_length()  # an eighth full at most: nearly every word misses at the first look
-    table = WordKinds(np.zeros(places, np.uint64), np.zeros(places, np.uint16))
-    for key in sorted(kinds):
-        place = key % places
-        while table.keys[place]:
-            place = (place + 1) % places
-        table.keys[place], table.kinds[place] = key, kinds[key]
-    return table
-
-
-@Compiled
-def _kinds(words: Slices, known: WordKinds, result: Array) -> None:
-    mask = np.uint64(len(known.keys) - 1)
-    for word in range(len(words.hashes)):
-        key = words.hashes[word]
-        place = key & mask
-        while known.keys[place] != _ZERO and known.keys[place] != key:
-            place = (place + np.uint64(1)) & mask
-        result[word] = known.kinds[place] if known.keys[place] == key else 0
-
-
-def kinds(words: Slices, known: WordKinds) -> Array:
-    """uint16 [words]: the kinds of each word, 0 for one that is not known."""
-    result = np.empty(len(words.starts), np.uint16)
-    _kinds(words, known, result)
-    return result
+@cache
+def _signs() -> Array:
+    """uint16 [code points]: what a character is in a program."""
+    classes = char.tables().classes
+    signs = np.where(ROLES[classes] & (JOINS | SINGLE), WORD, 0).astype(np.uint16)
+    signs[classes <= char.SPACE] |= BLANK
+    for characters, sign in (
+        ("_", WORD),
+        (".!?。", STOP),
+        ("{}[]();,", BRACKET),
+        ("=({;", OPENS),
+        ("=!<>+-*/:", COMPARES),
+        (".[]'\"", ACCESSES),
+        ("-+*/%|&:<>", OPERATES),
+        ("(={:;[_", PIVOT),
+    ):
+        signs[[ord(character) for character in characters]] |= sign
+    return signs
 
 
 @helper
@@ -126,7 +115,7 @@ def _assigns(codes: Array, signs: Array, start: int, end: int) -> bool:
 
 @helper
 def _idiom(codes: Array, signs: Array, at: int, start: int, end: int) -> bool:
-    """Whether this character stands as programs have it: f( a == b) a; x = y a[i] a_b."""
+    """Whether this character is used as in a program: f( a == b) a; x = y a[i] a_b."""
     code = codes[at]
     if at == start:
         return False
@@ -149,7 +138,7 @@ def _idiom(codes: Array, signs: Array, at: int, start: int, end: int) -> bool:
 
 
 @Compiled
-def _mark(
+def _measure_lines(
     codes: Array,
     signs: Array,
     starts: Array,
@@ -159,7 +148,7 @@ def _mark(
     wanted: Array,
     text_limit: int,
     line_limit: int,
-    result: Marks,
+    result: LineFeatures,
 ) -> None:
     for text in range(len(wanted)):
         if not wanted[text]:
@@ -168,15 +157,15 @@ def _mark(
         word = words.offsets[text]
         after_words = words.offsets[text + 1]
         for line in range(lines.offsets[text], lines.offsets[text + 1]):
-            start, whole_end = lines.starts[line], lines.ends[line]
+            start, line_end = lines.starts[line], lines.ends[line]
             if start - begin >= text_limit:
                 break
-            end = min(whole_end, start + line_limit)
+            end = min(line_end, start + line_limit)
             margin = start
             while margin > begin and codes[margin - 1] != _LF:
                 margin -= 1
-            result.sizes[line] = whole_end - margin
-            marks, keywords, idioms, tex, closes = SEEN, 0, 0, 0, 0
+            result.sizes[line] = line_end - margin
+            flags, keywords, idioms, tex, closes = SEEN, 0, 0, 0, 0
             stops, opens, only_brackets, imports = False, False, True, False
             # Words: the first, and those that programs have.
             while word < after_words and words.starts[word] < start:
@@ -222,7 +211,7 @@ def _mark(
                         or (lead == _HASH and _ZERO_DIGIT <= codes[run] <= _NINE)
                         or (quot and codes[run + 3] == _T)
                     ):
-                        marks |= ENTITY
+                        flags |= ENTITY
                 run = -1
                 if sign == BLANK:
                     continue
@@ -241,10 +230,10 @@ def _mark(
             first = codes[start]
             second = codes[start + 1] if start + 1 < end else np.uint32(_LF)
             third = codes[start + 2] if start + 2 < end else np.uint32(_LF)
-            last = codes[whole_end - 1]
-            before_last = codes[whole_end - 2] if whole_end - 1 > start else np.uint32(_LF)
-            if signs[before_last] & BLANK and whole_end - 3 >= start:
-                over_blank = codes[whole_end - 3]
+            last = codes[line_end - 1]
+            before_last = codes[line_end - 2] if line_end - 1 > start else np.uint32(_LF)
+            if signs[before_last] & BLANK and line_end - 3 >= start:
+                over_blank = codes[line_end - 3]
             else:
                 over_blank = before_last
             # The second word, and what follows it.
@@ -262,13 +251,13 @@ def _mark(
             follows_as = at + 2 < end and follows == _A and codes[at + 1] == _S and signs[codes[at + 2]] & BLANK != 0
 
             if start - begin >= 1 and codes[start - 1] == _TAB:
-                marks |= INDENTED
+                flags |= INDENTED
             if start - begin >= 2 and codes[start - 1] == _SPACE and codes[start - 2] == _SPACE:
-                marks |= INDENTED
+                flags |= INDENTED
             if (first in (_TICK, _TILDE)) and second == first and third == first:
-                marks |= FENCE
+                flags |= FENCE
             if only_brackets:
-                marks |= BRACKETS
+                flags |= BRACKETS
             if (
                 (first == _SLASH and (second in (_SLASH, _STAR)))
                 or (first == _STAR and second == _SLASH)
@@ -278,28 +267,28 @@ def _mark(
                 or (first == _LESS and second == _ASK)
                 or (first == _LESS and closes == 1 and last == _MORE and (second == _SLASH or signs[second] & WORD))
             ):
-                marks |= COMMENT
+                flags |= COMMENT
             if first_start == start:
                 if kind & DEFINES and blank and named and (follows in (_OPEN, _COLON, _CURLY) or last == _CURLY):
-                    marks |= DEFINITION
+                    flags |= DEFINITION
                 if kind & FROM and named and imports and not signs[last] & STOP:
-                    marks |= IMPORT
+                    flags |= IMPORT
                 if kind & IMPORTS and blank and named and (at >= end or follows in (_SEMICOLON, _COMMA) or follows_as):
-                    marks |= IMPORT
+                    flags |= IMPORT
                 if kind & BRANCHES and last == _COLON:
-                    marks |= BRANCH
+                    flags |= BRANCH
                 if kind & LEAVES and not stops:
-                    marks |= JUMP
+                    flags |= JUMP
                 if kind & DECLARES and blank and opens:
-                    marks |= DECLARATION
+                    flags |= DECLARATION
             if last == _SEMICOLON and (
                 signs[before_last] & WORD or before_last in (_CLOSE, _END_SQUARE, _END_CURLY, _QUOTE, _APOSTROPHE)
             ):
-                marks |= STATEMENT
+                flags |= STATEMENT
             if last == _CURLY and (over_blank == _CLOSE or signs[over_blank] & WORD):
-                marks |= STATEMENT
+                flags |= STATEMENT
             if _assigns(codes, signs, start, end):
-                marks |= ASSIGNMENT
+                flags |= ASSIGNMENT
             at = start
             while at < end and (signs[codes[at]] & WORD or codes[at] == _DOT):
                 at += 1
@@ -307,26 +296,17 @@ def _mark(
             if last in (_SEMICOLON, _COMMA, _COLON):
                 closing = before_last
             if at > start and at < end and codes[at] == _OPEN and closing == _CLOSE:
-                marks |= CALL
+                flags |= CALL
             if tex > 1:
-                marks |= TEX
-            result.marks[line], result.keywords[line], result.idioms[line] = marks, keywords, idioms
+                flags |= TEX
+            result.flags[line], result.keywords[line], result.idioms[line] = flags, keywords, idioms
 
 
-def mark(
-    codes: Array,
-    signs: Array,
-    starts: Array,
-    lines: Slices,
-    words: Slices,
-    kinds: Array,
-    wanted: Array,
-    text_limit: int,
-    line_limit: int,
-) -> Marks:
-    """Marks of the lines that begin in the first `text_limit` characters of the wanted texts, by their first
-    `line_limit` characters; nothing of the others. `signs` is uint16 [code points], `kinds` as `kinds` gives them."""
+def measure_lines(batch: TextBatch, kinds: Array, wanted: Array, text_limit: int, line_limit: int) -> LineFeatures:
+    """Features of the lines that begin in the first `text_limit` characters of the wanted texts (bool [n]), by their
+    first `line_limit` characters; zeros for all others. `kinds` is uint16 [words], as `kinds_of_words` gives it."""
+    lines, words = batch.lines.slices, batch.words.slices
     size = len(lines.starts)
-    result = Marks(np.zeros(size, np.uint16), *(np.zeros(size, np.int32) for _ in range(3)))
-    _mark(codes, signs, starts, lines, words, kinds, wanted, text_limit, line_limit, result)
+    result = LineFeatures(np.zeros(size, np.uint16), *(np.zeros(size, np.int32) for _ in range(3)))
+    _measure_lines(batch.codes, _signs(), batch.starts, lines, words, kinds, wanted, text_limit, line_limit, result)
     return result

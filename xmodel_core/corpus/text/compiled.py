@@ -2,7 +2,9 @@
 
 Takes a plain Python function over arrays, whole numbers and named tuples of both that returns nothing; gives
 one that runs compiled. numba takes one and a half seconds and 70 MB to start, in every worker; what it makes is
-ordinary object code, which LLVM's own loader (llvmlite, numba's other half) takes in without it.
+ordinary object code, which LLVM's own loader (llvmlite, numba's other half) loads without it. Kept code is found by
+a hash of the machine, the types of the arguments, the source of the function's module and of its helpers' modules, and
+the values of the constants that they name.
 """
 
 import ctypes
@@ -13,25 +15,27 @@ from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-_helpers: list[Callable[..., Any]] = []
+_helpers: set[Callable[..., Any]] = set()
+_registered: set[Callable[..., Any]] = set()  # the helpers that numba knows
 _loaded: list[Any] = []  # what holds the code; it lives as long as the process
 
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that compiled functions of its module may call."""
-    _helpers.append(function)
+    """A function that compiled functions, and other helpers, may call by its name, from any module."""
+    _helpers.add(function)
     return function
 
 
 class Compiled:
     """A function whose calls run as machine code, without the interpreter's lock.
 
-    Code is made for the types of the arguments, when they are first met. It knows other modules' constants as they
-    were when it was made, so what may change elsewhere must come as an argument.
+    Code is made for the types of the arguments, when they are first passed. Globals are compiled in as constants: plain
+    numbers only, named as globals (`NAME`, not `module.NAME`); arrays and tables must come as arguments.
     """
 
     def __init__(self, function: Callable[..., None]) -> None:
@@ -53,8 +57,10 @@ class Compiled:
 
     def _entry(self, key: tuple[Any, ...], words: int, arguments: tuple[Any, ...]) -> Callable[..., int]:
         stored, source = f"{self._function.__module__}.{self._function.__name__}", self._function.__code__.co_filename
-        digest = hashlib.sha256(repr((_machine(), key)).encode())
-        digest.update(Path(source).read_bytes())
+        sources, constants = _compiled_in(self._function)
+        digest = hashlib.sha256(repr((_machine(), key, constants)).encode())
+        for path in sources:
+            digest.update(path.read_bytes())
         name = f"{stored}-{digest.hexdigest()[:16]}.o"
         for place in _places(Path(source)):
             try:
@@ -74,17 +80,32 @@ def _flatten(argument: Any, types: list[Any], words: list[int]) -> None:
     """Adds an argument as numba passes it: an array as owner, parent, items, item size, address, shape, strides."""
     if isinstance(argument, np.ndarray):
         if not argument.flags.c_contiguous:
-            raise TypeError("compiled code takes contiguous arrays")
+            raise TypeError("compiled code takes contiguous arrays: pass np.ascontiguousarray(values)")
         types.append((argument.dtype.str, argument.ndim, argument.flags.writeable))
         address = argument.__array_interface__["data"][0]
         words += (0, 0, argument.size, argument.itemsize, address, *argument.shape, *argument.strides)
     elif isinstance(argument, tuple):
-        types.append(type(argument).__name__)
+        types.append((type(argument).__name__, getattr(argument, "_fields", ())))
         for part in argument:
             _flatten(part, types, words)
     else:
         types.append("int")
         words.append(int(argument))
+
+
+def _compiled_in(function: Callable[..., None]) -> tuple[list[Path], list[tuple[str, str]]]:
+    """(source files, names and values of the numbers) that the code of a function and of all its helpers comes from."""
+    functions: list[Callable[..., Any]] = [function]
+    constants: dict[str, str] = {}
+    for each in functions:  # grows on the way
+        for name in each.__code__.co_names:
+            value = each.__globals__.get(name)
+            if isinstance(value, FunctionType) and value in _helpers and value not in functions:
+                functions.append(value)
+            elif isinstance(value, int | float | np.generic):
+                constants[f"{each.__module__}.{name}"] = f"{type(value).__name__} {value}"
+    files = {each.__module__: Path(each.__code__.co_filename) for each in functions}
+    return [files[module] for module in sorted(files)], sorted(constants.items())
 
 
 @cache
@@ -119,8 +140,9 @@ def _compile(function: Callable[..., None], arguments: tuple[Any, ...]) -> tuple
     import numba
     from numba.extending import register_jitable
 
-    while _helpers:
-        register_jitable(_helpers.pop())
+    for each in _helpers - _registered:
+        register_jitable(each)
+        _registered.add(each)
     compiler: Any = numba.njit  # its stub does not know all of its options
     signature = numba.void(*[numba.typeof(argument) for argument in arguments])
     made = compiler(signature, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)

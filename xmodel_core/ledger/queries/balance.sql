@@ -1,12 +1,12 @@
 -- what is kept of each source and language, its share of the characters, beside the mixture's weight
-with passed as (
+with stage_rows as (
     select f.*, s.position, max(s.position) over (partition by f.corpus, f.source) as last_position
     from document_flow f join stages s using (stage)
 ),
 kept as (
     select corpus, source, lang, sum(docs_out)::bigint as docs, sum(chars_out)::bigint as chars,
         sum(bytes_out)::bigint as bytes
-    from passed where position = last_position group by all
+    from stage_rows where position = last_position group by all
 ),
 of_corpus as (
     select i.label as shards, k.corpus, k.source

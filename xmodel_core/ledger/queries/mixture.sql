@@ -1,5 +1,5 @@
 -- tokens per source: supply, planned, consumed, and how often the source was read
-with eaten as (
+with consumed_tokens as (
     select run, source, max(tokens) as tokens, max(epochs) as epochs from consumed group by all
 ),
 planned as (
@@ -10,5 +10,5 @@ planned as (
 )
 select r.run, p.plan, p.source, p.lang, p.weight, p.supply_tokens, p.planned_tokens,
     e.tokens as consumed_tokens, e.epochs
-from planned p left join runs r on r.plan = p.plan left join eaten e on e.run = r.run and e.source = p.source
+from planned p left join runs r on r.plan = p.plan left join consumed_tokens e on e.run = r.run and e.source = p.source
 order by p.plan, r.run, p.planned_tokens desc, p.source;

@@ -1,1 +1,1 @@
-"""Checkpoints in other projects' formats: export and import."""
+"""Checkpoints in other projects' formats: ours exported, released ones imported."""

@@ -1,7 +1,7 @@
-"""The same model for other code: Llama's class, Granite's, MiniCPM's and the lab's own.
+"""Export formats: a model for Llama's class, Granite's, MiniCPM's and the lab's own.
 
-Takes a shape and its named weights; gives the fields of config.json and the tensors that a class wants, or says why the
-class computes something else. Nothing here touches a disk.
+Takes a shape and its named weights; gives the fields of config.json and the tensors that a class expects, or refuses
+with the reason why the class computes something else. Nothing here reads or writes files.
 """
 
 import math
@@ -18,21 +18,21 @@ from xmodel_core.model.config import ModelConfig
 Weights = dict[str, Tensor]
 
 XMODEL_LM_THETA = 10000.0
-"""Xmodel-LM's released code knows no other base of the rotary frequencies."""
+"""The base of the rotary frequencies that is fixed in Xmodel-LM's released code."""
 
 
 @dataclass(frozen=True)
-class ExportFormat:
-    """A model as one class wants it."""
+class ExportedModel:
+    """A model in the form that one class expects."""
 
     config: dict[str, Any]
     """The fields of config.json, without those of the tokenizer."""
     weights: Weights
-    """The tensors by name; a tied output projection is here where a strict load wants its name."""
+    """The tensors by name, a tied output projection included where a strict load expects its name."""
     note: str
-    """What whoever loads it should know, in Markdown."""
+    """How to load it, in Markdown, for the model card."""
     pickled: bool = False
-    """Whether the released code reads pytorch_model.bin, so that one is written too."""
+    """Whether pytorch_model.bin is written too, for released code that reads it."""
 
 
 def _shape(config: ModelConfig, vocab_size: int, architecture: str, model_type: str) -> dict[str, Any]:
@@ -56,8 +56,8 @@ NO_BIAS = {"attention_bias": False, "attention_dropout": 0.0, "mlp_bias": False}
 
 
 def _folded(config: ModelConfig, named: Weights) -> Weights:
-    """The weights with every multiplier taken into them, exact but for rounding. The embedding carries scale_emb; where
-    it is the output projection too, the final gain takes that back."""
+    """The weights multiplied by all of muP's multipliers, exact but for rounding. The embedding takes scale_emb; where
+    it is the output projection too, the final gain is divided by it."""
     embedding = config.scale_emb or 1.0
     factors = {
         "model.embed_tokens.weight": embedding,
@@ -75,7 +75,7 @@ def _folded(config: ModelConfig, named: Weights) -> Weights:
 
 
 def _with_output_projection(named: Weights) -> Weights:
-    """The weights as a strict load wants them: a tied output projection under its own name too."""
+    """The weights as a strict load expects them: a tied output projection under its own name too."""
     return {"lm_head.weight": named["model.embed_tokens.weight"], **named}
 
 
@@ -88,9 +88,9 @@ def _refused(name: str, code: str, found: str, others: str) -> XmodelError:
     )
 
 
-def _llama(config: ModelConfig, vocab_size: int, named: Weights) -> ExportFormat:
+def _llama(config: ModelConfig, vocab_size: int, named: Weights) -> ExportedModel:
     folded = config.scale_emb is not None or config.attention_scale == "1/d"
-    return ExportFormat(
+    return ExportedModel(
         config={**_shape(config, vocab_size, "LlamaForCausalLM", "llama"), **NO_BIAS},
         weights=_folded(config, named),
         note="For `LlamaForCausalLM` of transformers and whatever else reads Llama."
@@ -103,8 +103,8 @@ def _llama(config: ModelConfig, vocab_size: int, named: Weights) -> ExportFormat
     )
 
 
-def _granite(config: ModelConfig, vocab_size: int, named: Weights) -> ExportFormat:
-    return ExportFormat(
+def _granite(config: ModelConfig, vocab_size: int, named: Weights) -> ExportedModel:
+    return ExportedModel(
         config={
             **_shape(config, vocab_size, "GraniteForCausalLM", "granite"),
             **NO_BIAS,
@@ -119,11 +119,11 @@ def _granite(config: ModelConfig, vocab_size: int, named: Weights) -> ExportForm
     )
 
 
-def _minicpm(config: ModelConfig, vocab_size: int, named: Weights) -> ExportFormat:
+def _minicpm(config: ModelConfig, vocab_size: int, named: Weights) -> ExportedModel:
     if config.attention_scale != "1/sqrt(d)":
         found = "attention_scale 1/d, where MiniCPM's is 1/sqrt(d)"
         raise _refused("minicpm", "MiniCPM's code", found, "granite, llama or xmodel")
-    return ExportFormat(
+    return ExportedModel(
         config={
             **_shape(config, vocab_size, "MiniCPMForCausalLM", "minicpm"),
             "auto_map": {
@@ -143,7 +143,7 @@ def _minicpm(config: ModelConfig, vocab_size: int, named: Weights) -> ExportForm
     )
 
 
-def _xmodel(config: ModelConfig, vocab_size: int, named: Weights) -> ExportFormat:
+def _xmodel(config: ModelConfig, vocab_size: int, named: Weights) -> ExportedModel:
     mup = config.scale_emb is not None
     if mup != (config.attention_scale == "1/d"):
         found = "muP with attention_scale 1/sqrt(d)" if mup else "attention_scale 1/d without muP"
@@ -170,7 +170,7 @@ def _xmodel(config: ModelConfig, vocab_size: int, named: Weights) -> ExportForma
             "mup_base_width": config.dim_model_base,
             "mup_width_multiplier": config.width_multiplier,
         }
-    return ExportFormat(
+    return ExportedModel(
         config={**_shape(config, vocab_size, "XmodelForCausalLM", "xmodel"), **fields},
         weights=_with_output_projection(named),
         note="For the code released with Xmodel-2.5: put its `configuration_xmodel2.py` and `modeling_xmodel2.py` "
@@ -180,19 +180,19 @@ def _xmodel(config: ModelConfig, vocab_size: int, named: Weights) -> ExportForma
 
 
 def inverse_frequencies(config: ModelConfig) -> Tensor:
-    """The rotary frequencies, (head size / 2,): Xmodel-LM's code keeps them among the weights, as `inv_freq`."""
+    """The rotary frequencies, `[head size / 2]`: Xmodel-LM's code keeps them among the weights, as `inv_freq`."""
     steps = torch.arange(0, config.head_dim, 2).float() / config.head_dim
     return 1.0 / (config.rope_theta**steps)
 
 
-def _xmodel_lm(config: ModelConfig, vocab_size: int, named: Weights) -> ExportFormat:
+def _xmodel_lm(config: ModelConfig, vocab_size: int, named: Weights) -> ExportedModel:
     shape = _shape(config, vocab_size, "XModelForCausalLM", "xmodel")
-    del shape["rope_theta"]  # its code has it fixed
+    del shape["rope_theta"]  # fixed in its code
     buffers = {
         f"model.layers.{layer}.self_attn.rotary_emb.inv_freq": inverse_frequencies(config)
         for layer in range(config.num_hidden_layers)
     }
-    return ExportFormat(
+    return ExportedModel(
         config={
             **shape,
             "auto_map": {
@@ -210,7 +210,7 @@ def _xmodel_lm(config: ModelConfig, vocab_size: int, named: Weights) -> ExportFo
     )
 
 
-FORMATS: dict[str, Callable[[ModelConfig, int, Weights], ExportFormat]] = {
+FORMATS: dict[str, Callable[[ModelConfig, int, Weights], ExportedModel]] = {
     "llama": _llama,
     "granite": _granite,
     "minicpm": _minicpm,
@@ -218,6 +218,6 @@ FORMATS: dict[str, Callable[[ModelConfig, int, Weights], ExportFormat]] = {
 }
 
 
-def laid_out(name: str, config: ModelConfig, vocab_size: int, named: Weights) -> ExportFormat:
+def convert(name: str, config: ModelConfig, vocab_size: int, named: Weights) -> ExportedModel:
     """A model in one of the FORMATS. XmodelError where that class computes something else than the model does."""
     return FORMATS[name](config, vocab_size, named)

@@ -1,7 +1,7 @@
-"""Released checkpoints as models of ours: Xmodel-LM's layout, Xmodel-2.5's, and MiniCPM's, which Xmodel-2 came in.
+"""Released formats as models of ours: Xmodel-LM's, Xmodel-2.5's, and MiniCPM's, in which Xmodel-2 was released.
 
-Takes a released config.json's fields and tensors by name; gives our shape and named weights, or names what our network
-does not compute. Nothing here touches a disk.
+Takes a released config.json's fields and tensors by name; gives our shape and named weights, or refuses with what our
+network does not compute. Nothing here reads or writes files.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,8 +17,8 @@ from xmodel_core.model.formats.export_formats import XMODEL_LM_THETA, Weights, i
 from xmodel_core.specs.strict import validate
 
 SAME_NAMES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "rms_norm_eps")
-ABSENT = {"attention_bias": False, "mlp_bias": False, "rope_scaling": None, "hidden_act": "silu"}
-"""What our network has no setting for, and the only value of it that it computes."""
+FIXED_SETTINGS = {"attention_bias": False, "mlp_bias": False, "rope_scaling": None, "hidden_act": "silu"}
+"""Settings that our network does not have, and the only value of each that it computes."""
 
 
 def _minicpm_settings(record: Mapping[str, Any], where: object) -> dict[str, Any]:
@@ -44,26 +44,26 @@ def _xmodel2_settings(record: Mapping[str, Any], where: object) -> dict[str, Any
         "scale_depth": attention,
         "dim_model_base": record.get("mup_base_width", 256),
         "attention_scale": "1/d",
-        # As the released model was trained; what else training asks stands in a recipe.
+        # As the released model was trained; its other training settings are in a recipe.
         "norm_gain_lr": "hidden",
         "output_projection_init": "depth",
     }
 
 
 @dataclass(frozen=True)
-class _Released:
-    """One released layout: where its code's defaults differ, and its muP."""
+class _ReleasedFormat:
+    """How one released class's config.json is read: where its defaults differ, and its muP."""
 
     tied: bool
     settings: Callable[[Mapping[str, Any], object], dict[str, Any]]
 
 
 RELEASED = {
-    "XModelForCausalLM": _Released(tied=False, settings=lambda record, where: {}),
-    "XmodelForCausalLM": _Released(tied=True, settings=_xmodel2_settings),
-    "MiniCPMForCausalLM": _Released(tied=True, settings=_minicpm_settings),
+    "XModelForCausalLM": _ReleasedFormat(tied=False, settings=lambda record, where: {}),
+    "XmodelForCausalLM": _ReleasedFormat(tied=True, settings=_xmodel2_settings),
+    "MiniCPMForCausalLM": _ReleasedFormat(tied=True, settings=_minicpm_settings),
 }
-"""Class → how its config.json is read: Xmodel-LM's, Xmodel-2.5's (and its authors' other models), MiniCPM's."""
+"""By class: Xmodel-LM's, Xmodel-2.5's (and its authors' other models), MiniCPM's."""
 
 
 def shape_of_released(record: Mapping[str, Any], where: object) -> tuple[ModelConfig, int]:
@@ -72,12 +72,12 @@ def shape_of_released(record: Mapping[str, Any], where: object) -> tuple[ModelCo
     architecture = next(iter(record.get("architectures") or []), None)
     if architecture not in RELEASED:
         raise XmodelError(
-            "a checkpoint of a layout that is not known here",
+            "a checkpoint of an unknown class",
             expected=f"`architectures` with one of {', '.join(RELEASED)}",
             found=architecture or record.get("model_type"),
             where=where,
         )
-    for name, only in ABSENT.items():
+    for name, only in FIXED_SETTINGS.items():
         if record.get(name, only) != only:
             raise XmodelError(
                 "this checkpoint has what our network lacks",
@@ -106,13 +106,14 @@ def shape_of_released(record: Mapping[str, Any], where: object) -> tuple[ModelCo
 
 
 def weights_of_released(tensors: Mapping[str, Tensor], config: ModelConfig, where: object) -> Weights:
-    """The named weights among a released checkpoint's tensors, in fp32. What says nothing new is left out: the rotary
-    frequencies, and a tied output projection; XmodelError where they do say something else."""
+    """The named weights among a released checkpoint's tensors, in fp32. Redundant tensors are left out: the rotary
+    frequencies, and a tied output projection; XmodelError where they differ from what the config implies."""
     named = {}
     for name, tensor in tensors.items():
         if name.endswith("rotary_emb.inv_freq"):
-            ours = inverse_frequencies(config)
-            if tensor.shape != ours.shape or not torch.allclose(tensor.float(), ours, rtol=0.01):  # it may be bf16
+            expected = inverse_frequencies(config)
+            # In bf16 they are rounded.
+            if tensor.shape != expected.shape or not torch.allclose(tensor.float(), expected, rtol=0.01):
                 raise XmodelError(
                     "this checkpoint's rotary frequencies are not its config's",
                     expected=f"those of rope_theta {config.rope_theta:.0f} and head size {config.head_dim}",
@@ -122,7 +123,7 @@ def weights_of_released(tensors: Mapping[str, Tensor], config: ModelConfig, wher
         elif name == "lm_head.weight" and config.tie_word_embeddings:
             if not torch.equal(tensor, tensors.get("model.embed_tokens.weight", torch.empty(0))):
                 raise XmodelError(
-                    "an output projection of its own, where the config says that it is the embedding",
+                    "an output projection that differs from the embedding, where the config ties them",
                     expected="tie_word_embeddings false, or the two equal",
                     found=name,
                     where=where,

@@ -1,7 +1,7 @@
-"""The four panels of a search: loss against each hyperparameter, one point a trial.
+"""The four panels of a search: loss against each hyperparameter, one point per trial.
 
 Takes the trials' rows; gives a PNG, after Figure 6 of arXiv 2412.19638. Trials that diverged, or ended above the loss
-of a model that knows nothing, stand at the upper edge: the others keep the scale, and nothing that was tried is hidden.
+of an untrained model, are drawn at the upper edge: the others keep their scale, and no trial is hidden.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ INK, MUTED, RULE, CINNABAR = "#23262b", "#7a766d", "#e4dfd5", "#c4472f"
 
 def draw_panels(trials: Sequence[Mapping[str, Any]], config: SearchConfig, untrained_loss: float, path: Path) -> None:
     """`trials`: rows with trial, the hyperparameters and loss (None where it diverged). `untrained_loss`: ln of the
-    vocabulary's size, in nats; a loss above it is drawn at the edge. Same rows, same bytes."""
+    vocabulary's size, in nats; a loss above it is drawn at the edge. The same rows give the same bytes."""
     sampled = [row for row in trials if row["trial"]]
     report = [row for row in trials if not row["trial"]]
     learned = {row["trial"]: row["loss"] for row in trials if row["loss"] is not None and row["loss"] <= untrained_loss}
@@ -44,12 +44,12 @@ def draw_panels(trials: Sequence[Mapping[str, Any]], config: SearchConfig, untra
             axes.axhline(edge - 0.05 * room, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
         _scale(axes, getattr(config, name), [row[name] for row in report])
 
-        def place(rows: Sequence[Mapping[str, Any]], name: str = name) -> tuple[list[float], list[float]]:
+        def coordinates(rows: Sequence[Mapping[str, Any]], name: str = name) -> tuple[list[float], list[float]]:
             return [row[name] for row in rows], [row["loss"] for row in rows]
 
         inside = [row for row in sampled if row["trial"] in learned]
         points = axes.scatter(
-            *place(inside),
+            *coordinates(inside),
             c=[row["trial"] for row in inside],
             cmap="viridis_r",
             vmin=1,
@@ -72,7 +72,7 @@ def draw_panels(trials: Sequence[Mapping[str, Any]], config: SearchConfig, untra
                 linewidths=1.1 if marker == "x" else 0,
             )
         if best and best["trial"] in learned:
-            axes.scatter(*place([best]), s=130, facecolors="none", edgecolors=INK, linewidths=1.4)
+            axes.scatter(*coordinates([best]), s=130, facecolors="none", edgecolors=INK, linewidths=1.4)
         for row in report:
             at = learned.get(row["trial"], edge)
             axes.scatter([row[name]], [at], marker="*", s=170, c=CINNABAR, edgecolors="white", linewidths=0.8, zorder=5)
@@ -99,7 +99,7 @@ def _frame(axes: Axes, label: str) -> None:
 
 
 def _scale(axes: Axes, searched: Steps | list[int], report: Sequence[float]) -> None:
-    """The whole range that was searched, and the report's value, where that lies outside."""
+    """Shows the whole range that was searched, widened to the report's value where that lies outside."""
     if isinstance(searched, Steps):
         ends = [searched.low, searched.high, *report]
         room = 0.04 * (max(ends) - min(ends)) or searched.step

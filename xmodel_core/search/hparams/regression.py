@@ -1,7 +1,7 @@
 """A straight line through the trials: loss against each hyperparameter, by ordinary least squares.
 
 Takes finished trials; gives coefficients, their standard errors and R². The lab did the same over 202 observations
-(a comment in the LaTeX source of arXiv 2412.19638); its figures stand here, to be put beside.
+(a comment in the LaTeX source of arXiv 2412.19638); its coefficients are kept here for comparison.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,8 +26,8 @@ class Line:
 
 
 def fit(trials: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Line | None:
-    """The line through the trials that have a loss. A value that never changes is left out; None where fewer than
-    two observations a coefficient are left, or the values do not tell the coefficients apart."""
+    """The line through the trials that have a loss. A hyperparameter that never changes is left out; None where there
+    are fewer than two observations per coefficient, or the values are collinear."""
     finished = [trial for trial in trials if trial["loss"] is not None]
     varied = [name for name in names if len({trial[name] for trial in finished}) > 1]
     terms = [CONSTANT, *varied]
@@ -35,7 +35,7 @@ def fit(trials: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Line | Non
         return None
     values = np.array([[1.0, *(trial[name] for name in varied)] for trial in finished], dtype=np.float64)
     losses = np.array([trial["loss"] for trial in finished], dtype=np.float64)
-    # Columns of one size: dim_model_base is ten thousand times peak_lr.
+    # Columns scaled to one magnitude: dim_model_base is ten thousand times peak_lr.
     sizes = np.abs(values).max(axis=0)
     scaled = values / sizes
     coefficients, _, rank, _ = np.linalg.lstsq(scaled, losses)

@@ -1,7 +1,7 @@
-"""The page about a search: one self-contained HTML file.
+"""The page of a search: one self-contained HTML file.
 
-Takes the trials, the search's facts and its picture; gives HTML that fetches nothing. Nothing in it depends on when or
-where the search ran.
+Takes the trials, the search's facts and its picture; gives HTML without external resources. Nothing in it depends on
+when or where the search ran.
 """
 
 from base64 import b64encode
@@ -35,8 +35,8 @@ def _power(value: float) -> str:
     return f"{digits} × 10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
-def _compared(facts: Mapping[str, Any], config: SearchConfig) -> list[dict[str, Any]]:
-    """One line a hyperparameter."""
+def _comparison(facts: Mapping[str, Any], config: SearchConfig) -> list[dict[str, Any]]:
+    """One row per hyperparameter: the best trial beside the report."""
     return [
         {
             "name": name,
@@ -52,7 +52,7 @@ def _compared(facts: Mapping[str, Any], config: SearchConfig) -> list[dict[str, 
 
 
 def _terms(line: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """One line a coefficient of the regression, the lab's beside it."""
+    """One row per coefficient of the regression, with the lab's."""
     if line is None:
         return []
     return [
@@ -75,7 +75,7 @@ def write_page(
     config: SearchConfig,
     panels: bytes,
 ) -> str:
-    """`label`: the search's; `trials`: rows, the report's first; `panels`: a PNG."""
+    """The page as HTML. `label`: the search's; `trials`: rows, the report's first; `panels`: a PNG."""
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -85,11 +85,11 @@ def write_page(
         label=label,
         facts=facts,
         config=config,
-        compared=_compared(facts, config),
+        comparison=_comparison(facts, config),
         terms=_terms(facts["regression"]),
         lab_r2=regression.LAB_R2,
         lab_observations=regression.LAB_OBSERVATIONS,
-        fewest=FEWEST_FOR_IMPORTANCE,
+        fewest_for_importance=FEWEST_FOR_IMPORTANCE,
         trials=ranked,
         diverged=[row["trial"] for row in trials if row["diverged"]],
         panels=b64encode(panels).decode(),

@@ -1,7 +1,7 @@
-"""Which hyperparameters to try next: Optuna's TPE, asked in rounds and told in order.
+"""Which hyperparameters to try next: Optuna's TPE, in rounds.
 
-Takes the ranges and the losses so far; gives the next points. A sampler that is asked and told the same gives the same,
-so a search that was killed is replayed from its receipts: nothing of Optuna's is ever stored.
+Takes the ranges and the losses so far; gives the next trials. It is deterministic: the same sequence of `ask` and
+`tell` gives the same trials, so a killed search is replayed from its receipts and no Optuna storage is needed.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ from xmodel_core.training.config import TrainingConfig
 
 SEARCHED = ("scale_emb", "dim_model_base", "scale_depth", "peak_lr")
 FEWEST_FOR_IMPORTANCE = 20
-"""Of fewer trials the best tenth is one or two, whose spread says nothing."""
+"""With fewer trials the best tenth is one or two, whose spread is meaningless."""
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """One point of the search."""
+    """The values of one trial."""
 
     scale_emb: float
     dim_model_base: int
@@ -33,7 +33,7 @@ class Hyperparameters:
     peak_lr: float
 
     def applied(self, model: ModelConfig, training: TrainingConfig) -> tuple[ModelConfig, TrainingConfig]:
-        """A model and its training with these values instead of their own."""
+        """The model and its training with these values in place of their own."""
         values = asdict(self)
         lr = values.pop("peak_lr")
         return model.model_copy(update=values), training.model_copy(update={"peak_lr": lr})
@@ -41,12 +41,12 @@ class Hyperparameters:
 
 REPORT = Hyperparameters(scale_emb=12.0, dim_model_base=256, scale_depth=1.4, peak_lr=0.01)
 """Xmodel-2's own values. Its report states peak_lr; the others follow from MiniCPM's optimum (arXiv 2404.06395), which
-it takes over, and from Xmodel-2.5's released training code."""
+it adopts, and from Xmodel-2.5's released training code."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A point that is to be tried. `number` 0 is the report's, those of the sampler count from 1."""
+    """A trial to run. Number 0 has the report's values, those of the sampler count from 1."""
 
     number: int
     sampled_by: str
@@ -54,7 +54,7 @@ class Trial:
     hyperparameters: Hyperparameters
 
     def row(self) -> dict[str, Any]:
-        """As columns."""
+        """Its columns of the table of trials."""
         return {"trial": self.number, "sampled_by": self.sampled_by, **asdict(self.hyperparameters)}
 
 
@@ -63,11 +63,11 @@ def _distribution(steps: Steps) -> FloatDistribution:
 
 
 class Sampler:
-    """Multivariate TPE with a constant liar: points that are being tried count as bad ones until their losses are
-    known, so that a round's points keep apart (Bergstra et al. 2011; Watanabe 2023, arXiv 2304.11127)."""
+    """Multivariate TPE with a constant liar: running trials count as bad ones until their losses are known, so that the
+    trials of a round differ (Bergstra et al. 2011; Watanabe 2023, arXiv 2304.11127)."""
 
     def __init__(self, config: SearchConfig) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # a line for each trial, which the ledger has
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # a line per trial, which the ledger has
         self._config = config
         self._ranges: dict[str, BaseDistribution] = {
             "scale_emb": _distribution(config.scale_emb),
@@ -79,11 +79,11 @@ class Sampler:
             n_startup_trials=config.startup_trials, seed=config.seed, multivariate=True, constant_liar=True
         )
         self._study = optuna.create_study(direction="minimize", sampler=tpe)
-        self._told = 0
+        self._finished = 0
 
     def ask(self, count: int) -> list[Trial]:
-        """The next points."""
-        source = "random" if self._told < self._config.startup_trials else "tpe"
+        """The next trials, chosen by the losses known so far."""
+        source = "random" if self._finished < self._config.startup_trials else "tpe"
         return [self._next(source) for _ in range(count)]
 
     def _next(self, source: str) -> Trial:
@@ -93,19 +93,20 @@ class Sampler:
         return Trial(asked.number + 1, source, Hyperparameters(**values))
 
     def tell(self, trials: Sequence[Trial], losses: Sequence[float | None]) -> None:
-        """What came of all points of a round, in their order; None for a proxy that came apart.
+        """Records the losses of a round's trials, in the order asked; None for a proxy that diverged.
 
-        Those are told as pruned. TPE ranks pruned trials below all others and so avoids their surroundings; failed
-        ones it would leave out and try again; an invented loss would bend the importance.
+        Diverged trials are recorded as pruned. TPE ranks pruned trials below all others and so avoids their
+        surroundings; failed ones it would ignore and try again; an invented loss would distort the importance.
         """
         for trial, loss in zip(trials, losses, strict=True):
             state = TrialState.PRUNED if loss is None else TrialState.COMPLETE
             self._study.tell(trial.number - 1, loss, state)
-        self._told += len(trials)
+        self._finished += len(trials)
 
     def importance(self) -> dict[str, float]:
-        """How much each hyperparameter decides whether a trial is among the best tenth; they add up to 1. Empty for few
-        trials. PED-ANOVA (Watanabe et al. 2023, arXiv 2304.10255), which needs no forest of trees as fANOVA does."""
+        """How much each hyperparameter decides whether a trial is among the best tenth; the values add up to 1. Empty
+        for fewer than FEWEST_FOR_IMPORTANCE trials. PED-ANOVA (Watanabe et al. 2023, arXiv 2304.10255), which needs no
+        random forest as fANOVA does."""
         if len(self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])) < FEWEST_FOR_IMPORTANCE:
             return {}
         return optuna.importance.get_param_importances(self._study, evaluator=PedAnovaImportanceEvaluator())

@@ -1,8 +1,8 @@
-"""The door of the hyperparameter search: (ground, ranges) in, a search out.
+"""Entry point of the hyperparameter search: (training inputs, ranges) in, a search out.
 
-Rounds of trials are chosen, trained side by side and told in their order, so that what is tried depends on the recipe
-alone. Each finished trial has its receipt: a killed search asks the sampler the same again, is told what is known, and
-trains what is missing.
+Trials are chosen in rounds, trained side by side, and their losses given to the sampler in order, so that what is tried
+depends on the recipe alone. Each finished trial has its receipt: a killed search replays the sampler from the receipts
+and trains what is missing.
 """
 
 import math
@@ -19,8 +19,10 @@ from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.cost import count_parameters, flops_per_token
 from xmodel_core.progress import track
 from xmodel_core.search.config import SearchConfig
-from xmodel_core.search.proxies import ProxySpec, TrainingInputs, train_proxies
+from xmodel_core.search.proxies import ProxySpec, identity_inputs, train_proxies
 from xmodel_core.training.config import TrainingConfig
+from xmodel_core.training.inputs import TrainingInputs
+from xmodel_core.training.stage import job_of
 
 if TYPE_CHECKING:
     from xmodel_core.search.hparams.sampler import Sampler, Trial
@@ -30,21 +32,21 @@ VERSION = 1
 MUP = {"scale_emb", "dim_model_base", "scale_depth"}
 
 
-def identity(ground: TrainingInputs, search: SearchConfig) -> Identity:
-    """What a search is made of. The recipe's own values of what is searched are no part of it, nor is
+def identity(inputs: TrainingInputs, search: SearchConfig) -> Identity:
+    """The identity of a search. The recipe's own values of what is searched are no part of it, nor is
     `training.workers`: a proxy is trained in one process."""
-    settings = ground.training.identity()
+    settings = inputs.training.identity()
     del settings["peak_lr"]
     return Identity(
         kind="searches",
-        name=ground.name,
+        name=inputs.name,
         version=VERSION,
         config={
-            "model": ground.model.model_dump(mode="json", exclude=MUP),
+            "model": inputs.model.model_dump(mode="json", exclude=MUP),
             "training": settings,
             "search": search.model_dump(mode="json"),
         },
-        inputs=ground.inputs(),
+        inputs=identity_inputs(inputs),
     )
 
 
@@ -52,7 +54,7 @@ def require_mup(model: ModelConfig) -> None:
     """XmodelError for a model of the standard parametrisation: three of the four values would scale nothing."""
     if model.dim_model_base is None:
         raise XmodelError(
-            "this model is not in muP, whose scales are what the search tries",
+            "this model is not in muP, whose scales the search varies",
             expected="model.scale_emb, model.scale_depth and model.dim_model_base",
             found="none of them: the standard parametrisation",
             where="model",
@@ -64,7 +66,7 @@ def require_mup(model: ModelConfig) -> None:
 def price(
     model: ModelConfig, training: TrainingConfig, search: SearchConfig, vocab_size: int
 ) -> dict[str, float | int]:
-    """Trials, the one at the report's values included; a proxy's parameters; tokens and FLOPs of all of them."""
+    """Trials, the one at the report's values included; parameters of a proxy; tokens and FLOPs of all trials."""
     trials = search.trials + 1
     flops = sum(flops_per_token(model, vocab_size, each.sequence_length) * each.tokens for each in training.phases())
     return {
@@ -76,7 +78,7 @@ def price(
 
 
 def repeated_sources(plan: Mapping[str, Any]) -> dict[str, float]:
-    """Source → epochs, of those that a plan reads more than once. On them a loss also measures memory."""
+    """Source → epochs, of the sources that a plan reads more than once. On them a loss also measures memorisation."""
     epochs: dict[str, float] = {}
     for phase in plan["phases"]:
         for planned in phase["sources"]:
@@ -86,13 +88,13 @@ def repeated_sources(plan: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _train_trial(settings: dict[str, Any]) -> None:
-    """Trains one proxy and leaves its receipt, whose row of `trials` is all that stays of it."""
+    """Trains one proxy and writes its receipt with the row of `trials`, which is all that is kept of it."""
     from xmodel_core.training.job import Job
     from xmodel_core.training.proxy import train_proxy
 
     job = Job.from_settings(settings["job"])
     started = time.monotonic()
-    with write_shard(job.folder, settings["point"]) as shard:
+    with write_shard(job.folder, settings["shard"]) as shard:
         proxy = train_proxy(job)
         row = {
             **settings["row"],
@@ -104,12 +106,12 @@ def _train_trial(settings: dict[str, Any]) -> None:
         shard.rows("trials", [{"search": job.folder.name, **row, "seconds": round(time.monotonic() - started, 3)}])
 
 
-def _point(trial: "Trial", ground: TrainingInputs) -> ProxySpec:
-    proxy = trial.hyperparameters.applied(ground.model, ground.training)
-    return ProxySpec(f"trial-{trial.number:05d}", *proxy, trial.row())
+def _proxy_spec(trial: "Trial", inputs: TrainingInputs) -> ProxySpec:
+    model, training = trial.hyperparameters.applied(inputs.model, inputs.training)
+    return ProxySpec(f"trial-{trial.number:05d}", model, training, trial.row())
 
 
-def _trained(build: Build, ground: TrainingInputs, search: SearchConfig) -> "tuple[list[dict[str, Any]], Sampler]":
+def _run_trials(build: Build, inputs: TrainingInputs, search: SearchConfig) -> "tuple[list[dict[str, Any]], Sampler]":
     """The rows of all trials in order, the report's first, and the sampler that chose them."""
     from xmodel_core.search.hparams.sampler import REPORT, Sampler, Trial
 
@@ -119,27 +121,27 @@ def _trained(build: Build, ground: TrainingInputs, search: SearchConfig) -> "tup
     with track(f"search {build.identity.name}", search.trials + 1 - known, "trials") as bar:
         for first in range(0, search.trials, search.trials_per_round):
             asked = sampler.ask(min(search.trials_per_round, search.trials - first))
-            points = [_point(trial, ground) for trial in ([report, *asked] if first == 0 else asked)]
-            rows += train_proxies(_train_trial, points, ground, build, "search", bar)
+            specs = [_proxy_spec(trial, inputs) for trial in ([report, *asked] if first == 0 else asked)]
+            rows += train_proxies(_train_trial, specs, inputs, build, "search", bar)
             sampler.tell(asked, [row["loss"] for row in rows[-len(asked) :]])
     return rows, sampler
 
 
-def run(ground: TrainingInputs, search: SearchConfig) -> Artifact:
-    """Searches, or finds the search done: trials.parquet, panels.png, index.html, rows of `trials`. Its facts are the
-    best trial, the one at the report's values, and what of the four mattered.
+def run(inputs: TrainingInputs, search: SearchConfig) -> Artifact:
+    """Runs the search, or finds it done: trials.parquet, panels.png, index.html, rows of `trials`. Its facts are the
+    best trial, the one at the report's values, and the importance of the four hyperparameters.
 
     XmodelError: a model without muP; settings, plan and shards that do not belong together; every trial diverged.
     """
-    require_mup(ground.model)
-    identified = identity(ground, search)
-    if done := ground.store.find(identified):
+    require_mup(inputs.model)
+    identified = identity(inputs, search)
+    if done := inputs.store.find(identified):
         return done
-    build = ground.store.build(identified)
-    job = ground.job(build)
+    build = inputs.store.build(identified)
+    job = job_of(build.identity.label, build.folder, inputs)
     for source in job.shards:
-        job.tokens[source].verify(ground.store.digest)
-    trials, sampler = _trained(build, ground, search)
+        job.tokens[source].verify(inputs.store.digest)
+    trials, sampler = _run_trials(build, inputs, search)
     facts = _facts(trials, sampler.importance(), search, job)
     from xmodel_core.search.hparams.panels import draw_panels
     from xmodel_core.search.hparams.render import write_page
@@ -164,13 +166,13 @@ def _facts(
     if not finished:
         raise XmodelError(
             f"all {len(sampled)} trials diverged",
-            expected="learning rates and scales at which some proxies can be trained",
+            expected="learning rates and scales at which some proxies train",
             found=f"peak_lr from {search.peak_lr.low:g} to {search.peak_lr.high:g}",
             where="search",
             remedy="lower search.peak_lr, or lengthen training.warmup_steps",
         )
     line = fit(sampled, SEARCHED)
-    price_of_all = price(job.model, job.training, search, job.vocab_size)
+    cost = price(job.model, job.training, search, job.vocab_size)
     return {
         "best": finished[0],
         "report": report,
@@ -179,23 +181,23 @@ def _facts(
         "diverged": sum(row["diverged"] for row in sampled),
         "importance": {name: importance[name] for name in SEARCHED if name in importance},
         "regression": asdict(line) if line else None,
-        "parameters": price_of_all["parameters"],
+        "parameters": cost["parameters"],
         "tokens_per_trial": job.training.total_tokens,
-        "flops": price_of_all["flops"],
+        "flops": cost["flops"],
         "untrained_loss": math.log(job.vocab_size),
         "repeated_sources": repeated_sources(job.plan),
     }
 
 
 def _spread(best: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """From where to where the best trials lie."""
+    """(lowest, highest) of each hyperparameter and of the loss among the best trials."""
     from xmodel_core.search.hparams.sampler import SEARCHED
 
     return {name: [min(row[name] for row in best), max(row[name] for row in best)] for name in (*SEARCHED, "loss")}
 
 
 def _write_table(trials: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """One row a trial. Without its seconds, which are the ledger's: the same search is the same file anywhere."""
+    """One row per trial, without its seconds, which are in the ledger: the same search gives the same file anywhere."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

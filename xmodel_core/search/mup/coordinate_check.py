@@ -2,11 +2,12 @@
 
 Takes a recipe's model and training and a plan; gives, for each role of activation, its size at several steps and
 widths, and the slope of log size against log width: 0 where width does not matter (Yang et al. 2022, Tensor Programs
-V, appendix D.1). The tokens looked at are the last step's, from which no model has learned by then. `change` is the
-distance from the first look: it should become flat, too, but only at widths where noise no longer hides the gradient.
+V, appendix D.1). Activations are measured on the last step's tokens, on which no model has been trained by then.
+`change` is the distance from the activations at step 0: it should become flat, too, but only at widths where noise no
+longer hides the gradient.
 
-Logits are the exception at the start: m = width / base divides them, while at initialisation they only add up like the
-square root of the width, so they begin with a slope of -1/2 and become flat as far as they are learned.
+Logits are the exception at the start: m = width / base divides them, while at initialisation they grow only like the
+square root of the width, so they begin with a slope of -1/2 and become flat as they are learned.
 """
 
 import math
@@ -20,23 +21,24 @@ import numpy as np
 from xmodel_core.artifacts import Artifact, Identity, write_shard
 from xmodel_core.errors import XmodelError
 from xmodel_core.search.mup.scaled import Parametrisation, Widths, at_constant_rate, at_rate
-from xmodel_core.search.proxies import ProxySpec, TrainingInputs, train_proxies
+from xmodel_core.search.proxies import ProxySpec, identity_inputs, train_proxies
 from xmodel_core.training.config import TrainingConfig
+from xmodel_core.training.inputs import TrainingInputs
 
 VERSION = 1
 MAX_TOKENS = 1_000_000
-"""More are a training, not a check."""
+"""Tokens of a run at most: more are a training, not a check."""
 PROBE_SEQUENCES = 4
-"""Sequences of the last step's batch that are looked at."""
+"""Sequences of the last step's batch on which activations are measured."""
 FLAT = 0.05
-"""Slopes of at most so much either way count as flat."""
+"""The largest absolute slope that counts as flat."""
 PARAMETRISATIONS: tuple[Parametrisation, ...] = ("mup", "standard")
 COLUMNS = ("parametrisation", "role", "step", "quantity", "slope", "flat")
 
 
 def schedule(training: TrainingConfig, steps: int) -> TrainingConfig:
-    """A constant rate for the steps that are looked at, and one more whose tokens they are looked at with. XmodelError
-    where that is no small training."""
+    """A constant rate for `steps` steps, and one step more, whose tokens activations are measured on. XmodelError where
+    that is more than MAX_TOKENS."""
     config = at_constant_rate(training, steps + 1)
     if config.total_tokens > MAX_TOKENS:
         raise XmodelError(
@@ -49,7 +51,7 @@ def schedule(training: TrainingConfig, steps: int) -> TrainingConfig:
 
 
 def train_one(settings: dict[str, Any]) -> None:
-    """Trains one proxy and leaves what was seen of it, step by step, in its shard's receipt."""
+    """Trains one proxy and writes its activations' sizes, step by step, into its shard's receipt."""
     from xmodel_core.model.probe import ActivationSizes
     from xmodel_core.training.job import Job
     from xmodel_core.training.proxy import train_proxy
@@ -57,56 +59,63 @@ def train_one(settings: dict[str, Any]) -> None:
     job = Job.from_settings(settings["job"])
     last = next(job.stream.batches(job.training.total_steps))
     sizes = ActivationSizes(last.tokens_BT[:PROBE_SEQUENCES])
-    seen: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
 
-    def look(model: Any, step: int) -> None:
+    def measure(model: Any, step: int) -> None:
         if step in settings["steps"]:
-            seen[str(step)] = sizes.measure(model)
+            measured[str(step)] = sizes.measure(model)
 
-    with write_shard(job.folder, settings["point"]) as shard:
-        losses = train_proxy(job, look)
-        shard.facts.update({"seen": seen, "losses": list(losses.losses)})
+    with write_shard(job.folder, settings["shard"]) as shard:
+        losses = train_proxy(job, measure)
+        shard.facts.update({"seen": measured, "losses": list(losses.losses)})
 
 
 def slope(sizes: Mapping[int, float]) -> float:
-    """Of log size against log width, by least squares; not a number where a size is not positive."""
+    """The slope of log size against log width, by least squares; NaN where a size is not positive. `sizes`: width →
+    size."""
     if not all(math.isfinite(size) and size > 0 for size in sizes.values()):
         return math.nan
     return float(np.polyfit(np.log(list(sizes)), np.log(list(sizes.values())), 1)[0])
 
 
-def run(ground: TrainingInputs, widths: Widths, steps: Sequence[int], seeds: int) -> Artifact:
-    """The check, or the one that is there. The ground's training is from `schedule`; `steps`: after which activations
-    are looked at, beside 0; `seeds`: trainings whose sizes are averaged. Facts: `table`, one row a parametrisation,
-    role, step and quantity; slopes.tsv, sizes.png, changes.png."""
-    training, all_widths, steps = ground.training, sorted(set(widths.widths)), sorted({0, *steps})
+def run(inputs: TrainingInputs, widths: Widths, steps: Sequence[int], seeds: int) -> Artifact:
+    """Runs the check, or finds it done: slopes.tsv, sizes.png, changes.png; fact `table`, one row per parametrisation,
+    role, step and quantity. `inputs.training`: from `schedule`; `steps`: after which activations are measured, beside
+    0; `seeds`: trainings whose sizes are averaged.
+
+    XmodelError: fewer than two widths; a width that does not divide into heads; settings, plan and shards that do not
+    belong together.
+    """
+    training, all_widths, steps = inputs.training, sorted(set(widths.widths)), sorted({0, *steps})
     if len(all_widths) < 2:
-        raise XmodelError("a slope needs two widths", expected="at least two", found=all_widths)
-    points = {
+        raise XmodelError(
+            "a slope needs two widths", expected="at least two", found=all_widths, remedy="give more --width"
+        )
+    specs = {
         (which, width, seed): ProxySpec(
             f"{which}-{width:05d}-{seed}",
-            widths.at(ground.model, width, which),
+            widths.at(inputs.model, width, which),
             at_rate(training, training.peak_lr, training.seed + seed),
         )
         for which, width, seed in product(PARAMETRISATIONS, all_widths, range(seeds))
     }
     identity = Identity(
         kind="coordinate_checks",
-        name=ground.name,
+        name=inputs.name,
         version=VERSION,
         config={
-            "points": {point.name: point.model.model_dump(mode="json") for point in points.values()},
+            "points": {spec.name: spec.model.model_dump(mode="json") for spec in specs.values()},
             "training": training.identity(),
             "steps": steps,
         },
-        inputs=ground.inputs(),
+        inputs=identity_inputs(inputs),
     )
-    if done := ground.store.find(identity):
+    if done := inputs.store.find(identity):
         return done
-    build = ground.store.build(identity)
-    facts = train_proxies(train_one, list(points.values()), ground, build, "check coordinates", steps=steps)
-    seen = {key: found["seen"] for key, found in zip(points, facts, strict=True)}
-    table = slopes_of(seen, all_widths, steps, seeds)
+    build = inputs.store.build(identity)
+    facts = train_proxies(train_one, list(specs.values()), inputs, build, "check coordinates", steps=steps)
+    measured = {key: of_proxy["seen"] for key, of_proxy in zip(specs, facts, strict=True)}
+    table = slopes_of(measured, all_widths, steps, seeds)
     with write_shard(build.folder, "slopes") as shard:
         write_table(table, shard.file("slopes.tsv"))
         for quantity in ("size", "change"):
@@ -115,31 +124,31 @@ def run(ground: TrainingInputs, widths: Widths, steps: Sequence[int], seeds: int
 
 
 def slopes_of(
-    seen: Mapping[tuple[str, int, int], Mapping[str, Any]],
+    measured: Mapping[tuple[str, int, int], Mapping[str, Any]],
     widths: Sequence[int],
     steps: Sequence[int],
     seeds: int,
 ) -> list[dict[str, Any]]:
-    """The table: means over the seeds at each width, and their slope. `seen`: (parametrisation, width, seed) → step →
-    role → quantity; a proxy that came apart lacks its later steps, and they have no slope."""
+    """The table: means over the seeds at each width, and their slope. `measured`: (parametrisation, width, seed) → step
+    → role → quantity; a proxy that diverged lacks its later steps, which then have no slope."""
     table = []
-    roles = list(seen[PARAMETRISATIONS[0], widths[0], 0]["0"])
+    roles = list(measured[PARAMETRISATIONS[0], widths[0], 0]["0"])
     for which, step, role in product(PARAMETRISATIONS, steps, roles):
         for quantity in ("size", "change") if step else ("size",):
             means: dict[int, float] = {}
             for width in widths:
-                looks = [seen[which, width, seed].get(str(step)) for seed in range(seeds)]
-                values = [look[role][quantity] if look else math.nan for look in looks]
+                of_seeds = [measured[which, width, seed].get(str(step)) for seed in range(seeds)]
+                values = [roles_of[role][quantity] if roles_of else math.nan for roles_of in of_seeds]
                 means[width] = sum(values) / seeds
-            found = slope(means)
+            fitted = slope(means)
             table.append(
                 {
                     "parametrisation": which,
                     "role": role,
                     "step": step,
                     "quantity": quantity,
-                    "slope": found if math.isfinite(found) else None,
-                    "flat": abs(found) <= FLAT,
+                    "slope": fitted if math.isfinite(fitted) else None,
+                    "flat": abs(fitted) <= FLAT,
                     "at_width": {str(w): mean if math.isfinite(mean) else None for w, mean in means.items()},
                 }
             )
@@ -147,7 +156,7 @@ def slopes_of(
 
 
 def write_table(table: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Tab-separated: one line a parametrisation, role, step and quantity, with the mean at each width behind."""
+    """Tab-separated: one line per parametrisation, role, step and quantity, then the mean at each width."""
     widths = list(table[0]["at_width"])
     lines = ["\t".join([*COLUMNS, *(f"width_{width}" for width in widths)])]
     for row in table:
@@ -161,8 +170,8 @@ def _shown(cell: Any) -> str:
 
 
 def draw(table: Sequence[Mapping[str, Any]], quantity: str, path: Path) -> None:
-    """A PNG: one row a parametrisation, one column a role; log size against log width, one line a step, its slope in
-    the legend."""
+    """A PNG: log size against log width; one row per parametrisation, one column per role, one line per step with its
+    slope in the legend."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator
@@ -180,7 +189,7 @@ def draw(table: Sequence[Mapping[str, Any]], quantity: str, path: Path) -> None:
                 continue
             shown = {int(width): mean for width, mean in row["at_width"].items() if mean}
             rank = steps.index(row["step"]) / max(len(steps) - 1, 1)
-            found = "" if row["slope"] is None else f": {row['slope']:+.2f}"
+            fitted = "" if row["slope"] is None else f": {row['slope']:+.2f}"
             axes.plot(
                 list(shown),
                 list(shown.values()),
@@ -188,7 +197,7 @@ def draw(table: Sequence[Mapping[str, Any]], quantity: str, path: Path) -> None:
                 color=colormaps["viridis"](0.9 - 0.85 * rank),
                 linewidth=1.3,
                 markersize=3,
-                label=f"step {row['step']}{found}",
+                label=f"step {row['step']}{fitted}",
             )
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")

@@ -1,8 +1,8 @@
-"""Learning-rate transfer: does the best rate of a narrow model serve the wide ones? Under muP it should.
+"""Learning-rate transfer: is the best rate of a narrow model also that of wide ones? Under muP it should be.
 
 Takes a recipe's model and training, a plan and a grid of rates; gives each proxy's final loss, each width's best rate,
 and whether those lie within one step of the narrowest's (Yang et al. 2022, Tensor Programs V, figure 1). The standard
-parametrisation beside it is what muP is held against. A best rate at the edge of the grid is no best rate, and is told.
+parametrisation is the baseline. A best rate on the grid edge is inconclusive and reported as such.
 """
 
 import math
@@ -14,19 +14,20 @@ from typing import Any
 from xmodel_core.artifacts import Artifact, Identity, write_shard
 from xmodel_core.errors import XmodelError
 from xmodel_core.search.mup.scaled import Parametrisation, Widths, at_rate
-from xmodel_core.search.proxies import ProxySpec, TrainingInputs, train_proxies
+from xmodel_core.search.proxies import ProxySpec, identity_inputs, train_proxies
+from xmodel_core.training.inputs import TrainingInputs
 
 VERSION = 1
 TITLES = {"mup": "muP", "standard": "standard parametrisation"}
 
 
 def train_one(settings: dict[str, Any]) -> None:
-    """Trains one proxy and leaves its losses in its shard's receipt."""
+    """Trains one proxy and writes its losses into its shard's receipt."""
     from xmodel_core.training.job import Job
     from xmodel_core.training.proxy import train_proxy
 
     job = Job.from_settings(settings["job"])
-    with write_shard(job.folder, settings["point"]) as shard:
+    with write_shard(job.folder, settings["shard"]) as shard:
         trained = train_proxy(job)
         final = trained.last()
         shard.facts.update(
@@ -39,53 +40,58 @@ def train_one(settings: dict[str, Any]) -> None:
 
 
 def run(
-    ground: TrainingInputs,
+    inputs: TrainingInputs,
     widths: Widths,
     rates: Sequence[float],
     parametrisations: Sequence[Parametrisation] = ("mup", "standard"),
     seeds: int = 1,
 ) -> Artifact:
-    """The transfer test, or the one that is there. `seeds`: trainings of each point, whose losses are averaged. Facts:
-    `losses`, one row a point; `best`, one a width; `transfers`, parametrisation → whether every best rate is within one
-    step of the grid from the narrowest's."""
+    """Runs the transfer test, or finds it done. `seeds`: trainings per parametrisation, width and rate, their losses
+    averaged. Facts: `losses`, one row each; `best`, one row per parametrisation and width; `transfers`, parametrisation
+    → whether every best rate is within one step of the grid from the narrowest's.
+
+    XmodelError: fewer than two widths or three rates; a width that does not divide into heads; settings, plan and
+    shards that do not belong together. A proxy that diverges is a row without a loss.
+    """
     all_widths, rates = sorted(set(widths.widths)), sorted(set(rates))
     if len(all_widths) < 2 or len(rates) < 3:
         raise XmodelError(
-            "too little to compare",
+            "too few widths or learning rates to compare",
             expected="at least two widths and three learning rates",
             found=f"widths {all_widths}, rates {rates}",
+            remedy="give more --width or --rate",
         )
-    points = {
+    specs = {
         (which, width, rate, seed): ProxySpec(
             f"{which}-{width:05d}-lr{rate:.6g}-{seed}",
-            widths.at(ground.model, width, which),
-            at_rate(ground.training, rate, ground.training.seed + seed),
+            widths.at(inputs.model, width, which),
+            at_rate(inputs.training, rate, inputs.training.seed + seed),
         )
         for which, width, rate, seed in product(parametrisations, all_widths, rates, range(seeds))
     }
     identity = Identity(
         kind="lr_transfers",
-        name=ground.name,
+        name=inputs.name,
         version=VERSION,
         config={
             "points": {
-                point.name: {"model": point.model.model_dump(mode="json"), "peak_lr": point.training.peak_lr}
-                for point in points.values()
+                spec.name: {"model": spec.model.model_dump(mode="json"), "peak_lr": spec.training.peak_lr}
+                for spec in specs.values()
             },
-            "training": ground.training.identity(),
+            "training": inputs.training.identity(),
         },
-        inputs=ground.inputs(),
+        inputs=identity_inputs(inputs),
     )
-    if done := ground.store.find(identity):
+    if done := inputs.store.find(identity):
         return done
-    build = ground.store.build(identity)
-    trained = train_proxies(train_one, list(points.values()), ground, build, "train proxies")
-    facts = dict(zip(points, trained, strict=True))
+    build = inputs.store.build(identity)
+    trained = train_proxies(train_one, list(specs.values()), inputs, build, "train proxies")
+    facts = dict(zip(specs, trained, strict=True))
     losses = []
     for which, width, rate in product(parametrisations, all_widths, rates):
-        ended = [facts[which, width, rate, seed]["loss"] for seed in range(seeds)]
-        whole = None if None in ended else sum(ended) / seeds
-        losses.append({"parametrisation": which, "width": width, "peak_lr": rate, "loss": whole})
+        final = [facts[which, width, rate, seed]["loss"] for seed in range(seeds)]
+        mean = None if None in final else sum(final) / seeds
+        losses.append({"parametrisation": which, "width": width, "peak_lr": rate, "loss": mean})
     best = best_rates(losses)
     with write_shard(build.folder, "transfer") as shard:
         write_table(losses, shard.file("losses.tsv"))
@@ -94,23 +100,23 @@ def run(
 
 
 def best_rates(losses: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row a parametrisation and width: its best rate and loss, how many steps of the grid that is from the
-    narrowest's, and whether it lies at the grid's edge; no rate where every proxy came apart."""
+    """One row per parametrisation and width: its best rate and loss, how many steps of the grid that is from the
+    narrowest's, and whether it lies on the grid's edge; no rate where every proxy diverged."""
     rows = []
     for which in dict.fromkeys(row["parametrisation"] for row in losses):
         grid = sorted({row["peak_lr"] for row in losses})
         narrowest: int | None = None
         for width in sorted({row["width"] for row in losses}):
-            ended = [
+            finished = [
                 row
                 for row in losses
                 if (row["parametrisation"], row["width"]) == (which, width) and row["loss"] is not None
             ]
-            if not ended:
+            if not finished:
                 nothing = {"best_lr": None, "loss": None, "grid_steps": None, "at_edge": False}
                 rows.append({"parametrisation": which, "width": width, **nothing})
                 continue
-            lowest = min(ended, key=lambda row: row["loss"])
+            lowest = min(finished, key=lambda row: row["loss"])
             place = grid.index(lowest["peak_lr"])
             narrowest = place if narrowest is None else narrowest
             rows.append(
@@ -139,7 +145,7 @@ def transfers(best: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
 
 
 def write_table(losses: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Tab-separated: one line a point; no loss where the proxy came apart."""
+    """Tab-separated: one line per row of `losses`; no loss where the proxy diverged."""
     lines = ["parametrisation\twidth\tpeak_lr\tloss"]
     for row in losses:
         loss = "" if row["loss"] is None else f"{row['loss']:.5f}"
@@ -148,7 +154,8 @@ def write_table(losses: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def draw(losses: Sequence[Mapping[str, Any]], best: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """A PNG: final loss against learning rate, one line a width, its best rate marked; a panel a parametrisation."""
+    """A PNG: final loss against learning rate, one line per width with its best rate marked, one panel per
+    parametrisation."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, NullLocator
@@ -176,8 +183,8 @@ def draw(losses: Sequence[Mapping[str, Any]], best: Sequence[Mapping[str, Any]],
         axes.grid(alpha=0.25)
     panels[0].set_ylabel("final training loss, nats per token")
     panels[0].legend(title="width", frameon=False)
-    ended = [row["loss"] for row in losses if row["loss"] is not None]
-    if ended:
-        low, high = min(ended), min(max(ended), min(ended) + 3)  # one that nearly came apart would flatten the rest
+    finite = [row["loss"] for row in losses if row["loss"] is not None]
+    if finite:
+        low, high = min(finite), min(max(finite), min(finite) + 3)  # a nearly diverged one would flatten the rest
         panels[0].set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     figure.savefig(path, dpi=130, metadata={"Software": None})

@@ -1,0 +1,101 @@
+"""A folder of this machine: a file is its own path, and the atomic step is the rename."""
+
+import contextlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xmodel_core.artifacts.disk import PARTIAL, new_staging_folder, put_on_disk, remove_dead_staging, write_atomically
+from xmodel_core.artifacts.folder import FileEntry, Folder
+
+
+@dataclass(frozen=True)
+class LocalFolder(Folder):
+    """A folder of this machine, or of a disk that machines share."""
+
+    at: Path
+
+    def __str__(self) -> str:
+        return str(self.at)
+
+    @property
+    def name(self) -> str:
+        return self.at.name
+
+    @property
+    def path(self) -> Path:
+        return self.at
+
+    def __truediv__(self, name: str) -> "LocalFolder":
+        return LocalFolder(self.at / name)
+
+    def prepare(self) -> None:
+        self.at.mkdir(parents=True, exist_ok=True)
+        remove_dead_staging(self.at)
+
+    def tidy(self) -> None:
+        remove_dead_staging(self.at)
+        with contextlib.suppress(OSError):  # not empty while another builder of the same artifact is at work
+            (self.at / PARTIAL).rmdir()
+
+    def staging(self) -> Path:
+        return new_staging_folder(self.at)
+
+    def put(self, staging: Path, entries: Sequence[FileEntry]) -> None:
+        for entry in entries:
+            target = self.at / entry.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            put_on_disk(staging / entry.path)
+            (staging / entry.path).replace(target)
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self.at / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write(self, name: str, data: bytes) -> None:
+        write_atomically(self.at / name, data)
+
+    def remove(self, name: str) -> None:
+        (self.at / name).unlink(missing_ok=True)
+
+    def remove_tree(self, name: str) -> None:
+        shutil.rmtree(self.at / name, ignore_errors=True)
+
+    def size(self, name: str) -> int | None:
+        try:
+            return (self.at / name).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def names(self, pattern: str) -> list[str]:
+        return sorted(path.relative_to(self.at).as_posix() for path in self.at.glob(pattern))
+
+    def versions(self, pattern: str) -> dict[str, str]:
+        return {name: str((self.at / name).stat().st_mtime_ns) for name in self.names(pattern)}
+
+    def file(self, name: str, entry: FileEntry | None = None) -> Path:
+        return self.at / name
+
+    def files(self, pattern: str) -> dict[str, Path]:
+        return {name: self.at / name for name in self.names(pattern)}
+
+    def tree(self, name: str) -> Path:
+        return self.at / name
+
+    def put_tree(self, written: Path, name: str, last: str) -> None:
+        for path in written.iterdir():
+            put_on_disk(path)
+        target = self.at / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            shutil.rmtree(target)  # a rename replaces no folder that holds anything
+        written.rename(target)
+
+    def raw(self, name: str) -> Path | None:
+        return path if (path := self.at / name).is_file() else None
+
+    def working_folder(self) -> Path:
+        return self.at

@@ -1,0 +1,35 @@
+"""The workers of a run: rank and world size, the data-parallel model, sums and means over all of them."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+def rank_and_world() -> tuple[int, int]:
+    """(this worker's number from 0, number of workers)."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def data_parallel(model: nn.Module) -> nn.Module:
+    """The model whose backward pass averages gradients over the workers; the model itself where there is one worker."""
+    return DistributedDataParallel(model, broadcast_buffers=False) if rank_and_world()[1] > 1 else model
+
+
+def gradient_exchange(model: nn.Module, exchange: bool) -> AbstractContextManager[object]:
+    """Around a forward and backward pass: without `exchange` its gradients stay on this worker, to be averaged together
+    with those of a later pass."""
+    return model.no_sync() if isinstance(model, DistributedDataParallel) and not exchange else nullcontext()
+
+
+def sum_over_workers(values: Tensor) -> Tensor:
+    """The elementwise sum over all workers, in place."""
+    if dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
+def mean_over_workers(values: Tensor) -> Tensor:
+    """The elementwise mean over all workers, in place."""
+    return sum_over_workers(values).div_(rank_and_world()[1]) if dist.is_initialized() else values
