@@ -1,7 +1,7 @@
 """`xmodel audit`: a run's token stream read again and verified against its shards, document by document.
 
-Takes a run's label; gives the result of `training/audit.py`, after the shards were compared with their receipts and
-the ledger's `consumed` rows with the order that the plan and seed give.
+Takes a run's label; gives the result of `training/order/audit.py`, after the shards were compared with their receipts
+and the ledger's `consumed` rows with the order that the plan and seed give.
 """
 
 from dataclasses import asdict

@@ -166,7 +166,7 @@ def _remote_workspace(workspace: Folder) -> Iterable[Finding]:
         workspace.remove(probe)
         yield _finding("workspace", "ok", f"{workspace}, can be written to")
     except XmodelError as error:
-        yield _finding("workspace", "fail", f"{workspace}: {error.what}", str(error).rpartition("what to do: ")[2])
+        yield _finding("workspace", "fail", f"{workspace}: {error.what}", error.remedy or "")
         return
     free = shutil.disk_usage(next(p for p in (cache_root(), *cache_root().parents) if p.exists())).free
     remedy = "" if free > MIN_DISK_GB * 1e9 else "free some space, or set XMODEL_CACHE to a folder on a larger disk"

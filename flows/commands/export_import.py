@@ -40,8 +40,8 @@ def export(checkpoint: str, folder: Path, format_name: str) -> None:
     else:
         tokens, texts = tokens_beside(weights)
         files = {**texts}
-    layout = export_checkpoint(weights, format_name, folder, tokens, files)
-    click.echo(f"{folder}: {layout.config['architectures'][0]}, {len(layout.weights)} tensors, from {weights}")
+    exported = export_checkpoint(weights, format_name, folder, tokens, files)
+    click.echo(f"{folder}: {exported.config['architectures'][0]}, {len(exported.weights)} tensors, from {weights}")
 
 
 @click.command("import")

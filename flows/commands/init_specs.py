@@ -16,8 +16,7 @@ import yaml
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.cost import count_parameters
-from xmodel_core.planning.inspect_files import SourceProfile as SourceProfile
-from xmodel_core.planning.inspect_files import inspect_paths as inspect_files
+from xmodel_core.planning.inspect_files import SourceProfile, inspect_paths
 from xmodel_core.planning.supply import KEPT, chars_per_token
 
 MAX_EPOCHS = 4  # seen up to four times, a token is nearly as good as a new one (Muennighoff et al. 2023)
@@ -270,7 +269,7 @@ def write_specs(paths: list[Path], name: str, into: Path | None = None) -> list[
     if folder.exists():
         remedy = "choose another --name, or move the existing folder away"
         raise XmodelError(f"{name} already exists", expected="an unused name", where=folder, remedy=remedy)
-    sources, left_out = inspect_files(paths)
+    sources, left_out = inspect_paths(paths)
     for line in left_out:
         click.echo(f"left out: {line}", err=True)
     notes = "".join(f"#   {line}\n" for line in left_out)

@@ -11,8 +11,7 @@ from typing import Any
 
 from flows.recipes import load_recipe, recipe_names
 from xmodel_core.errors import XmodelError
-from xmodel_core.planning.availability import HUB, S3, SCHEMES
-from xmodel_core.planning.availability import check_availability
+from xmodel_core.planning.availability import HUB, S3, SCHEMES, check_availability
 from xmodel_core.specs import Source, load_mixture, load_sources, resolve
 from xmodel_core.specs.sources import DATASETS_SPEC, RAW_SCHEME
 

@@ -14,7 +14,7 @@ from flows.cli import COMMANDS, main
 
 HEAVY = ("torch", "ray", "prefect", "pyarrow", "duckdb", "pydantic", "numpy", "rich")
 # `plan` is made of the pipeline's stages, whose modules it imports.
-LOADED_BY_HELP = {"plan": ("pyarrow", "pydantic", "numpy", "rich")}
+LOADED_BY_HELP = {"plan": ("pyarrow", "duckdb", "pydantic", "numpy", "rich")}
 
 
 def test_every_line_of_help_is_whole_at_80_columns() -> None:

@@ -164,9 +164,9 @@ def test_instruction_data_is_recognised_and_written_as_what_it_is(tmp_path: Path
 def test_a_broken_gzip_tail_costs_only_the_tail(tmp_path: Path) -> None:
     path = write(tmp_path / "cut.jsonl.gz", documents(EN, 400))
     path.write_bytes(path.read_bytes()[:-60])
-    (seen,), left_out = inspect_paths([path])
-    assert seen.lang == "en"
-    assert seen.documents > 200
+    (profile,), left_out = inspect_paths([path])
+    assert profile.lang == "en"
+    assert profile.documents > 200
     assert left_out == []
 
 
@@ -176,9 +176,9 @@ def test_sizes_are_extrapolated_from_what_was_looked_at(tmp_path: Path) -> None:
         {"text": " ".join(f"word{rng.random()}" for _ in range(rng.randint(5, 40)))} for _ in range(6_000)
     ]
     for name in ("a.jsonl", "b.jsonl.gz", "c.parquet"):
-        (seen,), _ = inspect_paths([write(tmp_path / name, rows)])
-        assert seen.documents == pytest.approx(6_000, rel=0.1), name
-        assert seen.chars == pytest.approx(sum(len(str(row["text"])) for row in rows), rel=0.15), name
+        (profile,), _ = inspect_paths([write(tmp_path / name, rows)])
+        assert profile.documents == pytest.approx(6_000, rel=0.1), name
+        assert profile.chars == pytest.approx(sum(len(str(row["text"])) for row in rows), rel=0.15), name
 
 
 def test_an_existing_name_is_never_overwritten(tmp_path: Path) -> None:
@@ -239,9 +239,9 @@ def test_a_small_language_gives_what_four_epochs_of_it_hold(tmp_path: Path) -> N
 @pytest.mark.shared_data
 @pytest.mark.slow
 def test_the_language_of_every_real_source_comes_out_as_its_name_says(shared_data: Path) -> None:
-    seen, left_out = inspect_paths([shared_data / "corpora"])
+    profiles, left_out = inspect_paths([shared_data / "corpora"])
     assert left_out == []
-    assert len(seen) == 43
+    assert len(profiles) == 43
     by_prefix = {"zh": "zh", "en": "en", "code": "code", "math": "en"}
-    assert {s.name: s.lang for s in seen} == {s.name: by_prefix[s.name.split("_")[0]] for s in seen}
-    assert {(s.text_field, s.id_field) for s in seen} == {("text", "id")}
+    assert {s.name: s.lang for s in profiles} == {s.name: by_prefix[s.name.split("_")[0]] for s in profiles}
+    assert {(s.text_field, s.id_field) for s in profiles} == {("text", "id")}
