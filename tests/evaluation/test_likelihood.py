@@ -60,7 +60,7 @@ def test_any_spans_in_any_batches(model: Xmodel, drawn: list[tuple[list[int], in
 def test_a_shared_beginning_is_computed_once_and_changes_nothing(
     model: Xmodel, worth_sharing: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(likelihood, "WORTH_SHARING_TOKENS", worth_sharing)
+    monkeypatch.setattr(likelihood, "MIN_SAVED_TOKENS", worth_sharing)
     draw = random.Random(worth_sharing)
     spans = [*questions(30, 5, 4, draw), *questions(25, 4, 2, draw), *questions(0, 3, 4, draw)]
     draw.shuffle(spans)

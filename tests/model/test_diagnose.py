@@ -15,7 +15,7 @@ from tests.model.families import FAMILIES, VOCAB, small
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.diagnose import diagnose
 from xmodel_core.model.network import Block, Xmodel, initialise
-from xmodel_core.model.probe import ROLES, ActivationSizes, activations, listening
+from xmodel_core.model.probe import ROLES, ActivationSizes, activations, recording
 from xmodel_core.model.weights import TOKENIZER, save_model
 from xmodel_core.tokenizer.config import TokenizerConfig
 from xmodel_core.tokenizer.tokenizer import Tokenizer
@@ -38,11 +38,11 @@ def test_attention_is_what_the_kernel_computed(models: Models, family: str) -> N
         attention.qkv_proj.register_forward_hook(lambda _m, _i, output: seen.__setitem__("qkv", output)),
         attention.o_proj.register_forward_pre_hook(lambda _m, inputs: seen.__setitem__("attended", inputs[0])),
     ]
-    with torch.no_grad(), listening(model) as heard:
+    with torch.no_grad(), recording(model) as recorded:
         model(TEXT)
     for hook in hooks:
         hook.remove()
-    weights_BHTT = heard["attention_logits"][1].softmax(-1)
+    weights_BHTT = recorded["attention_logits"][1].softmax(-1)
     torch.testing.assert_close(weights_BHTT.sum(-1), torch.ones(2, 4, 24))
     assert (weights_BHTT.triu(1) == 0).all()
     v_BTGK = seen["qkv"].view(2, 24, 8, 16)[:, :, 6:]
