@@ -1,4 +1,4 @@
-"""The harness's view of a checkpoint: how strings are split, cut, scored and continued."""
+"""The harness's interface to a checkpoint: how strings are split, truncated, scored and continued."""
 
 import math
 from collections.abc import Iterable
@@ -14,6 +14,8 @@ from xmodel_core.evaluation.adapter import CheckpointLM
 from xmodel_core.model.network import Xmodel
 from xmodel_core.tokenizer.tokenizer import Tokenizer
 
+pytestmark = pytest.mark.xdist_group("evaluation")  # one process makes the session fixtures and imports the harness
+
 
 @pytest.fixture(scope="session")
 def adapter(model: Xmodel, tokenizer: Tokenizer) -> CheckpointLM:
@@ -25,7 +27,7 @@ def requests(kind: str, *arguments: tuple) -> list[Instance]:
 
 
 class Merging:
-    """A tokenizer of letters in which `ab` and `cd` are pieces: 红 + 色 may melt just so."""
+    """A tokenizer of letters in which `ab` and `cd` are pieces: 红 + 色 may merge likewise."""
 
     eos_id = 0
     pieces = ("ab", "cd", "abc")
@@ -54,7 +56,7 @@ def test_nothing_is_lost_between_context_and_continuation(
     assert tokenizer.decode([*before[start:], *after]) == context + continuation
 
 
-def test_spaces_at_the_end_of_the_context_go_over(adapter: CheckpointLM, tokenizer: Tokenizer) -> None:
+def test_spaces_at_the_end_of_the_context_move_to_the_continuation(adapter: CheckpointLM, tokenizer: Tokenizer) -> None:
     assert adapter.encode_pair("The coat is ", "red") == adapter.encode_pair("The coat is", " red")
     assert tokenizer.decode(adapter.encode_pair("The coat is ", "red")[1]) == " red"
 
@@ -65,7 +67,7 @@ def test_an_empty_context_is_a_documents_beginning(adapter: CheckpointLM, tokeni
     assert tokenizer.decode(after) == "小安"
 
 
-def test_a_choice_that_melts_into_the_context_is_still_scored(model: Xmodel) -> None:
+def test_a_choice_that_merges_with_the_context_is_still_scored(model: Xmodel) -> None:
     adapter = CheckpointLM(model, Merging(), 64, "test")
     assert adapter.encode_pair("xa", "b") == ([ord("x")], [1000])
     assert adapter.encode_pair("a", "b") == ([0], [1000])

@@ -1,4 +1,4 @@
-"""The door: scores, receipts, what is asked again and what is not, and what a person is told."""
+"""The evaluation stage: scores, receipts, what is evaluated again and what is not, error messages."""
 
 import json
 import random
@@ -21,6 +21,8 @@ from xmodel_core.model.network import Xmodel
 from xmodel_core.specs.benchmarks import Suite, Task, load_suites
 from xmodel_core.specs.strict import validate
 from xmodel_core.tokenizer.tokenizer import Tokenizer
+
+pytestmark = pytest.mark.xdist_group("evaluation")  # one process makes the session fixtures and imports the harness
 
 COLOURS = {"en": ["red", "green", "blue", "white"], "zh": ["红色", "绿色", "蓝色", "白色"]}
 CMMLU = {"stock": "cmmlu/cmmlu_{subject}", "subject_field": "subject", "shots": 2, "shots_split": "dev"}
@@ -70,7 +72,7 @@ def exam(subject: str, count: int, draw: random.Random) -> list[dict[str, Any]]:
 
 
 class World:
-    """A workspace, the data, a run's checkpoint, and the door between them."""
+    """A workspace, the data, a run's checkpoint, and the stage on them."""
 
     def __init__(self, root: Path, checkpoint: Path) -> None:
         self.store = Store(root / "workspace")
@@ -89,9 +91,9 @@ class World:
             rows = [*exam("agronomy", some, draw), *exam("anatomy", more, draw)]
             write(self.data / "cmmlu" / f"{split}.jsonl", rows)
 
-    def evaluate(self, asked: Suite | None = None, **config: Any) -> Artifact:
+    def evaluate(self, only: Suite | None = None, **config: Any) -> Artifact:
         settings = EvaluationConfig(data=str(self.data), **config)
-        return stage.run("small", settings, [asked or suite()], self.checkpoint, self.raw, self.store)
+        return stage.run("small", settings, [only or suite()], self.checkpoint, self.raw, self.store)
 
 
 @pytest.fixture
@@ -142,10 +144,10 @@ def test_log_likelihoods_are_the_models_own(world: World, model: Xmodel, tokeniz
     for context, continuation, value in zip(
         sample["contexts"], sample["continuations"], sample["log_likelihoods"], strict=True
     ):
-        before, whole = tokenizer.encode(context), tokenizer.encode(context + continuation)
+        before, both = tokenizer.encode(context), tokenizer.encode(context + continuation)
         with torch.no_grad():
-            log_probs_TV = model(torch.tensor([whole[:-1]]))[0].log_softmax(-1)
-        expected = sum(float(log_probs_TV[place - 1, whole[place]]) for place in range(len(before), len(whole)))
+            log_probs_TV = model(torch.tensor([both[:-1]]))[0].log_softmax(-1)
+        expected = sum(float(log_probs_TV[place - 1, both[place]]) for place in range(len(before), len(both)))
         assert value == pytest.approx(expected, abs=1e-4)
 
 
@@ -157,35 +159,35 @@ def test_shots_come_from_their_split(world: World) -> None:
     assert context.count("答案：") == 3 and context.endswith("答案：")
 
 
-def test_again_asks_nothing_and_places_do_not_matter(
+def test_again_evaluates_nothing_and_locations_do_not_matter(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = world.evaluate()
     world.data = world.data.rename(tmp_path / "elsewhere")
-    monkeypatch.setattr(stage, "_evaluate_task", lambda *_: pytest.fail("nothing is to be asked"))
+    monkeypatch.setattr(stage, "_evaluate_task", lambda *_: pytest.fail("nothing is to be evaluated"))
     assert world.evaluate() == first
 
 
-def test_a_killed_evaluation_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    ask = stage._evaluate_task
+def test_a_killed_evaluation_continues(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluated: list[str] = []
+    evaluate_task = stage._evaluate_task
 
-    def ask_until_killed(question: Any, *rest: Any) -> None:
-        asked.append(question.task.task)
-        if asked == ["coats_en", "coats_zh"]:
+    def evaluate_until_killed(selected: Any, *rest: Any) -> None:
+        evaluated.append(selected.task.task)
+        if evaluated == ["coats_en", "coats_zh"]:
             raise KeyboardInterrupt
-        ask(question, *rest)
+        evaluate_task(selected, *rest)
 
-    monkeypatch.setattr(stage, "_evaluate_task", ask_until_killed)
+    monkeypatch.setattr(stage, "_evaluate_task", evaluate_until_killed)
     with pytest.raises(KeyboardInterrupt):
         world.evaluate()
     assert world.store.artifacts("evaluations") == []
     done = world.evaluate()
-    assert asked == ["coats_en", "coats_zh", "coats_zh", "cmmlu"]
+    assert evaluated == ["coats_en", "coats_zh", "coats_zh", "cmmlu"]
     assert len(evals(done)) == 6
 
 
-def test_changed_data_is_asked_anew(world: World) -> None:
+def test_changed_data_is_evaluated_again(world: World) -> None:
     """Same path, same size: only the answers are others, and no cache of the harness may serve the earlier ones."""
     path = world.raw.path / "benchmarks" / "coats_en" / "test.jsonl"
     question = {"context": "The coat of Anna is", "choices": COLOURS["en"]}
@@ -205,10 +207,10 @@ def test_sample_limit_takes_the_first_of_each_subject(world: World) -> None:
 
 def test_data_that_is_not_there(world: World) -> None:
     (world.data / "cmmlu" / "dev.jsonl").unlink()
-    done = world.evaluate()  # not asked for by name: left out, and said so
+    done = world.evaluate()  # not named in the config: skipped, and recorded
     assert {task for task, _ in evals(done)} == {"coats_en", "coats_zh"}
-    [left_out] = done.manifest()["facts"]["skipped"]
-    assert left_out["task"] == "cmmlu" and "dev.jsonl" in left_out["why"]
+    [skipped] = done.manifest()["facts"]["skipped"]
+    assert skipped["task"] == "cmmlu" and "dev.jsonl" in skipped["why"]
     with pytest.raises(XmodelError) as refused:
         world.evaluate(tasks=["cmmlu"])
     assert "dev.jsonl" in str(refused.value) and str(world.data / "cmmlu") in str(refused.value)
@@ -223,7 +225,7 @@ def test_no_place_for_data_at_all(world: World) -> None:
         stage.run("small", config, [only], world.checkpoint, None, world.store)
 
 
-def test_what_is_no_checkpoint(world: World, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_checkpoint(world: World, tmp_path: Path) -> None:
     world.checkpoint = CheckpointRef(world.training, tmp_path, 7)
     with pytest.raises(XmodelError, match=r"no config\.json"):
         world.evaluate()
@@ -235,7 +237,7 @@ def test_no_suites_give_an_empty_artifact(world: World) -> None:
     assert done.manifest()["facts"] == {"scores": [], "gates": [], "skipped": []}
 
 
-def test_the_door_opens_without_heavy_libraries() -> None:
+def test_the_stage_imports_no_heavy_libraries() -> None:
     code = "import sys, xmodel_core.evaluation.stage; print({'torch', 'lm_eval', 'datasets'} & sys.modules.keys())"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
@@ -261,13 +263,13 @@ def test_every_shipped_task_runs_on_real_data(
             for context, continuation, value in zip(
                 sample["contexts"], sample["continuations"], sample["log_likelihoods"], strict=True
             ):
-                whole = tokenizer.encode(context + continuation)
-                scored = len(whole) - len(tokenizer.encode(context.rstrip()))
-                whole = whole[-(longest + 1) :]
+                both = tokenizer.encode(context + continuation)
+                scored = len(both) - len(tokenizer.encode(context.rstrip()))
+                both = both[-(longest + 1) :]
                 if not 0 < scored <= longest:
                     continue
                 with torch.no_grad():
-                    log_probs_TV = model(torch.tensor([whole[:-1]]))[0].log_softmax(-1)
-                places = range(len(whole) - scored, len(whole))
-                expected = sum(float(log_probs_TV[place - 1, whole[place]]) for place in places)
+                    log_probs_TV = model(torch.tensor([both[:-1]]))[0].log_softmax(-1)
+                places = range(len(both) - scored, len(both))
+                expected = sum(float(log_probs_TV[place - 1, both[place]]) for place in places)
                 assert value == pytest.approx(expected, abs=1e-4)

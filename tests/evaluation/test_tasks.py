@@ -1,4 +1,4 @@
-"""Suites and their data: what is refused, by name, and what the harness is handed."""
+"""Suites and their data: what is refused, by name, and what the harness gets."""
 
 import json
 from pathlib import Path
@@ -12,6 +12,8 @@ from xmodel_core.evaluation.tasks import STOCK, open_task, read_rows
 from xmodel_core.specs.benchmarks import Gate, Suite, Task, load_suites
 from xmodel_core.specs.sources import DATASETS_SPEC
 from xmodel_core.specs.strict import validate
+
+pytestmark = pytest.mark.xdist_group("evaluation")  # one process makes the session fixtures and imports the harness
 
 SHIPPED = sorted(path.stem for path in (DATASETS_SPEC / "benchmarks").glob("*.yaml"))
 OWN: dict[str, Any] = {"format": "multiple_choice", "data": "colours", "split": "test", "lang": "en", "metric": "acc"}
@@ -44,7 +46,7 @@ def test_published_figures_become_fractions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"stock": "arc/arc_easy"}, "either `stock` or `format`"),
         ({"format": None}, "either `stock` or `format`"),
@@ -53,8 +55,8 @@ def test_published_figures_become_fractions() -> None:
         ({"metrik": "acc"}, "did you mean `metric`"),
     ],
 )
-def test_a_task_that_contradicts_itself_is_refused(change: dict[str, Any], said: str) -> None:
-    with pytest.raises(XmodelError, match=said):
+def test_a_task_that_contradicts_itself_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(XmodelError, match=message):
         validate(Task, {"task": "colours", **OWN, **change}, "suite.yaml")
 
 
@@ -71,9 +73,9 @@ def test_our_format_asks_as_it_says(tmp_path: Path) -> None:
         (validate(Task, {"task": "c", **OWN}, ""), "Grass is", " green"),
         (chinese, "Grass is呢，", "green"),
     ):
-        [asked] = open_task(task, {"test": path})
-        asked.task.build_all_requests()
-        assert asked.task.instances[0].args == (context, choice)
+        [opened] = open_task(task, {"test": path})
+        opened.task.build_all_requests()
+        assert opened.task.instances[0].args == (context, choice)
 
 
 def test_lines_end_only_at_newlines(tmp_path: Path) -> None:
@@ -82,7 +84,7 @@ def test_lines_end_only_at_newlines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ('{"context": "Gr', "line 2"),
         ("[1, 2]", "found: list"),
@@ -90,10 +92,10 @@ def test_lines_end_only_at_newlines(tmp_path: Path) -> None:
         ('{"context": "\\ud800", "label": ', "line 2"),
     ],
 )
-def test_a_line_that_is_no_question_is_refused(tmp_path: Path, line: str, said: str) -> None:
+def test_a_line_that_is_no_question_is_refused(tmp_path: Path, line: str, message: str) -> None:
     path = write(tmp_path / "test.jsonl", QUESTION)
     path.write_text(path.read_text() + line + "\n")
-    with pytest.raises(XmodelError, match=said):
+    with pytest.raises(XmodelError, match=message):
         read_rows(path)
 
 
@@ -103,7 +105,7 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "said"),
+    ("task", "message"),
     [
         ({**OWN, "label": "{{answer}}"}, "does not fit its prompt"),
         ({**OWN, "choices": "{{options}}"}, "the fields here are context, choices, label"),
@@ -112,9 +114,9 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
         ({**OWN, "format": None, "stock": "arc/arc_simple"}, "no arc/arc_simple.yaml"),
     ],
 )
-def test_data_and_prompt_that_do_not_fit(tmp_path: Path, task: dict[str, Any], said: str) -> None:
+def test_data_and_prompt_that_do_not_fit(tmp_path: Path, task: dict[str, Any], message: str) -> None:
     path = write(tmp_path / "test.jsonl", QUESTION)
-    with pytest.raises(XmodelError, match=said):
+    with pytest.raises(XmodelError, match=message):
         open_task(validate(Task, {"task": "colours", **task}, ""), {"test": path})
 
 
@@ -122,12 +124,12 @@ def test_subjects_that_the_harness_does_not_have(tmp_path: Path) -> None:
     row = {"Question": "问", "A": "甲", "B": "乙", "C": "丙", "D": "丁", "Answer": "A", "subject": "alchemy"}
     shots = {"stock": "cmmlu/cmmlu_{subject}", "subject_field": "subject", "format": None}
     task = validate(Task, {"task": "cmmlu", **OWN, **shots}, "")
-    for subject, said in (
+    for subject, message in (
         ("alchemy", "no cmmlu/cmmlu_alchemy.yaml"),
         ("../../x", "has no subject"),
         (3, "has no subject"),
     ):
-        with pytest.raises(XmodelError, match=said):
+        with pytest.raises(XmodelError, match=message):
             open_task(task, {"test": write(tmp_path / "test.jsonl", {**row, "subject": subject})})
 
 

@@ -1,5 +1,6 @@
-"""One small model of each family, as drawn and after some training: what every layout has to carry."""
+"""One small model of each family, as initialised and after some training; comparisons that allow ties."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from xmodel_core.model.mup import parameter_groups
 from xmodel_core.model.network import Xmodel, initialise
 
 VOCAB = 160
+TIE = 2e-4
+"""Logits nearer than this are a tie: which is the larger depends on a processor's last bits."""
 SMALL: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -29,8 +32,8 @@ def small(family: str) -> ModelConfig:
     return ModelConfig(**fields)
 
 
-def drawn(config: ModelConfig) -> Xmodel:
-    """As initialised, but for gains other than 1: a forgotten gain would not show."""
+def initialised(config: ModelConfig) -> Xmodel:
+    """As initialised, but with gains other than 1: a forgotten gain would not show."""
     model = Xmodel(config, VOCAB)
     initialise(model, seed=1)
     generator = torch.Generator().manual_seed(2)
@@ -42,8 +45,8 @@ def drawn(config: ModelConfig) -> Xmodel:
 
 
 def trained(config: ModelConfig) -> Xmodel:
-    """After 40 steps on sequences that go on by a fixed step, with a token in eight at random."""
-    model = drawn(config)
+    """After 40 steps on arithmetic sequences modulo the vocabulary, with one token in eight at random."""
+    model = initialised(config)
     peak = 0.01 if config.scale_emb else 0.003
     optimizer = torch.optim.AdamW(parameter_groups(model, 0.1), lr=peak)
     for group in optimizer.param_groups:
@@ -59,3 +62,9 @@ def trained(config: ModelConfig) -> Xmodel:
         loss.backward()
         optimizer.step()
     return model
+
+
+def assert_greedy(tokens: Sequence[int], logits_TV: torch.Tensor) -> None:
+    """Each token is the most likely one, or tied with it, by the logits before it, `[tokens, vocabulary]`."""
+    chosen_T = logits_TV.gather(1, torch.tensor(tokens)[:, None])[:, 0]
+    assert (logits_TV.amax(1) - chosen_T).max() < TIE

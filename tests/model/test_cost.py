@@ -45,7 +45,7 @@ EVERY_HEAD_ITS_OWN = {  # without embeddings: the sizes that Xmodel-2's search f
 }
 
 
-def test_every_preset_counts_as_the_fact_sheet() -> None:
+def test_every_preset_counts_as_the_reports() -> None:
     counted = {}
     for name, fields in model_presets().items():
         counts = count_parameters(ModelConfig(**fields), VOCABULARY[name.rpartition("-")[0]])

@@ -1,4 +1,4 @@
-"""Exported folders compute what we compute: in transformers' classes, and in forwards written from the fact sheet."""
+"""Exported folders compute what we compute: in transformers' classes, and in forwards written from released code."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
-from tests.model.families import FAMILIES, VOCAB
+from tests.model.families import FAMILIES, TIE, VOCAB, assert_greedy
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.formats.export_checkpoint import SpecialTokens, export_checkpoint
 from xmodel_core.model.formats.import_checkpoint import import_checkpoint
@@ -25,6 +25,7 @@ KINDS = ("random", "trained")
 TOKENS = torch.randint(0, VOCAB, (2, 64), generator=torch.Generator().manual_seed(0))
 PROMPT = TOKENS[0, :20].tolist()
 Models = dict[tuple[str, str], Xmodel]
+pytestmark = pytest.mark.xdist_group("small_models")  # one process makes the session fixture `models`
 
 
 def exported(model: Xmodel, name: str, folder: Path) -> Path:
@@ -37,8 +38,7 @@ def exported(model: Xmodel, name: str, folder: Path) -> Path:
 def same_greedy(model: Xmodel, logits_of: Any) -> None:
     """200 greedy tokens: ours, with the cache, are the other's choice after every prefix."""
     ours = list(generate_tokens(model, PROMPT, 200))
-    theirs = logits_of(torch.tensor([PROMPT + ours[:-1]]))[0, len(PROMPT) - 1 :].argmax(-1)
-    assert theirs.tolist() == ours
+    assert_greedy(ours, logits_of(torch.tensor([PROMPT + ours[:-1]]))[0, len(PROMPT) - 1 :])
     assert len(ours) == 200
 
 
@@ -51,9 +51,9 @@ def test_transformers_classes_compute_the_same(
     model = models[family, kind]
     folder = exported(model, name, tmp_path)
     loaded: Any = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
-    reference, told = loaded
+    reference, loading = loaded
     assert type(reference).__name__ == {"llama": "LlamaForCausalLM", "granite": "GraniteForCausalLM"}[name]
-    assert not any(told.values()), told
+    assert not any(loading.values()), loading
     with torch.no_grad():
         assert (model(TOKENS) - reference(TOKENS).logits).abs().max() < 1e-4
         same_greedy(model, lambda tokens: reference(tokens).logits)
@@ -68,7 +68,12 @@ def test_transformers_generate_goes_the_same_way(models: Models, tmp_path: Path,
     theirs = reference.generate(
         prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=200, do_sample=False, pad_token_id=0
     )
-    assert theirs[0, len(PROMPT) :].tolist() == list(generate_tokens(model, PROMPT, 200))
+    theirs, ours = theirs[0, len(PROMPT) :].tolist(), list(generate_tokens(model, PROMPT, 200))
+    assert len(ours) == 200
+    if theirs != ours:  # then only from a tie on
+        first = next(place for place, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1])
+        logits_V = model(torch.tensor([PROMPT + ours[:first]]))[0, -1]
+        assert (logits_V[ours[first]] - logits_V[theirs[first]]).abs() < TIE
 
 
 def test_granite_keeps_the_weights(models: Models, tmp_path: Path) -> None:
@@ -91,8 +96,8 @@ def released_forward(
     logits: float,
     scale: float,
 ) -> Tensor:
-    """The lab's forward as the fact sheet gives it: norms with the square's mean in fp32, half-split RoPE, attention
-    written out, each block's output times `residual`, hidden states divided by `logits` before the projection."""
+    """The lab's forward written out from its released code: norms with the mean square in fp32, half-split RoPE, plain
+    attention, each block's output times `residual`, hidden states divided by `logits` before the projection."""
     heads, shared = config["num_attention_heads"], config["num_key_value_heads"]
     size, time = config["hidden_size"] // heads, tokens.shape[1]
 
@@ -240,7 +245,7 @@ def test_what_a_format_cannot_hold_is_refused(
 @pytest.mark.parametrize(
     ("name", "family"), [("minicpm", LM), ("minicpm", TWO), ("xmodel", LM), ("xmodel", TWO_AND_A_HALF)]
 )
-def test_comes_back_as_it_went(models: Models, tmp_path: Path, name: str, family: str) -> None:
+def test_export_and_import_give_the_same_model(models: Models, tmp_path: Path, name: str, family: str) -> None:
     model = models[family, "trained"]
     folder = exported(model, name, tmp_path)
     (folder / "any.model").write_bytes(b"a tokenizer")

@@ -11,7 +11,7 @@ from xmodel_core.specs.strict import validate
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"num_attention_heads": 5}, "hidden_size 64 must be a multiple of num_attention_heads 5"),
         ({"num_key_value_heads": 3}, "num_attention_heads 4 must be a multiple of num_key_value_heads 3"),
@@ -25,7 +25,7 @@ from xmodel_core.specs.strict import validate
         ({"vocab_size": 32000}, "`vocab_size` is not a field"),
     ],
 )
-def test_nonsense_gets_one_message(change: dict[str, Any], said: str) -> None:
+def test_nonsense_gets_one_message(change: dict[str, Any], message: str) -> None:
     right = {
         "hidden_size": 64,
         "intermediate_size": 96,
@@ -35,7 +35,7 @@ def test_nonsense_gets_one_message(change: dict[str, Any], said: str) -> None:
     }
     with pytest.raises(XmodelError) as error:
         validate(ModelConfig, {**right, **change}, "recipe.yaml")
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "recipe.yaml" in str(error.value)
 
 

@@ -1,4 +1,4 @@
-"""Table 6, operation by operation: the forward written out from the fact sheet, initial weights and steps measured."""
+"""Table 6, operation by operation: the forward written out from the report, initial weights and steps measured."""
 
 import math
 from typing import Any
@@ -15,13 +15,14 @@ from xmodel_core.model.weights import named_weights
 from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.optim.adamw import make_optimizer, set_learning_rate
 
+pytestmark = pytest.mark.xdist_group("small_models")  # one process makes the session fixture `models`
 FORWARD = ("embedding · scale_emb", "block · scale_depth / sqrt(layers)", "logits / m")
 
 
 def written_out(
     weights: dict[str, Tensor], config: ModelConfig, tokens_T: Tensor, without: str | None = None
 ) -> Tensor:
-    """Logits (T, V) of the fact sheet's model, in float64; `without`: an operation of Table 6 that is forgotten."""
+    """Logits (T, V) of the report's model, in float64; `without`: an operation of Table 6 that is forgotten."""
     assert config.scale_emb and config.scale_depth and config.dim_model_base
     w = {name: weight.double() for name, weight in weights.items()}
     time, size = len(tokens_T), config.hidden_size // config.num_attention_heads
@@ -79,7 +80,7 @@ def test_the_forward_has_each_operation_of_table_6(
 
 
 def expected_std(name: str, config: ModelConfig) -> float:
-    """Of initial weights, from the fact sheet; o_proj and down_proj are the named conflict."""
+    """Of initial weights, from the report; o_proj and down_proj are where code and report differ."""
     m = config.hidden_size / 64
     if not name.startswith("model.layers."):
         return 0.1

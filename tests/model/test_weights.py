@@ -63,7 +63,7 @@ def test_another_shape_is_refused_and_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_damage_and_absence_are_named(tmp_path: Path) -> None:
-    with pytest.raises(XmodelError, match="this is no checkpoint"):
+    with pytest.raises(XmodelError, match="this is not a checkpoint"):
         load_model(tmp_path)
     save_model(small(), tmp_path)
     weights = tmp_path / "model.safetensors"
@@ -71,7 +71,7 @@ def test_damage_and_absence_are_named(tmp_path: Path) -> None:
     with pytest.raises(XmodelError, match="weights cannot be read"):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "llama", "vocab_size": 3}')
-    with pytest.raises(XmodelError, match=r"(?s)in another layout.*one for llama.*`xmodel import`"):
+    with pytest.raises(XmodelError, match=r"(?s)in another format.*one for llama.*`xmodel import`"):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text("[1]")
     with pytest.raises(XmodelError, match="config cannot be read"):

@@ -1,5 +1,5 @@
-"""Evaluation: what a checkpoint knows, asked by lm-evaluation-harness over local data.
+"""Evaluation: benchmark scores of a checkpoint, by lm-evaluation-harness over local data.
 
-Takes a run's checkpoint, its tokenizer and suites of tasks; gives an artifact of scores with standard
-errors, every question's answer, and the verdicts of the suites' gates. Strings in, numbers out.
+Takes a checkpoint with its tokenizer and suites of tasks; gives an artifact of scores with standard errors, the answer
+to every question, and the verdicts of the suites' gates.
 """

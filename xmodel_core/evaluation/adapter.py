@@ -1,8 +1,7 @@
-"""A checkpoint as lm-evaluation-harness sees a model: strings in, numbers and strings out.
+"""A checkpoint behind lm-evaluation-harness's model interface: strings in, numbers and strings out.
 
-Takes the harness's requests; gives log-likelihoods, whether greedy decoding agrees, and greedy
-continuations. Follows the harness's own conventions for causal models, so that scores may stand
-beside published ones.
+Takes the harness's requests; gives log-likelihoods, whether greedy decoding agrees, and greedy continuations. Follows
+the harness's own conventions for causal models, so that scores are comparable with published ones.
 """
 
 from collections.abc import Sequence
@@ -19,11 +18,11 @@ from xmodel_core.model.network import Xmodel
 from xmodel_core.progress import track
 
 DEFAULT_NEW_TOKENS = 256
-"""The harness's own default where a task does not say how much may be generated."""
+"""The harness's own default for tasks without `max_gen_toks`."""
 
 
 class CheckpointLM(LM):
-    """A model and its tokenizer behind the harness's three verbs; `label` names the progress bar."""
+    """A model and its tokenizer behind the harness's three methods; `label` names the progress bar."""
 
     def __init__(self, model: Xmodel, tokenizer: Tokenizer, batch_tokens: int, label: str) -> None:
         super().__init__()
@@ -35,56 +34,56 @@ class CheckpointLM(LM):
         self.truncated_requests = 0
 
     def encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        """Tokens of a context and of what follows it, by the harness's convention.
+        """Tokens of a context and of its continuation, by the harness's convention.
 
         The two are encoded together and split at the context's token count. Apart, a SentencePiece model with a
         dummy prefix (the released Xmodel tokenizers have one) would put a word boundary before the continuation;
-        for Chinese, written without spaces, that is another string. Spaces that end the context go over to the
-        continuation, for a word's piece begins with its space. An empty context is a document's beginning: the end
-        of the one before.
+        for Chinese, written without spaces, that is another string. Spaces that end the context move to the
+        continuation, since a word's piece begins with its space. An empty context is the beginning of a document: an
+        end-of-document token.
         """
-        bare = context.rstrip()
-        continuation = context[len(bare) :] + continuation
-        if not bare:
+        stripped = context.rstrip()
+        continuation = context[len(stripped) :] + continuation
+        if not stripped:
             return [self.tokenizer.eos_id], self.tokenizer.encode(continuation)
-        before = self.tokenizer.encode(bare)
-        whole = self.tokenizer.encode(bare + continuation)
-        if len(whole) > len(before):
-            return before, whole[len(before) :]
-        # A Chinese choice may melt with the context into fewer pieces than the context alone has, and the split
-        # would leave nothing to score: then everything after the last piece they agree on is scored.
-        agreed = next((i for i, (a, b) in enumerate(zip(before, whole, strict=False)) if a != b), len(whole) - 1)
-        return ([self.tokenizer.eos_id, *whole[:agreed]] if agreed == 0 else whole[:agreed]), whole[agreed:]
+        before = self.tokenizer.encode(stripped)
+        both = self.tokenizer.encode(stripped + continuation)
+        if len(both) > len(before):
+            return before, both[len(before) :]
+        # A Chinese choice may merge with the context into fewer pieces than the context alone has, and the split
+        # would leave nothing to score: then everything after the last common piece is scored.
+        common = next((i for i, (a, b) in enumerate(zip(before, both, strict=False)) if a != b), len(both) - 1)
+        return ([self.tokenizer.eos_id, *both[:common]] if common == 0 else both[:common]), both[common:]
 
     def _spans(self, before: list[int], after: list[int]) -> list[Span]:
-        """What the model is fed for one request: one span, cut on the left where it is longer than the model's
+        """The model's input for one request: one span, truncated on the left where it is longer than the model's
         context; several, each token scored once, where the scored part alone is longer."""
         if len(before) + len(after) > self.max_length + 1:
             self.truncated_requests += 1
         tokens, spans = [*before, *after], []
         for end in range(len(tokens), len(before), -self.max_length):
             scored = min(self.max_length, end - len(before))
-            fed = tokens[max(0, end - 1 - self.max_length) : end - 1]
-            spans.append(Span(tuple(fed), tuple(tokens[end - scored : end])))
+            inputs = tokens[max(0, end - 1 - self.max_length) : end - 1]
+            spans.append(Span(tuple(inputs), tuple(tokens[end - scored : end])))
         return spans
 
     def _score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[tuple[float, bool]]:
         spans = [self._spans(before, after) for before, after in pairs]
-        flat = [span for parts in spans for span in parts]
+        flat = [span for of_request in spans for span in of_request]
         with track(self.label, tokens_to_compute(flat), "tokens") as bar:
-            answers = iter(log_likelihoods(self.model, flat, self.batch_tokens, bar))
+            span_scores = iter(log_likelihoods(self.model, flat, self.batch_tokens, bar))
         scores = []
-        for parts in spans:
-            answered = [next(answers) for _ in parts]
-            scores.append((sum(value for value, _ in answered), all(greedy for _, greedy in answered)))
+        for of_request in spans:
+            parts = [next(span_scores) for _ in of_request]
+            scores.append((sum(value for value, _ in parts), all(greedy for _, greedy in parts)))
         return scores
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Of each (context, continuation): the continuation's log-probability, and whether greedy gives it."""
+        """Per (context, continuation): the continuation's log-probability, and whether greedy decoding gives it."""
         return self._score([self.encode_pair(*request.args) for request in requests])
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
-        """The log-probability of each whole text, as a document of its own."""
+        """The log-probability of each entire text, as a document of its own."""
         texts = [self.tokenizer.encode(request.args[0]) for request in requests]
         return [value for value, _ in self._score([([self.tokenizer.eos_id], text) for text in texts])]
 
@@ -100,14 +99,14 @@ class CheckpointLM(LM):
     def _continue(self, context: str, settings: dict[str, Any]) -> str:
         if settings.get("do_sample") and settings.get("temperature", 1.0) > 0:
             raise XmodelError(
-                "a task wants sampled answers",
+                "a task asks for sampled answers",
                 expected="greedy decoding",
                 found=settings,
                 remedy="leave the task out of evaluation.tasks",
             )
         until = settings.get("until") or []
         stops = [until] if isinstance(until, str) else until
-        room = min(int(settings.get("max_gen_toks", DEFAULT_NEW_TOKENS)), self.max_length - 1)
-        tokens = (self.tokenizer.encode(context) or [self.tokenizer.eos_id])[-(self.max_length - room) :]
-        pieces = continue_tokens(self.model, self.tokenizer, [tokens], room, stops=stops)
+        max_new_tokens = min(int(settings.get("max_gen_toks", DEFAULT_NEW_TOKENS)), self.max_length - 1)
+        tokens = (self.tokenizer.encode(context) or [self.tokenizer.eos_id])[-(self.max_length - max_new_tokens) :]
+        pieces = continue_tokens(self.model, self.tokenizer, [tokens], max_new_tokens, stops=stops)
         return "".join(piece.text for piece in pieces)

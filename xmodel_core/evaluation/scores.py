@@ -1,7 +1,7 @@
 """Scores from what lm-evaluation-harness returns: averaged over subjects, as ledger rows, as verdicts.
 
 Takes the harness's results of one task (or of its subjects); gives a `Score` for each metric and filter,
-each question's answer as a Parquet file, and which gates are passed. Fractions of 1 throughout.
+the answer to each question as a Parquet file, and which gates are passed. Fractions of 1 throughout.
 """
 
 import json
@@ -30,7 +30,7 @@ SAMPLES = pa.schema(
         "metrics": pa.string(),
     }
 )
-"""One row a question and filter. `fields` and `metrics` are JSON; `answer` is a generated text as filtered."""
+"""One row per question and filter. `fields` and `metrics` are JSON; `answer` is a generated text as filtered."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def pooled(parts: Sequence[Sequence[Score]]) -> list[Score]:
     """
     if len(parts) == 1:
         return list(parts[0])
-    whole = []
+    scores = []
     for place, first in enumerate(parts[0]):
         column = [part[place] for part in parts]
         assert all((score.metric, score.filter) == (first.metric, first.filter) for score in column)
@@ -75,12 +75,12 @@ def pooled(parts: Sequence[Sequence[Score]]) -> list[Score]:
         freedom = n - len(column)
         squares = sum((score.n - 1) * score.n * (score.stderr or 0.0) ** 2 for score in column)
         stderr = (squares / freedom / n) ** 0.5 if freedom > 0 else None
-        whole.append(Score(first.metric, first.filter, value, stderr, n))
-    return whole
+        scores.append(Score(first.metric, first.filter, value, stderr, n))
+    return scores
 
 
 def sample_rows(subject: str | None, samples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each question of one of the harness's tasks: what was asked, what the model gave, how it was judged."""
+    """One row per question of one of the harness's tasks: the question, the model's answer, its metrics."""
     rows = []
     for sample in samples:
         first_answers = [responses[0] for responses in sample["resps"]]
@@ -129,7 +129,7 @@ def published_rows(suites: Sequence[Suite]) -> list[dict[str, Any]]:
 
 def verdict(gate: Gate, suite: str, values: Mapping[tuple[str, str], float]) -> dict[str, Any] | None:
     """Whether a gate is passed, by `values` of (task, metric); `control` is the score of `above_task`. None where
-    a task of the gate was not asked."""
+    a task of the gate was not evaluated."""
     value = values.get((gate.task, gate.metric))
     control = values.get((gate.above_task, gate.metric)) if gate.above_task else None
     if value is None or (gate.above_task and control is None):

@@ -1,8 +1,8 @@
 """Tasks of a suite as lm-evaluation-harness's own objects, over local files.
 
-Takes a `Task` and the folder of its data; gives the harness's tasks: one, or one a subject. Prompts,
-metrics, filters and few-shot sampling of stock tasks stay the harness's; only the data is ours, read
-into memory, so no cache of an earlier file can ever answer for a later one.
+Takes a `Task` and the files of its data; gives the harness's tasks: one, or one per subject. Prompts, metrics, filters
+and few-shot sampling of stock tasks stay the harness's; only the data is ours, read into memory, so that no cache of an
+earlier file is ever used for a later one.
 """
 
 from dataclasses import dataclass
@@ -25,18 +25,18 @@ from xmodel_core.specs.benchmarks import Task, bad_item, read_items
 
 STOCK = Path(lm_eval.tasks.__file__).parent
 FEWSHOT_SEED = 1234
-"""The harness's own default: which examples are drawn where a task draws them."""
+"""The harness's own default: which examples are chosen where a task samples them."""
 
-# The harness draws a bar for each subject while it writes prompts, beside our own.
+# The harness shows a progress bar of its own per subject while it builds prompts.
 lm_eval.api.task.tqdm = partial(tqdm, disable=True)
-# It compiles a prompt's template anew for each question and example: two thirds of CMMLU's time.
+# It recompiles a prompt's template for each question and example: two thirds of CMMLU's time.
 lm_eval.utils.env.from_string = lru_cache(maxsize=1024)(lm_eval.utils.env.from_string)  # pyright: ignore[reportAttributeAccessIssue]
 
 Rows = list[dict[str, Any]]
 
 
 class _LocalTask(ConfigurableTask):
-    """A task of the harness whose splits are handed in instead of downloaded."""
+    """A task of the harness whose splits are passed in instead of downloaded."""
 
     def __init__(self, config: dict[str, Any], splits: dict[str, Rows]) -> None:
         self._splits = splits
@@ -44,14 +44,14 @@ class _LocalTask(ConfigurableTask):
         self.set_fewshot_seed(FEWSHOT_SEED)
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        """Makes the dataset of the rows in memory."""
+        """Makes the dataset from the rows in memory."""
         self.dataset = datasets.DatasetDict(
             {split: datasets.Dataset.from_list(rows) for split, rows in self._splits.items()}
         )
 
 
 @dataclass(frozen=True)
-class Asked:
+class HarnessTask:
     """One task of the harness; `subject` where the suite's task has several."""
 
     name: str
@@ -60,8 +60,8 @@ class Asked:
 
 
 def read_rows(path: Path) -> Rows:
-    """The questions in a jsonl file. XmodelError names the first line that is not one: a score over the others
-    would look like the benchmark's and be another's."""
+    """The questions in a jsonl file. XmodelError names the first line that is not one: a score without it would pass
+    for the benchmark's."""
     (_, first), *others = items = read_items(path)
     for number, row in others:
         if row.keys() != first.keys():
@@ -94,8 +94,8 @@ def _own_config(task: Task) -> dict[str, Any]:
     }
 
 
-def _ours(config: dict[str, Any], task: Task, name: str) -> dict[str, Any]:
-    """A task's config with our splits and shots in place of the stock ones."""
+def _with_local_data(config: dict[str, Any], task: Task, name: str) -> dict[str, Any]:
+    """A task's config with local data and the suite's splits and shots in place of the stock ones."""
     return {
         **config,
         "task": name,
@@ -110,7 +110,7 @@ def _ours(config: dict[str, Any], task: Task, name: str) -> dict[str, Any]:
     }
 
 
-def open_task(task: Task, files: dict[str, Path]) -> list[Asked]:
+def open_task(task: Task, files: dict[str, Path]) -> list[HarnessTask]:
     """The harness's tasks for one task of a suite; `files` holds a file for each of its splits.
 
     XmodelError: a line that is not a question, a field that is missing, a subject without a stock task.
@@ -118,19 +118,21 @@ def open_task(task: Task, files: dict[str, Path]) -> list[Asked]:
     splits = {split: read_rows(files[split]) for split in task.splits}
     if task.subject_field is None:
         config = _own_config(task) if task.stock is None else _stock_config(task, task.stock)
-        return [_asked(task, None, config, splits, files)]
+        return [_harness_task(task, None, config, splits, files)]
     assert task.stock is not None
-    asked = []
+    harness_tasks = []
     for subject in sorted({_subject(row, task, files[task.split]) for row in splits[task.split]}):
-        own = {
+        of_subject = {
             split: [row for row in rows if _subject(row, task, files[split]) == subject]
             for split, rows in splits.items()
         }
-        for split, rows in own.items():
+        for split, rows in of_subject.items():
             if not rows:
                 raise XmodelError(f"{task.task} has no {split} rows on {subject}", where=files[split])
-        asked.append(_asked(task, subject, _stock_config(task, task.stock.format(subject=subject)), own, files))
-    return asked
+        harness_tasks.append(
+            _harness_task(task, subject, _stock_config(task, task.stock.format(subject=subject)), of_subject, files)
+        )
+    return harness_tasks
 
 
 def _subject(row: dict[str, Any], task: Task, where: Path) -> str:
@@ -146,21 +148,21 @@ def _subject(row: dict[str, Any], task: Task, where: Path) -> str:
     return subject
 
 
-def _asked(
+def _harness_task(
     task: Task, subject: str | None, config: dict[str, Any], splits: dict[str, Rows], files: dict[str, Path]
-) -> Asked:
+) -> HarnessTask:
     name = task.task if subject is None else f"{task.task}_{subject}"
-    given = [metric["metric"] for metric in config.get("metric_list", [])]
-    if task.metric not in given:
+    metrics = [metric["metric"] for metric in config.get("metric_list", [])]
+    if task.metric not in metrics:
         raise XmodelError(
             f"the task {task.task} does not give the metric {task.metric}",
-            expected=f"one of {', '.join(given)}",
+            expected=f"one of {', '.join(metrics)}",
             where=f"`metric` of {task.task} in its suite",
         )
     try:
-        return Asked(name, subject, _LocalTask(_ours(config, task, name), splits))
+        return HarnessTask(name, subject, _LocalTask(_with_local_data(config, task, name), splits))
     except (KeyError, IndexError, TypeError, ValueError, jinja2.TemplateError, pa.ArrowException) as error:
-        # The harness formats the first question while it opens a task, and says little about what it lacked.
+        # The harness formats the first question while it opens a task; its errors name little of what is missing.
         raise XmodelError(
             f"the data of {task.task} does not fit its prompt",
             expected="the fields of the stock task's dataset" if task.stock else "the fields that the templates name",

@@ -1,5 +1,5 @@
-"""The network: Xmodel-LM's and Xmodel-2's block, its weights on disk, and generation.
+"""The model: one network for Xmodel-LM, Xmodel-2 and Xmodel-2.5, its weights on disk, generation, other formats.
 
-Takes a `ModelConfig` and the tokenizer's vocabulary size; gives a torch module, safetensors with
-Hugging Face's names, parameter and FLOP counts, and text as it is generated.
+Takes a `ModelConfig` and the tokenizer's vocabulary size; gives a torch module with its loss, safetensors with
+Hugging Face's names, parameter and FLOP counts, activations and gradients to diagnose, and text as it is generated.
 """

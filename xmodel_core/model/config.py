@@ -1,7 +1,7 @@
 """The model's shape in Hugging Face's names, and its muP settings.
 
 Takes a recipe's `model:` slice; gives a frozen `ModelConfig`. The three families of the reports are settings of it
-(flows/recipes/models). The vocabulary size is no setting: it is a fact of the tokenizer.
+(flows/recipes/models). The vocabulary size is not a setting: the tokenizer knows it.
 """
 
 import math
@@ -24,7 +24,7 @@ class ModelConfig(Strict):
     num_hidden_layers: int = Field(ge=1)
     """Blocks of attention and feed-forward."""
     num_attention_heads: int = Field(ge=1)
-    """Query heads; the head size is hidden_size / num_attention_heads and must be even (RoPE turns pairs)."""
+    """Query heads; the head size is hidden_size / num_attention_heads and must be even (RoPE rotates pairs)."""
     num_key_value_heads: int = Field(ge=1)
     """Key and value heads, each shared by num_attention_heads / num_key_value_heads query heads."""
     max_position_embeddings: int = Field(default=4096, ge=1)
@@ -68,7 +68,7 @@ class ModelConfig(Strict):
             )
         if self.head_dim % 2:
             raise ValueError(
-                f"the head size hidden_size / num_attention_heads must be even, for RoPE turns pairs; "
+                f"the head size hidden_size / num_attention_heads must be even, since RoPE rotates pairs; "
                 f"{self.hidden_size} / {self.num_attention_heads} is {self.head_dim}"
             )
         given = [name for name in ("scale_emb", "scale_depth", "dim_model_base") if getattr(self, name) is not None]

@@ -1,4 +1,4 @@
-"""What a model costs and what a GPU gives: parameters, FLOPs per token, dense peaks. Counted here and nowhere else.
+"""The cost of a model and the peak of a GPU: parameters, FLOPs per token, FLOP/s. Counted here and nowhere else.
 
 Takes a shape, a vocabulary and a sequence length, or a GPU's name; gives exact counts, and FLOP/s for MFU. Peaks are
 dense bf16 tensor-core figures of NVIDIA's data sheets, never the doubled ones "with sparsity": Xmodel-LM's code divides
@@ -12,7 +12,7 @@ from xmodel_core.model.config import ModelConfig
 
 @dataclass(frozen=True)
 class ParameterCounts:
-    """How many weights a shape has; the embedding counts once where it is tied."""
+    """The number of weights of a shape; a tied embedding counts once."""
 
     total: int
     embedding: int
@@ -45,7 +45,7 @@ def flops_per_token(config: ModelConfig, vocab_size: int, sequence_length: int, 
 
 
 DENSE_BF16_PEAKS = (
-    # (what the GPU's name contains, FLOP/s); the first that matches counts
+    # (words of the GPU's name, FLOP/s); the first match counts
     ("B200", 2250e12),
     ("H200 NVL", 835e12),
     ("H200", 989e12),

@@ -1,8 +1,7 @@
-"""Where a model looks and where it learns: attention maps, and the norm of the gradient layer by layer.
+"""Diagnosis of a model on one text: attention maps, and the gradient norm layer by layer.
 
-Takes a model and the tokens of one text; gives figures as plain values, attention maps, and two pictures. One
-forward and one backward pass on the text's own loss; the model is left as it was. Letters of shapes as in `xmodel.py`,
-L layers.
+Takes a model and the tokens of one text; gives numbers as plain values, attention maps, and two pictures. One forward
+and one backward pass on the text's own loss; the model is left as it was. Letters of shapes as in `network.py`.
 """
 
 import math
@@ -15,25 +14,26 @@ import torch
 
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.network import Xmodel
-from xmodel_core.model.probe import listening
+from xmodel_core.model.probe import recording
 
 PARTS = ("attention", "feed_forward", "norms")
 PANELS_ACROSS = 6
 
 
 class Diagnosis(NamedTuple):
-    """What one text shows of a model."""
+    """The measurements of one model on one text."""
 
     figures: dict[str, Any]
     """`loss` in nats per token; `layers`, one row each: `gradient_norm` of all its weights and of its parts, `entropy`
     (nats, mean over queries) and `first_token_share` (mean attention to the first token, of the queries after it) of
     every head; `other_gradient_norms` of the weights outside the layers."""
     maps_LHTT: np.ndarray
-    """Attention of each query (row) to each key; rows add up to 1."""
+    """Attention of each query (row) to each key, `[layers, heads, time, time]`; rows sum to 1."""
 
 
 def diagnose(model: Xmodel, tokens: Sequence[int]) -> Diagnosis:
-    """XmodelError: too few tokens to predict one from those before it, or more than the context holds."""
+    """Runs the text forward and backward. XmodelError where it has fewer than 3 tokens, or more than the context and
+    the token after it."""
     longest = model.config.max_position_embeddings
     if not 3 <= len(tokens) <= longest + 1:
         raise XmodelError(
@@ -44,14 +44,14 @@ def diagnose(model: Xmodel, tokens: Sequence[int]) -> Diagnosis:
         )
     text_1T = torch.tensor([list(tokens)], device=model.cos_SK.device)
     named = dict(model.named_parameters())
-    learning = [parameter.requires_grad for parameter in named.values()]
+    required_grad = [parameter.requires_grad for parameter in named.values()]
     model.requires_grad_(True)
-    with listening(model) as heard:
+    with recording(model) as recorded:
         loss = model(text_1T[:, :-1], text_1T[:, 1:])
     gradients = dict(zip(named, torch.autograd.grad(loss, list(named.values())), strict=True))
-    for parameter, learned in zip(named.values(), learning, strict=True):
-        parameter.requires_grad_(learned)
-    maps_LHTT = torch.stack([logits.detach()[0].float().softmax(-1) for logits in heard["attention_logits"]]).cpu()
+    for parameter, required in zip(named.values(), required_grad, strict=True):
+        parameter.requires_grad_(required)
+    maps_LHTT = torch.stack([logits.detach()[0].float().softmax(-1) for logits in recorded["attention_logits"]]).cpu()
     squares = {name: float(gradient.float().square().sum()) for name, gradient in gradients.items()}
     layers = []
     for layer, map_HTT in enumerate(maps_LHTT):
@@ -82,14 +82,14 @@ def _part(name: str) -> str:
 
 
 def draw_attention(maps_LHTT: np.ndarray, heads: Sequence[int], path: Path) -> None:
-    """A PNG: a panel for each layer and chosen head, or without heads for the mean over all. Colours follow square
-    roots, for most weights are small. XmodelError: a head that is not there."""
+    """A PNG: a panel per layer and chosen head, or per layer with the mean over heads where none is chosen. The colour
+    scale is a square root, since most weights are small. XmodelError: a head that does not exist."""
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
 
-    there = maps_LHTT.shape[1]
-    if wrong := [head for head in heads if not 0 <= head < there]:
-        raise XmodelError("there is no such head", expected=f"0 to {there - 1}", found=wrong)
+    count = maps_LHTT.shape[1]
+    if unknown := [head for head in heads if not 0 <= head < count]:
+        raise XmodelError("there is no such head", expected=f"0 to {count - 1}", found=unknown)
     panels = [
         (f"layer {layer}, head {head}" if heads else f"layer {layer}", maps_LHTT[layer, head] if heads else mean_TT)
         for layer, mean_TT in enumerate(maps_LHTT.mean(1))
@@ -109,14 +109,14 @@ def draw_attention(maps_LHTT: np.ndarray, heads: Sequence[int], path: Path) -> N
         axes.set_title(title, fontsize=9)
         axes.tick_params(labelsize=7)
     assert image is not None
-    figure.supxlabel("key: position of the token looked at", fontsize=9)
-    figure.supylabel("query: position of the token that looks", fontsize=9)
+    figure.supxlabel("key: position of the token attended to", fontsize=9)
+    figure.supylabel("query: position of the token that attends", fontsize=9)
     figure.colorbar(image, ax=list(grid.flat), label="attention", shrink=0.8)
     figure.savefig(path, dpi=130, metadata={"Software": None})
 
 
 def draw_layers(figures: dict[str, Any], path: Path) -> None:
-    """A PNG: norm of the gradient, entropy and first token's share against the layer."""
+    """A PNG: gradient norm, entropy and the first token's share of attention, by layer."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -128,7 +128,7 @@ def draw_layers(figures: dict[str, Any], path: Path) -> None:
         norms = [row["gradient_norm"][part] for row in rows]
         gradient.plot(numbers, norms, "o-", label=part.replace("_", " "), markersize=4, linewidth=1.4)
     gradient.set_yscale("log")
-    gradient.set_ylabel("norm of the gradient")
+    gradient.set_ylabel("gradient norm")
     gradient.legend(frameon=False, fontsize=8)
     for axes, name, label in (
         (entropy, "entropy", "entropy of attention, nats"),

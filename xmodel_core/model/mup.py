@@ -1,7 +1,15 @@
 """Parameter groups by role: which weights learn at lr / m, which decay.
 
-Takes a model; gives AdamW's groups, each with `lr_scale`, which the schedule multiplies its rate by.
-Xmodel-2, Table 6: two-dimensional tensors of the blocks learn at lr / m, everything else at lr.
+Takes a model; gives AdamW's groups, each with `lr_scale`, the factor of the scheduled learning rate.
+arXiv 2412.19638 (Xmodel-2), Table 6, with m = hidden_size / dim_model_base:
+
+- embedding output × scale_emb, and logits / m: `Xmodel.hidden` in network.py;
+- block output × scale_depth / sqrt(layers): `Block` in network.py;
+- initial standard deviation of two-dimensional tensors initializer_range / sqrt(m), of the embedding
+  initializer_range: `initialise` in network.py;
+- learning rate of two-dimensional tensors lr / m, of all others lr: here.
+
+"Two-dimensional tensors" are the matrices of the blocks, without the embedding.
 """
 
 from typing import Any
@@ -12,9 +20,14 @@ from xmodel_core.model.network import Xmodel
 
 
 def parameter_groups(model: Xmodel, weight_decay: float) -> list[dict[str, Any]]:
-    """AdamW groups `hidden` (lr / m), `embedding` (lr; an untied output projection too, for its logits are
-    divided by m already) and `norm` (lr, or lr / m as `norm_gain_lr` says). Matrices decay, embeddings
-    among them, gains do not: Xmodel-LM's code."""
+    """AdamW's groups, one per role:
+
+    - `hidden`: the matrices of the blocks, at lr / m;
+    - `embedding`: at lr, and so an untied output projection, since its logits are divided by m already;
+    - `norm`: the gains of RMSNorm, at lr or lr / m (`norm_gain_lr`).
+
+    Weight decay as in Xmodel-LM's code: matrices decay, embeddings among them, gains do not.
+    """
     config = model.config
     hidden_scale = 1 / config.width_multiplier
     scales = {

@@ -1,7 +1,7 @@
 """Weights on disk: `model.safetensors` with Llama's and MiniCPM's names, and `config.json` beside it.
 
 Takes a model and a folder, or a folder; gives the files, or the model. The network keeps query, key
-and value (gate and up) as one matrix; here they are split and joined, so the names are everybody's.
+and value (gate and up) as one matrix; here they are split and joined, so that the names are the common ones.
 """
 
 import json
@@ -24,8 +24,8 @@ TOKENIZER = "tokenizer.model"
 MODEL_TYPE = "xmodel"
 
 
-def _joined(config: ModelConfig) -> dict[str, dict[str, int]]:
-    """For each matrix that the network keeps joined: its parts' names on disk and their rows."""
+def _joined_matrices(config: ModelConfig) -> dict[str, dict[str, int]]:
+    """Joined matrix of the network → the names of its parts on disk, in order → their rows."""
     queries = config.num_attention_heads * config.head_dim
     shared = config.num_key_value_heads * config.head_dim
     return {
@@ -37,7 +37,7 @@ def _joined(config: ModelConfig) -> dict[str, dict[str, int]]:
 def named_weights(model: Xmodel) -> dict[str, Tensor]:
     """The weights under Hugging Face's names (model.layers.0.self_attn.q_proj.weight …); a tied output
     projection has no entry of its own."""
-    joined = _joined(model.config)
+    joined = _joined_matrices(model.config)
     named: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
         matrix = next((matrix for matrix in joined if matrix in name), None)
@@ -51,9 +51,9 @@ def named_weights(model: Xmodel) -> dict[str, Tensor]:
 
 
 def _check(named: Mapping[str, Tensor], wanted: Mapping[str, Tensor], described: str, where: object) -> None:
-    """Refuses weights that are not, tensor for tensor, those of a model."""
+    """XmodelError where names or shapes of the weights are not, tensor for tensor, those of a model."""
     problems = [f"{name} is missing" for name in wanted if name not in named]
-    problems += [f"{name} is not known" for name in named if name not in wanted]
+    problems += [f"{name} is unknown" for name in named if name not in wanted]
     problems += [
         f"{name} is {tuple(named[name].shape)}, not {tuple(tensor.shape)}"
         for name, tensor in wanted.items()
@@ -75,14 +75,14 @@ def _described(config: ModelConfig, vocab_size: int) -> str:
 
 
 def check_weights(named: Mapping[str, Tensor], config: ModelConfig, vocab_size: int, where: object) -> None:
-    """XmodelError where named weights are not those of the shape; makes no model."""
+    """XmodelError where named weights do not fit the shape; allocates no model."""
     with torch.device("meta"):
         wanted = named_weights(Xmodel(config, vocab_size))
     _check(named, wanted, _described(config, vocab_size), where)
 
 
 def set_weights(model: Xmodel, named: Mapping[str, Tensor], where: object) -> None:
-    """Puts named weights into a model. XmodelError, naming the first that differ, where they are another shape's."""
+    """Copies named weights into a model. XmodelError where they belong to another shape; then nothing is copied."""
     wanted = named_weights(model)
     _check(named, wanted, _described(model.config, model.vocab_size), where)
     with torch.no_grad():
@@ -92,7 +92,7 @@ def set_weights(model: Xmodel, named: Mapping[str, Tensor], where: object) -> No
 
 def save_weights(named: Mapping[str, Tensor], config: ModelConfig, vocab_size: int, folder: Path) -> None:
     """Writes named weights and their shape into a folder that exists. Same weights, same bytes."""
-    # Into memory first: a full disk is then Python's OSError, which callers know how to tell.
+    # Into memory first: a full disk is then Python's OSError, which callers turn into a clear message.
     (folder / WEIGHTS).write_bytes(save(dict(named), metadata={"format": "pt"}))
     record = {"model_type": MODEL_TYPE, "vocab_size": vocab_size, **config.model_dump(mode="json")}
     (folder / CONFIG).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -110,14 +110,15 @@ def newest_checkpoint(folder: Path) -> Path:
 
 
 def read_config(folder: Path) -> tuple[ModelConfig, int]:
-    """The shape and the vocabulary size that a checkpoint's config.json states; XmodelError where it cannot."""
+    """The shape and the vocabulary size in a checkpoint's config.json. XmodelError where there is none, it cannot be
+    read, or it is of another format."""
     path = folder / CONFIG
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         model_type, vocab_size = record.pop("model_type", None), int(record.pop("vocab_size"))
     except FileNotFoundError:
         raise XmodelError(
-            "this is no checkpoint",
+            "this is not a checkpoint",
             expected=f"a folder with {CONFIG} and {WEIGHTS}",
             found="a folder without config.json" if folder.is_dir() else "no such folder",
             where=folder,
@@ -132,11 +133,11 @@ def read_config(folder: Path) -> tuple[ModelConfig, int]:
         ) from None
     if model_type != MODEL_TYPE or "architectures" in record:
         raise XmodelError(
-            "a checkpoint in another layout",
+            "a checkpoint in another format",
             expected="a checkpoint of ours",
             found=f"one for {', '.join(record.get('architectures') or [str(model_type)])}",
             where=path,
-            remedy="bring it in with `xmodel import`, if it is one of the released layouts",
+            remedy="convert it with `xmodel import`, if it is in one of the released formats",
         )
     return validate(ModelConfig, record, path), vocab_size
 
@@ -148,7 +149,7 @@ def read_weights(folder: Path, device: torch.device | str = "cpu") -> dict[str, 
         return load_file(path, device=str(device))
     except (OSError, safetensors.SafetensorError) as error:
         raise XmodelError(
-            "a checkpoint's weights cannot be read", expected="a whole safetensors file", found=error, where=path
+            "a checkpoint's weights cannot be read", expected="a complete safetensors file", found=error, where=path
         ) from None
 
 
@@ -159,7 +160,7 @@ def load_weights(model: Xmodel, folder: Path) -> None:
 
 
 def load_model(folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Xmodel:
-    """The model of a checkpoint folder, ready to answer (not to train)."""
+    """The model of a checkpoint folder, for inference. XmodelError: what `read_config` and `load_weights` raise."""
     config, vocab_size = read_config(folder)
     model = Xmodel(config, vocab_size).to(device)
     load_weights(model, folder)

@@ -1,4 +1,4 @@
-"""Folders out and in: whole or not there, the same bytes each time, and one message for what cannot be read."""
+"""Export and import of folders: complete or absent, the same bytes each time, one message for what cannot be read."""
 
 import json
 import pickle
@@ -19,6 +19,7 @@ from xmodel_core.model.weights import load_model, save_model
 
 LM, TWO, TWO_AND_A_HALF = FAMILIES
 Models = dict[tuple[str, str], Xmodel]
+pytestmark = pytest.mark.xdist_group("small_models")  # one process makes the session fixture `models`
 
 
 @pytest.fixture
@@ -73,14 +74,15 @@ def test_the_card_says_what_it_is(run: Path, tmp_path: Path) -> None:
 def test_nothing_is_overwritten(run: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     export(run, tmp_path / "out")  # an empty folder may be there
-    with pytest.raises(XmodelError, match="something lies there already"):
+    with pytest.raises(XmodelError, match="the output folder is not empty"):
         export(run, tmp_path / "out")
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(XmodelError, match="something lies there already"):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(XmodelError, match="the output folder is a file"):
         export(run, tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "kept"
 
 
-def test_a_disk_without_room_is_told_before_anything_is_written(
+def test_a_disk_without_room_is_refused_before_anything_is_written(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
@@ -172,7 +174,7 @@ def test_a_pickle_that_runs_code_is_refused(released: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"architectures": ["LlamaForCausalLM"]}, ["not known here", "XModelForCausalLM", "LlamaForCausalLM"]),
+        ({"architectures": ["LlamaForCausalLM"]}, ["unknown class", "XModelForCausalLM", "LlamaForCausalLM"]),
         ({"attention_bias": True}, ["what our network lacks", "attention_bias True"]),
         ({"rope_scaling": {"type": "linear", "factor": 2}}, ["what our network lacks", "rope_scaling"]),
         ({"num_attention_heads": 5}, ["hidden_size 64 must be a multiple of num_attention_heads 5"]),
@@ -181,7 +183,7 @@ def test_a_pickle_that_runs_code_is_refused(released: Path, tmp_path: Path) -> N
         ({"vocab_size": None}, ["a config without its vocabulary"]),
     ],
 )
-def test_what_cannot_be_brought_in_is_named(
+def test_what_cannot_be_imported_is_named(
     released: Path, tmp_path: Path, change: dict[str, Any], words: list[str]
 ) -> None:
     config = json.loads((released / "config.json").read_text())
@@ -200,7 +202,7 @@ def test_a_tied_projection_that_differs_is_refused(models: Models, tmp_path: Pat
     (tmp_path / "released" / "model.safetensors").unlink()
     tensors = bin_of(tmp_path / "released")
     torch.save({**tensors, "lm_head.weight": tensors["lm_head.weight"] + 1}, tmp_path / "released/pytorch_model.bin")
-    with pytest.raises(XmodelError, match="an output projection of its own"):
+    with pytest.raises(XmodelError, match="an output projection that differs from the embedding"):
         import_checkpoint(tmp_path / "released", tmp_path / "ours")
     config = json.loads((tmp_path / "released/config.json").read_text())
     (tmp_path / "released/config.json").write_text(json.dumps({**config, "mup_ffn_residual_scale": 2.0}))
@@ -209,10 +211,10 @@ def test_a_tied_projection_that_differs_is_refused(models: Models, tmp_path: Pat
 
 
 def test_absence_is_named(released: Path, tmp_path: Path) -> None:
-    with pytest.raises(XmodelError, match="this is no released checkpoint"):
+    with pytest.raises(XmodelError, match="this is not a released checkpoint"):
         import_checkpoint(tmp_path / "nowhere", tmp_path / "ours")
     (released / "pytorch_model.bin").unlink()
-    with pytest.raises(XmodelError, match="no weights are there"):
+    with pytest.raises(XmodelError, match="no weights in this folder"):
         import_checkpoint(released, tmp_path / "ours")
-    with pytest.raises(XmodelError, match="this is no checkpoint"):
+    with pytest.raises(XmodelError, match="this is not a checkpoint"):
         export(tmp_path / "nowhere", tmp_path / "out")
