@@ -89,7 +89,7 @@ def train_proxies(
     ]
     cost = [_teraflops(point, job.vocab_size) for point in left]
     on_gpu = ground.training.device != "cpu"
-    ground.cluster.map(train, items, label, "TFLOP", None if bar else cost, bar, on_gpu)
+    ground.cluster.map(train, items, bar or label, "TFLOP", None if bar else cost, on_gpu)
     found = [point.facts(build) for point in points]
     assert None not in found, label
     return [facts for facts in found if facts is not None]
