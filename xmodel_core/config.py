@@ -57,8 +57,8 @@ class Recipe(Strict):
 
 
 def _with_absolute_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A recipe's fields with its paths, which are relative to its file, made absolute: a recipe that extends it may be in
-    another folder."""
+    """A recipe's fields with paths made absolute: they are relative to its file, and a recipe in another folder may
+    extend it."""
 
     def absolute(name: Any) -> Any:
         return str((folder / name).resolve()) if isinstance(name, str) and name.endswith((".yaml", ".yml")) else name
@@ -95,7 +95,7 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _extended(data: dict[str, Any], part: str, presets: Callable[[], dict[str, Any]], where: object) -> dict[str, Any]:
-    """The recipe with one of its slices completed by the preset that the slice extends; its own fields take precedence."""
+    """The recipe with one slice completed by the preset that the slice extends; its own fields take precedence."""
     stated = data.get(part)
     if not isinstance(stated, dict) or "extends" not in stated:
         return data

@@ -37,7 +37,7 @@ class Tokens(Protocol):
         """Copies stretches of tokens, one after the other, into `out`."""
         ...
 
-    def fetch(self, stretches: Sequence[TokenRanges]) -> None:
+    def fetch(self, ranges: Sequence[TokenRanges]) -> None:
         """Brings stretches of tokens near, together."""
         ...
 
