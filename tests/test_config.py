@@ -1,4 +1,4 @@
-"""Recipes: inheritance, typed overrides, and answers to what a person types wrong."""
+"""Recipes: inheritance, typed overrides, and clear errors for what a person types wrong."""
 
 import subprocess
 import sys
@@ -27,11 +27,11 @@ def test_every_recipe_of_ours_is_read_and_says_what_it_is(name: str) -> None:
 
 def test_a_recipe_that_extends_another_states_only_what_differs(tmp_path: Path) -> None:
     path = write(tmp_path, "extends: xmodel2-1.2b\nname: mine\nmodel: {num_hidden_layers: 12}\n")
-    mine, _ = load_recipe(str(path))
+    own, _ = load_recipe(str(path))
     base, _ = load_recipe("xmodel2-1.2b")
-    assert mine.name == "mine"
-    assert mine.model == base.model.model_copy(update={"num_hidden_layers": 12})
-    assert mine.training == base.training
+    assert own.name == "mine"
+    assert own.model == base.model.model_copy(update={"num_hidden_layers": 12})
+    assert own.training == base.training
 
 
 def test_paths_are_relative_to_the_recipe_that_states_them(tmp_path: Path) -> None:
@@ -126,8 +126,8 @@ def test_a_tokenizer_may_extend_one_of_the_reports() -> None:
 def test_a_model_may_extend_one_of_the_reports() -> None:
     lm, _ = load_recipe("xmodel-lm-1.1b")
     assert (lm.model.hidden_size, lm.model.tie_word_embeddings) == (2048, False)
-    mine, _ = load_recipe("xmodel2-1.2b", ["model.extends=xmodel2-tiny", "model.num_key_value_heads=8"])
-    assert (mine.model.hidden_size, mine.model.num_hidden_layers, mine.model.num_key_value_heads) == (512, 18, 8)
+    own, _ = load_recipe("xmodel2-1.2b", ["model.extends=xmodel2-tiny", "model.num_key_value_heads=8"])
+    assert (own.model.hidden_size, own.model.num_hidden_layers, own.model.num_key_value_heads) == (512, 18, 8)
     with pytest.raises(XmodelError, match=r"(?s)no model named xmodel2-1b.*did you mean xmodel2-1\.2b"):
         load_recipe("quickstart", ["model.extends=xmodel2-1b"])
     with pytest.raises(XmodelError, match="there is no model named"):

@@ -1,4 +1,4 @@
-"""Errors: one message in a fixed order; class and fields survive pickling, worker processes and Ray."""
+"""Errors: one message in a fixed order; class and fields survive pickling. For workers: cluster/test_cluster.py."""
 
 import pickle
 import threading
@@ -8,7 +8,6 @@ import cloudpickle
 import pytest
 
 from xmodel_core.artifacts import LocalFolder
-from xmodel_core.cluster import ClusterConfig, open_cluster
 from xmodel_core.errors import MissingInput, TransientError, XmodelError
 
 FIELDS = ("what", "expected", "found", "where", "remedy")
@@ -59,29 +58,3 @@ def test_values_that_cannot_be_pickled_become_text(module) -> None:
     copy = module.loads(module.dumps(error))
     assert fields(copy) == ("it failed", str([lock]), "no answer", str(lock), None)
     assert str(copy) == str(error)
-
-
-def fail(item: int) -> int:
-    if item == 2:
-        raise MissingInput(
-            "the third is missing", expected=("a", 1), found=OfAnotherLibrary(1, "gone"), where=Path("p")
-        )
-    return item
-
-
-def assert_it_came_back_whole(cluster_config: ClusterConfig) -> None:
-    with open_cluster(cluster_config) as cluster, pytest.raises(MissingInput) as error:
-        cluster.map(fail, range(4), "failing")
-    assert type(error.value) is MissingInput
-    assert (error.value.what, error.value.expected, error.value.where) == ("the third is missing", ("a", 1), Path("p"))
-    assert str(error.value.found) == "gone" and error.value.remedy is None
-
-
-def test_an_error_of_a_worker_process_keeps_its_class_and_fields() -> None:
-    assert_it_came_back_whole(ClusterConfig(workers=2))
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("default")  # Ray's own
-def test_an_error_of_a_ray_task_keeps_its_class_and_fields() -> None:
-    assert_it_came_back_whole(ClusterConfig(kind="ray", workers=2))

@@ -1,9 +1,9 @@
 """Recipes: one YAML file, one frozen slice per room.
 
-Takes a recipe's name or path and `--set` overrides; gives a `Recipe`. A recipe may extend another
-and state only what differs. The same recipe and overrides reach the flows from the shell, from
-`prefect deployment run` and from the UI, so a run started anywhere is one run. Its tokenizer and model slices may
-extend one of the reports' tokenizers and models in the same way.
+Takes a folder of recipes, a recipe's name or path, and `--set` overrides; gives a `Recipe`. A recipe may extend
+another and state only what differs; its tokenizer and model slices may extend a tokenizer or model of the reports.
+The flows read the same recipe and overrides, whether started from the shell, by `prefect deployment run` or in the UI.
+The recipes that come with Xmodel are `flows.recipes`.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,10 +27,10 @@ from xmodel_core.training.config import TrainingConfig
 
 
 class Recipe(Strict):
-    """Everything that a run is made of."""
+    """Everything that determines a run."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """The name of what it builds: folders, plans and runs carry it."""
+    """The name of its artifacts: folders, plans and runs carry it."""
     description: str = ""
     """What the recipe is for, in a line or two."""
     sources: list[str] = Field(min_length=1)
@@ -39,36 +39,37 @@ class Recipe(Strict):
     mixture: str
     """A mixture: a name in datasets_spec/mixtures, or the path of a YAML file relative to this one."""
     sample_world: SampleWorldConfig | None = None
-    """The embedded world whose documents the sources lie in; null: the sources are files of your own."""
+    """The embedded sample world that makes the documents of its sources; null: the sources are files of your own."""
     corpus: CorpusConfig = CorpusConfig()
-    """How documents are read, judged and deduplicated."""
+    """How documents are read, filtered and deduplicated."""
     tokenizer: TokenizerConfig
     """How the tokenizer is trained and documents are encoded."""
     model: ModelConfig
-    """The model's shape; its vocabulary is the tokenizer's."""
+    """The model's shape; its vocabulary size is the tokenizer's."""
     training: TrainingConfig
     """The schedule, the optimizer, the batch, the precision."""
     evaluation: EvaluationConfig = EvaluationConfig()
-    """Which suites the checkpoints answer."""
+    """Which suites checkpoints are evaluated on."""
     search: SearchConfig = SearchConfig()
-    """Which hyperparameters `hparam-search` tries on this model and training."""
+    """Which hyperparameters `hparam-search` varies on this model and training."""
     cluster: ClusterConfig = ClusterConfig()
     """Where the work runs; never changes a byte."""
 
 
 def _with_absolute_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Paths that a recipe file states are relative to that file; a file that extends it may lie elsewhere."""
+    """A recipe's fields with paths made absolute: they are relative to its file, and a recipe in another folder may
+    extend it."""
 
-    def place(name: Any) -> Any:
+    def absolute(name: Any) -> Any:
         return str((folder / name).resolve()) if isinstance(name, str) and name.endswith((".yaml", ".yml")) else name
 
-    placed = dict(data)
+    result = dict(data)
     if isinstance(data.get("sources"), list):
-        placed["sources"] = [place(name) for name in data["sources"]]
+        result["sources"] = [absolute(name) for name in data["sources"]]
     if "mixture" in data:
-        placed["mixture"] = place(data["mixture"])
+        result["mixture"] = absolute(data["mixture"])
     if isinstance(data.get("corpus"), dict):
-        placed["corpus"] = corpus = dict(data["corpus"])
+        result["corpus"] = corpus = dict(data["corpus"])
         for part, names in (("decontaminate", ("benchmarks",)), ("perplexity", ("chinese", "english"))):
             if isinstance(corpus.get(part), dict):
                 corpus[part] = paths = dict(corpus[part])
@@ -77,12 +78,12 @@ def _with_absolute_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
                         paths[name] = str((folder / path).resolve())
     evaluation = data.get("evaluation")
     if isinstance(evaluation, dict):
-        placed["evaluation"] = dict(evaluation)
+        result["evaluation"] = dict(evaluation)
         if isinstance(evaluation.get("suites"), list):
-            placed["evaluation"]["suites"] = [place(name) for name in evaluation["suites"]]
+            result["evaluation"]["suites"] = [absolute(name) for name in evaluation["suites"]]
         if isinstance(evaluation.get("data"), str):
-            placed["evaluation"]["data"] = str((folder / evaluation["data"]).resolve())
-    return placed
+            result["evaluation"]["data"] = str((folder / evaluation["data"]).resolve())
+    return result
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _extended(data: dict[str, Any], part: str, presets: Callable[[], dict[str, Any]], where: object) -> dict[str, Any]:
-    """The recipe with the preset that one of its slices extends filled in; what the slice states itself stands."""
+    """The recipe with one slice completed by the preset that the slice extends; its own fields take precedence."""
     stated = data.get(part)
     if not isinstance(stated, dict) or "extends" not in stated:
         return data
@@ -108,7 +109,7 @@ def _extended(data: dict[str, Any], part: str, presets: Callable[[], dict[str, A
             remedy=f"did you mean {near}?" if near else "check the name",
         )
     own = {key: value for key, value in stated.items() if key != "extends"}
-    # Not merged key by key: shares that a recipe states are its shares, not additions.
+    # Not merged key by key: shares in a recipe replace the preset's, they are not added to them.
     return {**data, part: {**known[name], **own}}
 
 
@@ -121,7 +122,7 @@ def _override(data: dict[str, Any], assignment: str) -> dict[str, Any]:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
-        value = text  # an unquoted string with YAML's own signs in it
+        value = text  # an unquoted string with characters that mean something in YAML
     *outer, last = key.split(".")
     change: dict[str, Any] = {last: value}
     for step in reversed(outer):

@@ -1,7 +1,7 @@
 """Progress of long work: `with track(label, total, unit) as bar: bar.advance(n)`.
 
-On a terminal a live bar with rate and ETA; elsewhere (CI, a Prefect worker, a log file) a plain
-line now and then, so that a log stays readable. Rates are of the units handed to `advance`.
+On a terminal a live bar with rate and ETA; elsewhere (CI, a Prefect worker, a log file) a plain line every ten
+seconds at most, so that a log stays readable. Rates are in the units passed to `advance`.
 """
 
 import sys
@@ -18,10 +18,10 @@ PLAIN_LINE_EVERY_SECONDS = 10.0
 
 
 class Bar(Protocol):
-    """What the work reports to."""
+    """A progress bar, as the work sees it."""
 
     def advance(self, amount: float = 1, note: str = "") -> None:
-        """`amount` more units are done; `note` is a short live remark such as the loss."""
+        """Adds `amount` finished units; `note` is a short remark shown beside the bar, such as the loss."""
         ...
 
 
@@ -33,7 +33,7 @@ def _human(value: float) -> str:
 
 
 def _rate(units: float, unit: str) -> str:
-    """Units per second; of what takes longer than ten seconds each, per minute."""
+    """Units per second; per minute below 0.1 per second."""
     return f"{_human(units)} {unit}/s" if units >= 0.1 or not units else f"{_human(60 * units)} {unit}/min"
 
 
@@ -76,9 +76,9 @@ class _PlainBar:
         self._done += amount
         self._note = note or self._note
         if time.monotonic() - self._last_line >= PLAIN_LINE_EVERY_SECONDS:
-            self.say()
+            self.print_line()
 
-    def say(self) -> None:
+    def print_line(self) -> None:
         now = time.monotonic()
         self._last_line = now
         elapsed = max(now - self._started, 1e-9)
@@ -96,7 +96,7 @@ class _PlainBar:
 
 @contextmanager
 def track(label: str, total: float | None, unit: str) -> Iterator[Bar]:
-    """Shows the progress of one piece of long work; `total` is in `unit`s, None where unknown."""
+    """Shows the progress of one task; `total` is in `unit`s, None if unknown."""
     console = Console(stderr=True)
     if console.is_terminal:
         columns = [
@@ -112,4 +112,4 @@ def track(label: str, total: float | None, unit: str) -> Iterator[Bar]:
     else:
         bar = _PlainBar(label, total, unit)
         yield bar
-        bar.say()
+        bar.print_line()

@@ -1,6 +1,6 @@
 """The recipes that come with Xmodel, and the reports' tokenizers and models that a recipe may extend.
 
-The files lie beside this one; `xmodel_core.config` says what a recipe is.
+The YAML files are in this folder; `xmodel_core.config` says what a recipe is.
 """
 
 from pathlib import Path

@@ -95,8 +95,8 @@ class Books:
         for source in self.kept:
             with write_shard(build.folder, f"decide-{source}") as shard:
                 for table, rows in (("document_flow", self.flow), ("document_drops", self.drops)):
-                    mine = [{"corpus": identity.label, **row} for row in rows if row["source"] == source]
-                    shard.rows(table, mine)
+                    own = [{"corpus": identity.label, **row} for row in rows if row["source"] == source]
+                    shard.rows(table, own)
         digests = {source: {"documents_digest": f"d-{source}", "docs": docs} for source, docs in self.kept.items()}
         return build.commit(facts={"sources": digests})
 

@@ -68,7 +68,7 @@ VIOLATIONS = {
         lambda books: books.drops.append({**books.drops[1], "stage": "near", "reason": "near_copy"}),
         {("documents dropped = sum over reasons", 0, 2), ("characters dropped = sum over reasons", 0, 200)},
     ),
-    "dropped characters told wrong": (
+    "dropped characters recorded wrong": (
         _change("drops", 1, chars=100),
         {("characters dropped = sum over reasons", 200, 100)},
     ),

@@ -41,9 +41,9 @@ def test_shares_add_up_exactly_and_keep_every_bound(division: tuple[int, list[Cl
 @given(divisions())
 def test_whole_shares_lie_within_one_of_the_ideal(division: tuple[int, list[Claim]]) -> None:
     total, claims = division
-    whole, ideal = apportion(total, claims), ideal_shares(total, claims)
-    assert all(isinstance(count, int) for count in whole)
-    assert all(abs(count - share) < 1 for count, share in zip(whole, ideal, strict=True))
+    counts, ideal = apportion(total, claims), ideal_shares(total, claims)
+    assert all(isinstance(count, int) for count in counts)
+    assert all(abs(count - share) < 1 for count, share in zip(counts, ideal, strict=True))
 
 
 @given(divisions())

@@ -71,8 +71,8 @@ def test_what_a_capped_source_cannot_give_the_others_give_by_their_weights() -> 
 def test_shares_are_what_is_asked_for_over_the_schedule() -> None:
     supplies = [supply("a", 300, "zh/web"), supply("b", 100, "zh/web"), supply("c", None), supply("d", 5)]
     asked = mixture({"zh/web": 1, "c": 1}, {"c": {"weight": 1, "max_epochs": 1}})
-    found = shares(asked, schedule([("stable", 6), ("decay", 2)]), supplies)
-    assert found == {"a": 0.28125, "b": 0.09375, "c": 0.625, "d": 0.0}
+    by_source = shares(asked, schedule([("stable", 6), ("decay", 2)]), supplies)
+    assert by_source == {"a": 0.28125, "b": 0.09375, "c": 0.625, "d": 0.0}
 
 
 def test_max_epochs_holds_over_the_whole_run() -> None:

@@ -1,11 +1,11 @@
-"""Sources: which files stand behind a spec, and what changes their fingerprint."""
+"""Sources: which files a spec gives, and what changes their fingerprint."""
 
 from pathlib import Path
 
 import pytest
 
 from xmodel_core.artifacts import file_digest, fingerprint
-from xmodel_core.errors import XmodelError
+from xmodel_core.errors import MissingInput
 from xmodel_core.specs import Source, resolve
 
 
@@ -43,21 +43,22 @@ def test_a_glob_gives_what_matches_named_from_its_fixed_part(tmp_path: Path) -> 
 
 
 def test_a_missing_path_is_named(tmp_path: Path) -> None:
-    with pytest.raises(XmodelError, match="no such path") as error:
+    with pytest.raises(MissingInput, match="no such path") as error:
         resolve(source(tmp_path / "nowhere"), file_digest)
-    assert str(tmp_path / "nowhere") in str(error.value)
+    assert error.value.where == str(tmp_path / "nowhere")
 
 
 def test_an_empty_folder_is_not_a_missing_one(tmp_path: Path) -> None:
     write(tmp_path / "readme.md")
-    with pytest.raises(XmodelError, match="none that match"):
+    with pytest.raises(MissingInput, match="none that match"):
         resolve(source(tmp_path), file_digest)
 
 
 @pytest.mark.parametrize("uri", ["unpublished://sft_math", "https://opendatalab.org.cn/WanJuan1.0"])
-def test_a_source_that_is_declared_and_cannot_be_had_says_what_to_do(uri: str) -> None:
-    with pytest.raises(XmodelError, match="give the folder of a copy"):
+def test_a_source_that_is_declared_but_not_available_says_what_to_do(uri: str) -> None:
+    with pytest.raises(MissingInput, match="declared but not available") as error:
         resolve(source(uri), file_digest)
+    assert "give the folder of a copy" in str(error.value.remedy)
 
 
 def test_the_fingerprint_follows_bytes_and_not_places_or_papers(tmp_path: Path) -> None:
@@ -85,10 +86,10 @@ def test_the_fingerprint_follows_bytes_and_not_places_or_papers(tmp_path: Path) 
 
 def test_the_fingerprint_of_plain_text_is_what_it_was_before_there_was_instruction_data(tmp_path: Path) -> None:
     """Scans that exist keep their names: the form of the records counts only where it is not the default."""
-    found = resolve(source(write(tmp_path / "a.jsonl")), file_digest)
+    files = resolve(source(write(tmp_path / "a.jsonl")), file_digest)
     spec = {"name": "wiki", "format": "jsonl", "text_field": "text", "id_field": "id", "lang": "zh", "policy": "prose"}
-    (file,) = found.files
-    assert found.fingerprint == fingerprint([spec, [[file.name, file.bytes, file.digest]]])
+    (file,) = files.files
+    assert files.fingerprint == fingerprint([spec, [[file.name, file.bytes, file.digest]]])
 
 
 def test_the_text_field_of_instruction_data_is_its_forms_own_unless_stated() -> None:

@@ -41,14 +41,14 @@ def test_a_value_of_the_wrong_kind_names_the_key_and_shows_the_value(tmp_path: P
     assert "chinese" in str(error.value)
 
 
-def test_a_key_that_stands_twice_is_refused_on_its_line(tmp_path: Path) -> None:
+def test_a_repeated_key_is_refused_with_its_line(tmp_path: Path) -> None:
     path = write(tmp_path, "phases:\n  - name: stable\n    sources:\n      wiki: 1\n      books: 2\n      wiki: 3\n")
-    with pytest.raises(XmodelError, match="'wiki' stands twice, again on line 6"):
+    with pytest.raises(XmodelError, match="'wiki' is repeated on line 6"):
         read_yaml(path)
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "expected"),
     [
         ("- a\n- b\n", "keys and values"),
         ("a: [1, 2", "not YAML"),
@@ -56,8 +56,8 @@ def test_a_key_that_stands_twice_is_refused_on_its_line(tmp_path: Path) -> None:
         ("a: !!python/object:os.X {}", "not YAML"),
     ],
 )
-def test_what_is_not_a_mapping_is_one_clear_message(tmp_path: Path, text: str, complaint: str) -> None:
-    with pytest.raises(XmodelError, match=complaint):
+def test_what_is_not_a_mapping_is_one_clear_message(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(XmodelError, match=expected):
         read_yaml(write(tmp_path, text))
 
 

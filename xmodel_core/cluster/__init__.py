@@ -1,8 +1,7 @@
 """Where work runs: two verbs, a function over items and training workers.
 
-Takes plain functions and plain values; gives results in item order. Each verb has an in-process
-or local form and a Ray form behind one interface, so that Ray is an option, never a prerequisite.
-Truth is on disk: what a worker returns is only news of it, and any worker may die.
+Takes plain functions and plain values; gives results in item order. Each verb has a local form and a Ray form behind
+one interface, so that Ray is an option, never a prerequisite. Results that matter are on disk, so any worker may die.
 """
 
 from xmodel_core.cluster.config import ClusterConfig

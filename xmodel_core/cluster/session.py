@@ -1,6 +1,6 @@
-"""The two verbs. `Cluster.map`: a picklable function over items, results in item order, whatever
-finishes first. `Cluster.train`: the same training function under Ray Train's TorchTrainer, in this
-process for one local worker (Ray Train's local mode starts no Ray process), in workers otherwise.
+"""The two verbs. `Cluster.map` runs a picklable function over items and gives results in item order. `Cluster.train`
+runs a training function under Ray Train's TorchTrainer: in this process for one local worker (Ray Train's local mode
+starts no Ray process), in worker processes otherwise.
 """
 
 import os
@@ -24,22 +24,22 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TRAIN_V2_ENABLED": "1"}
-RETRIES_ON_RAY = 3  # of one item whose worker died; a text that kills every worker must not go round for ever
+RETRIES_ON_RAY = 3  # of one item whose worker died; bounded, since an item may kill every worker
 SECONDS_TO_ANSWER = 5.0
 
 
 class Cluster:
-    """Opened by `open_cluster`; `workers` is how many items run at a time, None on Ray: as many as it has cores."""
+    """Opened by `open_cluster`. `workers`: items that run at a time; None: as many as the Ray cluster has cores."""
 
     def __init__(self, config: ClusterConfig) -> None:
         self.kind = config.kind
         self.address = config.address
         self.workers = config.workers or (None if config.kind == "ray" else os.cpu_count() or 1)
         self._pool: ProcessPoolExecutor | None = None
-        self._lifeline: Connection | None = None  # workers hold the other end, and see this process die
+        self._lifeline: Connection | None = None  # workers hold the other end, which closes when this process dies
 
     def close(self) -> None:
-        """Ends the worker processes and the Ray session that this cluster started."""
+        """Ends the worker processes, and the Ray session of this process."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = self._lifeline = None
@@ -53,27 +53,26 @@ class Cluster:
         self,
         function: Callable[[Item], Result],
         items: Sequence[Item],
-        label: str,
+        progress: str | Bar,
         unit: str = "files",
         sizes: Sequence[float] | None = None,
-        bar: Bar | None = None,
         on_gpu: bool = False,
     ) -> list[Result]:
-        """Runs `function` over `items`; `sizes` weigh the progress bar and start the largest first. `bar`: one of the
-        caller's, for work that comes in rounds. `on_gpu`: an item is given a GPU of its own where a Ray cluster has
-        any; here the items share what there is.
+        """Runs `function` over `items`. `progress`: the label of a progress bar that counts `unit`s, or the caller's
+        bar, for work in several rounds. `sizes`: units of each item; the largest start first. `on_gpu`: on a Ray
+        cluster with GPUs each item gets one of its own; on this machine the items share what there is.
 
-        A worker that dies costs its own item on Ray, which gives the item to another; here it ends the whole pool and
-        raises TransientError: what is finished has its receipt, so a retry goes on.
+        When a worker dies, Ray gives its item to another. Without Ray the pool ends with a TransientError; finished
+        shards have their receipts, so a retry resumes. An item's own exception is raised as it is.
         """
         amounts = list(sizes) if sizes is not None else [1.0] * len(items)
         results: dict[int, Result] = {}
-        # The largest first, so that no long one is left alone at the end; ties keep their order.
+        # The largest first, so that no long item runs alone at the end; ties keep their order.
         order = sorted(range(len(items)), key=lambda index: -amounts[index])
-        with nullcontext(bar) if bar else track(label, sum(amounts), unit) as shown:
+        with track(progress, sum(amounts), unit) if isinstance(progress, str) else nullcontext(progress) as bar:
             for index, result in self._run(function, items, order, on_gpu):
                 results[index] = result
-                shown.advance(amounts[index])
+                bar.advance(amounts[index])
         return [results[index] for index in range(len(items))]
 
     def _run(
@@ -108,7 +107,7 @@ class Cluster:
             self.close()
             raise TransientError(
                 "a worker process died",
-                found="it was killed, perhaps for want of memory",
+                found="it was killed, perhaps because memory ran out",
                 remedy="run again: finished shards are kept; `--set cluster.workers=1` needs less memory",
             ) from error
         except BaseException:
@@ -124,13 +123,13 @@ class Cluster:
         threads_per_worker: int,
         use_gpu: bool = False,
     ) -> None:
-        """Runs a training function on `workers` workers; settings are plain values, results are on disk."""
+        """Runs a training function on `workers` workers. `settings` are plain values; results are written to disk."""
         from ray.train import RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
 
         os.environ.update(RAY_ENVIRONMENT)
         in_process = self.kind == "local" and workers == 1
-        self.close()  # the map's idle worker processes would only hold memory
+        self.close()  # idle worker processes of `map` would only hold memory
         if not in_process:
             _start_ray(self.address, workers * threads_per_worker)
         trainer = TorchTrainer(
@@ -150,15 +149,15 @@ class Cluster:
 
 
 def _as_a_worker(lifeline: Connection) -> None:
-    # Workers are the parallelism: a pool of threads inside each would only fight over the cores.
+    # One thread per worker: more would compete for the cores.
     os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")})
-    # Ctrl-C reaches the whole process group; the parent alone decides what ends.
+    # Ctrl-C reaches the whole process group; the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_the_pool, args=(lifeline,), daemon=True).start()
 
 
 def _end_with_the_pool(lifeline: Connection) -> None:
-    """Ends this worker when its pool was killed: what waits in the queue would be worked on for nobody."""
+    """Ends this worker when the parent was killed: nobody would take the results of what is still queued."""
     try:
         lifeline.recv()  # nothing is ever sent
     except EOFError:
@@ -166,24 +165,27 @@ def _end_with_the_pool(lifeline: Connection) -> None:
 
 
 def _start_ray(address: str | None, cpus: int | None) -> None:
-    """Joins the cluster at this address (RAY_ADDRESS counts, too), or starts one of `cpus` cores on this machine."""
+    """Connects to the cluster at `address` or RAY_ADDRESS, or starts one of `cpus` cores on this machine.
+
+    XmodelError: no cluster answers at the address. TransientError: Ray did not start here.
+    """
     os.environ.update(RAY_ENVIRONMENT)
     import ray
 
     if ray.is_initialized():
         return
     address = address or os.environ.get("RAY_ADDRESS")
-    if address is None:  # never somebody else's cluster, found by chance
+    if address is None:  # a new one: `auto` would join any cluster that runs here
         try:
             ray.init(address="local", num_cpus=cpus, log_to_driver=False, include_dashboard=False)
-        except Exception as error:  # a bare one: Ray 2.60 gives its agent 15 seconds, fixed (ray issue 65983)
+        except Exception as error:  # bare: Ray 2.60's agent was not up within 15 s (ray issue 65983)
             raise TransientError(
                 "Ray did not start on this machine", found=error, remedy="run again when the machine is less busy"
             ) from error
         return
     try:
         if address.removeprefix("ray://").count(":") == 1:
-            # Ray itself would try for two minutes, and then end this process.
+            # Ray itself would try for two minutes, then end this process.
             host, port = address.removeprefix("ray://").split(":")
             socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
         ray.init(address=address, log_to_driver=False)
@@ -193,7 +195,7 @@ def _start_ray(address: str | None, cpus: int | None) -> None:
             expected="the address of a running cluster: host:port, or auto for one on this machine",
             found=f"{address} ({str(error).splitlines()[0]})",
             where="cluster.address",
-            remedy="see infra/ray/README.md, RAY_AUTH_MODE=token included; without an address it is this machine alone",
+            remedy="see infra/ray/README.md, RAY_AUTH_MODE=token included; without an address this machine is used",
         ) from error
 
 
@@ -203,16 +205,16 @@ def _run_on_ray(
     import ray
     from ray.exceptions import RayError, RayTaskError
 
-    # Ray hides the GPUs from a task that asks for none.
-    takes = "GPU" if on_gpu and ray.cluster_resources().get("GPU") else "CPU"
-    remote = ray.remote(max_retries=RETRIES_ON_RAY, num_gpus=int(takes == "GPU"))(function)
-    todo = list(reversed(order))
+    # Ray hides GPUs from a task that requests none.
+    resource = "GPU" if on_gpu and ray.cluster_resources().get("GPU") else "CPU"
+    remote = ray.remote(max_retries=RETRIES_ON_RAY, num_gpus=int(resource == "GPU"))(function)
+    pending = list(reversed(order))
     running: dict[Any, int] = {}
-    while todo or running:
-        # Asked each time: a cluster may grow and shrink while it works.
-        at_a_time = workers or max(int(ray.cluster_resources().get(takes, 1)), 1)
-        while todo and len(running) < at_a_time:
-            index = todo.pop()
+    while pending or running:
+        # Read each time: a cluster may grow and shrink meanwhile.
+        at_a_time = workers or max(int(ray.cluster_resources().get(resource, 1)), 1)
+        while pending and len(running) < at_a_time:
+            index = pending.pop()
             running[remote.remote(items[index])] = index
         done, _ = ray.wait(list(running), num_returns=1)
         for reference in done:
@@ -233,7 +235,7 @@ def _run_on_ray(
 
 @contextmanager
 def open_cluster(config: ClusterConfig) -> Iterator[Cluster]:
-    """Opens the cluster that a recipe names, and closes what it started."""
+    """Opens the cluster that a recipe names; on exit closes what it started."""
     cluster = Cluster(config)
     try:
         yield cluster

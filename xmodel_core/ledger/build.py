@@ -113,7 +113,7 @@ def _metrics_part(path: Path) -> pa.Table:
             raise
         raise XmodelError(
             "a part of a run's metrics cannot be read",
-            expected="a whole Parquet file",
+            expected="a complete Parquet file",
             found=error,
             where=path,
             remedy="delete this part; its steps are then missing from the curves",

@@ -72,7 +72,7 @@ def train_proxies(
     ]
     cost = [_teraflops(spec, job.vocab_size) for spec in missing]
     on_gpu = inputs.training.device != "cpu"
-    inputs.cluster.map(train, items, label, "TFLOP", None if bar else cost, bar, on_gpu)
+    inputs.cluster.map(train, items, bar or label, "TFLOP", None if bar else cost, on_gpu)
     trained = [spec.facts(build) for spec in specs]
     assert None not in trained, label
     return [facts for facts in trained if facts is not None]

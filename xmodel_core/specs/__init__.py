@@ -1,7 +1,7 @@
-"""Reads datasets_spec: what data exists and what we want of it.
+"""Reads datasets_spec: which data exists and how it is used.
 
-Takes YAML files, ours or a user's; gives strict, frozen values. A wrong key names the file, the
-key and the nearest right one. Nothing here opens a document.
+Takes YAML files, ours or a user's; gives strict, frozen values. The error for a wrong key names the file, the key and
+the nearest right one. Nothing here opens a document.
 """
 
 from xmodel_core.specs.mixtures import Mixture, Phase, ScheduledPhase, Share, load_mixture

@@ -1,8 +1,8 @@
-"""Benchmarks: suites of tasks, where their data lies, what others have published, and what must hold.
+"""Benchmarks: suites of tasks, the places of their data, published scores, and gates.
 
-Takes `datasets_spec/benchmarks/*.yaml` or a user's file; gives a `Suite`. A task is either a stock one
-of lm-evaluation-harness, its prompt and metrics untouched, or one of our own formats; both read local
-`<split>.jsonl` files, which `read_items` reads for whoever asks or looks for what they hold.
+Takes `datasets_spec/benchmarks/*.yaml` or a user's file; gives a `Suite`. A task is either a stock one of
+lm-evaluation-harness, its prompt and metrics unchanged, or one of our own formats; both read local `<split>.jsonl`
+files, which `read_items` reads for evaluation and for decontamination.
 """
 
 import json
@@ -25,11 +25,11 @@ class Task(Strict):
     """The benchmark's folder, with one `<split>.jsonl` a split, inside the recipe's evaluation.data; or
     raw://… inside what a recipe makes itself."""
     split: str
-    """The split whose questions are asked."""
+    """The split of the questions."""
     lang: Literal["zh", "en"]
     """The questions' language."""
     metric: str
-    """The metric that speaks for the task in summaries; the ledger holds every metric that the task gives."""
+    """The metric that stands for the task in summaries; the ledger holds every metric of the task."""
     shots: int = Field(default=0, ge=0)
     """Solved examples before each question."""
     shots_split: str | None = None
@@ -40,13 +40,13 @@ class Task(Strict):
     subject_field: str | None = None
     """The column that divides the data into subjects, each a stock task of its own; scores are averaged by size."""
     format: Literal["multiple_choice"] | None = None
-    """Our own format: the choice with the highest log-likelihood after the context is the answer."""
+    """Our own format: the choice with the highest log-likelihood given the context is the answer."""
     context: str = "{{context}}"
     """multiple_choice: the text before the answer, a Jinja template over the question's fields."""
     choices: str = "{{choices}}"
     """multiple_choice: a Jinja template that gives the list of choices."""
     label: str = "{{label}}"
-    """multiple_choice: a Jinja template that gives the right choice's place, from 0."""
+    """multiple_choice: a Jinja template that gives the index of the right choice, from 0."""
 
     @model_validator(mode="after")
     def _is_one_kind(self) -> "Task":
@@ -62,28 +62,28 @@ class Task(Strict):
 
     @property
     def is_raw(self) -> bool:
-        """Whether its data is made by the recipe itself."""
+        """Whether the recipe itself makes its data."""
         return self.data.startswith(RAW_SCHEME)
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits it reads, the asked one first."""
+        """The splits that it reads, that of the questions first."""
         return (self.split, self.shots_split) if self.shots_split not in (None, self.split) else (self.split,)
 
     @property
     def delimiter(self) -> str:
-        """What stands between context and choice in our own format: Chinese is written without spaces."""
+        """The text between context and choice in our own format: Chinese is written without spaces."""
         return "" if self.lang == "zh" else " "
 
     def folder(self, data: Path | None, raw: Path | None) -> Path | None:
-        """The folder of its data; None where that place is not given."""
+        """The folder of its data; None if the place that it is in is not given."""
         if self.is_raw:
             return None if raw is None else raw / self.data.removeprefix(RAW_SCHEME)
         return None if data is None else data / self.data
 
 
 class Published(Strict):
-    """A score that a report gives."""
+    """A score published in a report."""
 
     model: str
     """The model, as its report names it."""
@@ -92,28 +92,28 @@ class Published(Strict):
     task: str
     """The suite's task."""
     metric: str
-    """The metric of the figure."""
+    """The metric of the score."""
     shots: int = Field(ge=0)
     """Solved examples before each question."""
     percent: float = Field(ge=0, le=100)
-    """The figure as printed, in percent; the ledger holds fractions, 0 to 1, of published and measured alike."""
+    """The score as printed, in percent; the ledger holds fractions, 0 to 1, for published and measured scores."""
     source: str
     """The report and the table."""
 
 
 class Gate(Strict):
-    """What a suite's scores must reach."""
+    """A score that a suite must reach."""
 
     task: str
-    """The task that is judged."""
+    """The task."""
     metric: str
-    """By which of its metrics, a fraction of 1."""
+    """The metric, a fraction of 1."""
     at_least: float
     """The score to reach."""
     above_task: str | None = None
-    """A control task whose score must be exceeded, by the same metric."""
+    """A control task whose score, by the same metric, must be exceeded."""
     margin: float = 0.0
-    """By how much the control must be exceeded."""
+    """How far the control must be exceeded."""
 
 
 class Suite(Strict):
@@ -122,25 +122,24 @@ class Suite(Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Its name in the ledger."""
     description: str = ""
-    """What the suite asks, in a line or two."""
+    """What the suite measures, in a line or two."""
     tasks: list[Task] = Field(min_length=1)
     """The tasks, in the order in which they run."""
     published: list[Published] = []
-    """Rows of reports to stand beside our own."""
+    """Published scores to show beside our own."""
     gates: list[Gate] = []
-    """What the scores must reach; a gate whose tasks were not asked is not judged."""
+    """Scores to reach; a gate is skipped if its tasks were not evaluated."""
 
     @model_validator(mode="after")
-    def _speaks_of_its_tasks(self) -> "Suite":
+    def _names_its_own_tasks(self) -> "Suite":
         names = [task.task for task in self.tasks]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"the suite {self.name} has the task {twice[0]} twice")
-        spoken_of = {row.task for row in self.published} | {gate.task for gate in self.gates}
-        spoken_of |= {gate.above_task for gate in self.gates if gate.above_task}
-        strange = sorted(spoken_of - set(names))
-        if strange:
-            raise ValueError(f"the suite {self.name} speaks of {strange[0]}, which is none of its tasks")
+        named = {row.task for row in self.published} | {gate.task for gate in self.gates}
+        named |= {gate.above_task for gate in self.gates if gate.above_task}
+        if unknown := sorted(named - set(names)):
+            raise ValueError(f"the suite {self.name} names {unknown[0]}, which is none of its tasks")
         return self
 
 
@@ -151,16 +150,16 @@ def load_suites(names: list[str], beside: Path) -> list[Suite]:
         path = named_spec("benchmarks", name, beside)
         suite = validate(Suite, read_yaml(path), path)
         if suite.name in suites:
-            raise XmodelError(f"the suite {suite.name} is asked for twice", where=path, remedy="name it once")
+            raise XmodelError(f"the suite {suite.name} is named twice", where=path, remedy="name it once")
         suites[suite.name] = suite
     return list(suites.values())
 
 
 def read_items(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """(number of its line, item) of a benchmark's `<split>.jsonl`. XmodelError where it is empty, or names the first
-    line that is no item: without it, what is asked or kept out would be another benchmark."""
+    """(line number, item) of a benchmark's `<split>.jsonl`. XmodelError: the file is empty, or a line is no item;
+    skipping it would evaluate, or keep out of the corpus, another benchmark."""
     items = []
-    # Only \n ends a line: U+2028 and U+0085 stand inside real questions.
+    # Only \n ends a line: real questions contain U+2028 and U+0085.
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if not line.strip():
             continue
@@ -179,11 +178,11 @@ def read_items(path: Path) -> list[tuple[int, dict[str, Any]]]:
 
 
 def bad_item(path: Path, number: int, found: object) -> XmodelError:
-    """What to say of a line that is not an item like the others."""
+    """The error for a line that is not an item like the others."""
     return XmodelError(
         "a benchmark holds a line that is not an item",
         expected="one JSON object a line",
         found=found,
         where=f"{path}, line {number}",
-        remedy="mend or fetch the file again: without this item it would be another benchmark",
+        remedy="repair the file or fetch it again: without this item it would be another benchmark",
     )

@@ -14,14 +14,14 @@ from xmodel_core.specs.strict import Strict, read_yaml, validate
 
 
 class Share(Strict):
-    """What one key of a phase asks for."""
+    """The share of one key of a phase."""
 
     weight: float = Field(ge=0)
     """Share of the phase's tokens, relative to the other keys' weights."""
     max_epochs: float | None = Field(default=None, gt=0)
-    """How often, over the whole run, the source may be seen at most; null: as often as the weight asks."""
+    """Upper bound on how often the source is seen over the whole run; null: no bound."""
     min_tokens: int = Field(default=0, ge=0)
-    """Tokens that the phase takes from it at least."""
+    """Lower bound on its tokens in the phase."""
 
 
 def _share(value: Any) -> Any:

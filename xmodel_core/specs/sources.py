@@ -1,8 +1,8 @@
-"""Sources: where documents come from, in what form, in which language, under which licence.
+"""Sources: where documents come from, in which format, in which language, under which licence.
 
-Takes `datasets_spec/sources/*.yaml` or a user's file; gives `Source` values, and the files behind
-one with their digests. A source's fingerprint covers only what changes bytes: its name, format,
-fields, language and policy, and its files' relative names, sizes and contents.
+Takes `datasets_spec/sources/*.yaml` or a user's file; gives `Source` values, and the files of one with their digests.
+A source's fingerprint covers only what changes bytes: its name, format, fields, language and policy, and its files'
+relative names, sizes and contents.
 """
 
 import glob
@@ -34,7 +34,7 @@ class Source(Strict):
     """One source of documents."""
 
     name: str
-    """The name by which mixtures, the ledger and document keys know it."""
+    """Its name in mixtures, the ledger and document keys."""
     lang: Literal["zh", "en", "code", "multi"]
     """The declared language; `multi` declares nothing."""
     category: str
@@ -43,7 +43,7 @@ class Source(Strict):
     """The licence of the text, as its publisher states it."""
     uri: str
     """Where the files are: a path or glob, relative to the spec's file; s3://… or hf://datasets/OWNER/NAME/…, read
-    where they lie; raw://… inside what a recipe makes itself."""
+    remotely; raw://… for what a recipe makes itself."""
     format: Literal["jsonl", "parquet", "warc", "html", "text"] = "jsonl"
     """The files' format; all but parquet may be packed. warc: WARC and WET; html and text: a file is a document."""
     records: Literal["text", "alpaca", "sharegpt"] = "text"
@@ -55,15 +55,15 @@ class Source(Strict):
     id_field: str | None = "id"
     """The field that holds a document's id; null: documents are named file:row."""
     policy: Literal["prose", "code"] = "prose"
-    """Which quality rules judge it."""
+    """Which quality rules apply."""
     gated: bool | None = None
     """Whether the publisher asks for an account's consent before a download; null: not stated."""
     published_tokens: int | None = None
-    """Tokens that the source's report gives."""
+    """Tokens, as published by the source's report."""
     published_weight: float | None = None
-    """Share of training tokens that the report gives."""
+    """Share of training tokens, as published by the report."""
     published_epochs: float | None = None
-    """Epochs that the report gives."""
+    """Epochs, as published by the report."""
 
     @model_validator(mode="before")
     @classmethod
@@ -79,13 +79,13 @@ class SourceFamily(Strict):
     description: str = ""
     """What the family is, in a line."""
     sources: list[Source]
-    """The sources, in the order in which they win over each other's copies."""
+    """The sources; of two copies of a document the one from the earlier source survives."""
 
 
 @dataclass(frozen=True)
 class RawFile:
-    """One raw file: `name` is relative to the source's folder, the same on every machine; `address` is where it
-    lies, a path or an address on an object store or hub."""
+    """One raw file. `name`: relative to the source's folder, the same on every machine. `address`: a path, or an
+    address on an object store or hub. `digest`: its SHA-256."""
 
     name: str
     address: str
@@ -95,14 +95,14 @@ class RawFile:
 
 @dataclass(frozen=True)
 class SourceFiles:
-    """A source and the files behind it, in name order."""
+    """A source and its files, in name order."""
 
     source: Source
     files: tuple[RawFile, ...]
 
     @cached_property
     def fingerprint(self) -> str:
-        """64 hex digits over what changes bytes: never licence, consent, category, published figures or places."""
+        """64 hex digits over what changes bytes: not licence, consent, category, published figures or places."""
         spec = self.source.model_dump(include={"name", "format", "text_field", "id_field", "lang", "policy"})
         if self.source.records != "text":
             spec["records"] = self.source.records
@@ -110,7 +110,7 @@ class SourceFiles:
 
 
 def named_spec(kind: str, name: str, beside: Path) -> Path:
-    """The file of a named spec: `name.yaml` of datasets_spec, or a path relative to `beside`."""
+    """The file of a spec: `name.yaml` of datasets_spec, or a path relative to `beside`. XmodelError: no such name."""
     if name.endswith((".yaml", ".yml")):
         return (beside / name).resolve()
     path = DATASETS_SPEC / kind / f"{name}.yaml"
@@ -141,15 +141,14 @@ def load_sources(names: list[str], beside: Path) -> list[Source]:
 
 
 Digest = Callable[[Any], str]
-"""SHA-256 of a file: a path of this machine, or what a remote listing tells of one."""
+"""SHA-256 of a file: a path of this machine, or a `RemoteFile`."""
 
 
 def _matches(uri: str, suffixes: tuple[str, ...]) -> tuple[Path, list[Path]]:
     """The folder that names are relative to, and the files."""
     path = Path(uri)
     if path.is_dir():
-        found = [p for p in path.rglob("*") if p.is_file() and p.name.endswith(suffixes)]
-        return path, sorted(found)
+        return path, sorted(p for p in path.rglob("*") if p.is_file() and p.name.endswith(suffixes))
     if path.is_file():
         return path.parent, [path]
     folder = Path(_folder_of_glob(uri))
@@ -157,7 +156,7 @@ def _matches(uri: str, suffixes: tuple[str, ...]) -> tuple[Path, list[Path]]:
 
 
 def _folder_of_glob(uri: str) -> str:
-    """The last folder before the first part with a *, ? or [ in it."""
+    """The folder above the first path component with a *, ? or [ in it."""
     return posixpath.dirname(uri.split("*")[0].split("?")[0].split("[")[0])
 
 
@@ -171,16 +170,19 @@ def _remote_matches(uri: str, suffixes: tuple[str, ...]) -> tuple[str, list[remo
 
 
 def place_of(source: Source, raw: Artifact | None) -> str:
-    """The address of a source's files; `raw` is what its recipe makes itself, where it does."""
+    """The address of a source's files. `raw`: the artifact that the recipe makes itself, for raw://… sources."""
     if not source.uri.startswith(RAW_SCHEME):
         return source.uri
-    assert raw is not None, f"{source.name} lies in a raw artifact and none is given"
+    assert raw is not None, f"{source.name} is in a raw artifact and none is given"
     return f"{raw.folder}/{source.uri.removeprefix(RAW_SCHEME)}"
 
 
 def resolve(source: Source, digest: Digest, raw: Artifact | None = None) -> SourceFiles:
-    """The files behind a source, here or on an object store or hub. XmodelError: a missing path, an empty folder, a
-    place that cannot be reached, or one that no longer has it."""
+    """The files of a source, on this machine or on an object store or hub.
+
+    MissingInput: an address that cannot be read from, a missing path, or no file of the format. XmodelError: an
+    object store or hub that refuses access.
+    """
     uri, suffixes = place_of(source, raw), SUFFIXES[source.format]
     if "://" in uri and not remote.is_remote(uri):
         raise MissingInput(
@@ -191,9 +193,9 @@ def resolve(source: Source, digest: Digest, raw: Artifact | None = None) -> Sour
         )
     if remote.is_remote(uri):
         uri = uri.rstrip("/")
-        folder, found = _remote_matches(uri, suffixes)
+        folder, listed = _remote_matches(uri, suffixes)
         files = tuple(
-            RawFile(file.address.removeprefix(f"{folder}/"), file.address, file.bytes, digest(file)) for file in found
+            RawFile(file.address.removeprefix(f"{folder}/"), file.address, file.bytes, digest(file)) for file in listed
         )
         missing = not glob.has_magic(uri)
     else:

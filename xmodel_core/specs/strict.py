@@ -1,7 +1,7 @@
 """Strict YAML: safe loading, typed models, and errors that a person can act on.
 
-Takes a file or plain values; gives frozen pydantic models. Every complaint names the file, the
-dotted key, what was expected, what was found and, for an unknown key, the nearest right one.
+Takes a file or plain values; gives frozen pydantic models. Every error names the file, the dotted key, what was
+expected, what was found and, for an unknown key, the nearest right one.
 """
 
 import difflib
@@ -16,7 +16,7 @@ from xmodel_core.errors import XmodelError
 
 
 class Strict(BaseModel):
-    """The form of every recipe slice and spec: frozen, unknown keys refused, meanings under the fields."""
+    """Base of every recipe slice and spec: frozen, unknown keys refused, docstrings under the fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -25,7 +25,7 @@ StrictModel = TypeVar("StrictModel", bound=Strict)
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, refusing a key that stands twice in one mapping."""
+    """The safe loader, refusing a repeated key in a mapping."""
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -33,7 +33,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     for position, key in enumerate(keys):
         if key in keys[:position]:
             line = node.value[position][0].start_mark.line + 1
-            raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice, again on line {line}")
+            raise yaml.MarkedYAMLError(problem=f"the key {key!r} is repeated on line {line}")
     return dict(zip(keys, (loader.construct_object(value, deep=True) for _, value in node.value), strict=True))
 
 
@@ -54,7 +54,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
             remedy="check the path",
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise XmodelError("a file is not YAML", found=error, where=path, remedy="mend the line it names") from None
+        raise XmodelError("a file is not YAML", found=error, where=path, remedy="correct the line it names") from None
     if not isinstance(data, dict):
         raise XmodelError(
             "a YAML file of the wrong form", expected="keys and values", found=type(data).__name__, where=path
@@ -63,9 +63,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def nearest(word: str, words: list[str]) -> str | None:
-    """The most similar of `words`, if any is near."""
-    found = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    return found[0] if found else None
+    """The most similar of `words`; None if none is similar."""
+    matches = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    return matches[0] if matches else None
 
 
 def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:
@@ -85,12 +85,12 @@ def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[B
 
 
 def validate(model: type[StrictModel], data: Mapping[str, Any], where: object) -> StrictModel:
-    """A model of plain values; `where` is the file (or other origin) that a complaint names."""
+    """A model of plain values. XmodelError: they do not fit it; `where` is the file or other origin that it names."""
     try:
         return model.model_validate(data)
     except ValidationError as error:
         problems = error.errors(include_url=False)
-        # In a union every member complains; the shortest path is the one that a person wrote.
+        # Every member of a union reports an error; the one with the shortest path is about what the person wrote.
         first = min(problems, key=lambda problem: (problem["type"] != "extra_forbidden", len(problem["loc"])))
         key = ".".join(str(step) for step in first["loc"]) or "the whole file"
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -106,5 +106,5 @@ def validate(model: type[StrictModel], data: Mapping[str, Any], where: object) -
         message = str(first["msg"]).removeprefix("Value error, ")
         found = first["input"] if not isinstance(first["input"], dict | list) else None
         raise XmodelError(
-            f"`{key}`: {message[0].lower()}{message[1:]}{more}", found=found, where=where, remedy="mend this key"
+            f"`{key}`: {message[0].lower()}{message[1:]}{more}", found=found, where=where, remedy="correct this key"
         ) from None

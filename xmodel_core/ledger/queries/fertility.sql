@@ -1,4 +1,4 @@
--- tokens per character and bytes per token, per source and language; the last row of a language is its whole
+-- tokens per character and bytes per token, per source and language; the last row of a language is its total
 select tokenizer, coalesce(source, 'all') as source, lang, sum(chars)::bigint as chars, sum(tokens)::bigint as tokens,
     round(sum(tokens) / nullif(sum(chars), 0), 4) as tokens_per_char,
     round(sum(bytes) / nullif(sum(tokens), 0), 4) as bytes_per_token,
