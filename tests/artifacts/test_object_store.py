@@ -17,6 +17,7 @@ from xmodel_core.artifacts.cache import cache_root
 from xmodel_core.artifacts.lock import lease
 from xmodel_core.errors import TransientError, XmodelError
 
+pytestmark = pytest.mark.xdist_group("s3")
 WANTED = Identity("raw", "world", 1, {"seed": 1}, {})
 PLACE = "s3://bucket/some/work space"
 

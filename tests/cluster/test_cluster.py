@@ -111,6 +111,7 @@ def test_workers_end_with_a_killed_pool(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("ray")
 @pytest.mark.filterwarnings("default")  # Ray's own
 def test_the_same_map_on_ray() -> None:
     with open_cluster(ClusterConfig(kind="ray", workers=2)) as cluster:
@@ -123,6 +124,7 @@ def gpus_seen(item: int) -> str | None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("ray")
 @pytest.mark.filterwarnings("default")  # Ray's own
 def test_an_item_is_given_a_gpu_where_ray_has_any() -> None:
     import ray
@@ -133,6 +135,7 @@ def test_an_item_is_given_a_gpu_where_ray_has_any() -> None:
         assert cluster.map(gpus_seen, range(1), "counting") != ["0"]
 
 
+@pytest.mark.xdist_group("ray")
 @pytest.mark.timeout(60)  # Ray itself would try for two minutes, and then end the process
 @pytest.mark.filterwarnings("default")  # Ray's own
 @pytest.mark.parametrize("address", [None, "nowhere"])

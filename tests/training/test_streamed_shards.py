@@ -15,6 +15,7 @@ from xmodel_core.artifacts.token_shards import TokenShards
 from xmodel_core.errors import XmodelError
 from xmodel_core.training.loader import Batch, PhaseOrder, TokenStream
 
+pytestmark = pytest.mark.xdist_group("s3")
 SOURCES = {"a": 3, "b": 2}
 """Shards of each; about a million tokens in each shard."""
 PHASES = [PhaseOrder("stable", 15, 512, 64, (650, 310)), PhaseOrder("decay", 10, 1024, 32, (250, 70))]
