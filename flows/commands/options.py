@@ -54,9 +54,10 @@ def in_prefect(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def with_server(*args: Any, **kwargs: Any) -> None:
+        from flows.recipes import load_recipe
         from flows.river.preflight import check
 
-        check(kwargs["recipe"], kwargs["overrides"])
+        check(*load_recipe(kwargs["recipe"], kwargs["overrides"]))
         from flows.server.embedded import ensure_server, quiet_prefect
 
         quiet_prefect()

@@ -23,6 +23,7 @@ from xmodel_core.errors import TransientError, XmodelError
 from xmodel_core.ledger.build import refresh
 from xmodel_core.ledger.query import run_query
 from xmodel_core.tokenizer import stage as tokenizer_stage
+from xmodel_core.tokenizer.sweep import SweepGrid
 
 
 def only_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -116,12 +117,10 @@ def report_tokenizer(session: Session, against: list[Path]) -> Artifact:
 
 
 @stage_task(name="sweep tokenizers")
-def sweep_tokenizers(session: Session, vocab_sizes: list[int], zh_shares: list[float]) -> Artifact:
+def sweep_tokenizers(session: Session, grid: SweepGrid) -> Artifact:
     """Tokenizers of several sizes and balances, and their trade-off."""
-    recipe, corpus = session.recipe, session.artifact("corpus")
-    swept = tokenizer_stage.sweep_tokenizers(
-        recipe.name, corpus, session.sources, recipe.tokenizer, vocab_sizes, zh_shares, session.store
-    )
+    inputs = (session.artifact("corpus"), session.sources, session.recipe.tokenizer, grid, session.store)
+    swept = tokenizer_stage.sweep_tokenizers(session.recipe.name, *inputs)
     refresh(session.store.root)
     return swept
 

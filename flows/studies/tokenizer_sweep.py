@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.river import tasks
 from flows.river.session import open_session
+from xmodel_core.tokenizer.sweep import SweepGrid
 
 
 @flow(name="tokenizer-sweep", log_prints=False)
@@ -20,6 +21,6 @@ def tokenizer_sweep(
     with open_session(recipe, overrides or [], workspace) as session:
         own = session.recipe.tokenizer.vocab_size
         tasks.build_stages(session, through="corpus")
-        sizes = vocab_sizes or [own // 2, own, own * 2]
-        swept = tasks.sweep_tokenizers(session, sizes, zh_shares or [0.3, 0.5, 0.7])
+        grid = SweepGrid(vocab_sizes or [own // 2, own, own * 2], zh_shares or [0.3, 0.5, 0.7])
+        swept = tasks.sweep_tokenizers(session, grid)
         return {"sweep": swept.label, "path": str(swept.folder), **swept.manifest()["facts"]}
