@@ -25,7 +25,7 @@ class Numbered:
             out[at : at + length] = self.base + np.arange(start, start + length)
             at += length
 
-    def fetch(self, stretches: Sequence[TokenRanges]) -> None:
+    def fetch(self, ranges: Sequence[TokenRanges]) -> None:
         pass
 
 
