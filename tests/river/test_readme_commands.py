@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -99,19 +100,23 @@ def shorten(recipe: Path) -> None:
 
 @contextmanager
 def ray_cluster() -> Iterator[str]:
-    """The address of a Ray cluster of our own; only its processes are ended, known by their folder."""
+    """The address of a Ray cluster of our own; only its processes are ended, known by their folder or that address."""
+    with socket.socket() as probe:  # this one port Ray does not choose itself
+        probe.bind(("127.0.0.1", 0))
+        client_port = probe.getsockname()[1]
     place = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # a short path: Ray makes sockets below it
     words = ["start", "--head", "--port=0", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"]
-    words += ["--ray-client-server-port=0", f"--temp-dir={place}"]
+    words += [f"--ray-client-server-port={client_port}", f"--temp-dir={place}"]
     ray = [sys.executable, "-m", "ray.scripts.scripts"]
-    log = Path(place, "start.log")
+    log, current = Path(place, "start.log"), Path(place, "ray_current_cluster")
     try:
         with log.open("wb") as stream:
             code = subprocess.run([*ray, *words], stdin=subprocess.DEVNULL, stdout=stream, stderr=stream).returncode
         assert code == 0, log.read_text()[-3000:]
-        yield Path(place, "ray_current_cluster").read_text().strip()
+        yield current.read_text().strip()
     finally:
-        ours = [process for process in psutil.process_iter() if place in command_line(process)]
+        names = [place, current.read_text().strip()] if current.exists() else [place]
+        ours = [one for one in psutil.process_iter() if any(name in command_line(one) for name in names)]
         for process in ours:
             process.kill()
         psutil.wait_procs(ours, timeout=20)
