@@ -209,7 +209,7 @@ training:                     # {total:,} steps of {batch:,} tokens: {tokens:,} 
   compile: false              # true: fused kernels, faster after a minute of compiling; pays from some ten minutes on
   threads_per_worker: 1       # CPU threads; on a quiet machine two are a third faster, on a busy one slower. Stated,
                               # not detected, because sums in another order differ in the last digits
-  checkpoint_every_steps: {every}   # a killed run goes on from the newest
+  checkpoint_every_steps: {every}   # a killed run continues from the newest
   validate_every_steps: {every}
   validation_tokens: {validation}     # held-out tokens of each source in a validation; more are surer, and slower
 
@@ -264,7 +264,7 @@ def write_specs(paths: list[Path], name: str, into: Path | None = None) -> list[
 
     XmodelError: a name that is taken or not allowed, a missing path, an empty folder, nothing that can be read."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise XmodelError("this cannot be a recipe's name", expected="letters, digits, . _ -", found=repr(name))
+        raise XmodelError("not a valid recipe name", expected="letters, digits, . _ -", found=repr(name))
     folder = (into or Path.cwd()).resolve() / name
     if folder.exists():
         remedy = "choose another --name, or move the existing folder away"

@@ -1,4 +1,4 @@
-"""What a recipe asks for, checked before anything is started: a wrong path or name is told in a second.
+"""What a recipe asks for, checked before anything is started: a wrong path or name is reported within a second.
 
 Takes a recipe; gives nothing, or the one message. A command checks before a server, a cluster or torch is loaded; a
 flow checks again, because a run may also come from a deployment or the UI.

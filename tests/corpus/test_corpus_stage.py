@@ -30,7 +30,7 @@ KINDS = ("good", "copy", "near copy", "foreign", "short", "menu", "unreadable", 
 
 
 def records(kinds: list[tuple[str, int]], text: Text) -> list[Row | bytes]:
-    """A record of each kind; the number says which text it is made of."""
+    """A record of each kind; the number says which text it holds."""
     made: list[Row | bytes] = []
     for place, (kind, number) in enumerate(kinds):
         key, base = f"{kind} {number} {place}", text("en", 30, number)

@@ -217,7 +217,7 @@ def test_every_record_of_the_crawl_samples_is_accounted_for(name: str, tmp_path:
 
 @pytest.mark.shared_data
 def test_chinese_pages_give_what_was_marked_and_little_else(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The segments lie in tests/benchmarks without their text; each hash is checked against its page."""
+    """The segments are in tests/benchmarks without their text; each hash is checked against its page."""
     monkeypatch.setenv("XMODEL_SHARED_DATA", str(shared_data))
     gold = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks/gold_pages.py"))
     pages = gold["chinese"]()

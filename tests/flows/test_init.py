@@ -157,8 +157,8 @@ def test_instruction_data_is_recognised_and_written_as_what_it_is(tmp_path: Path
     }
     recipe, path = load_recipe(str(tmp_path / "mine" / "recipe.yaml"))
     source = next(s for s in load_sources(recipe.sources, path.parent) if s.name == "qa")
-    (stock,) = estimate_sources(recipe, [source], None, None, {})
-    assert stock.chars == pytest.approx(20 * (len(EN) + 12), rel=0.3)
+    (estimate,) = estimate_sources(recipe, [source], None, None, {})
+    assert estimate.chars == pytest.approx(20 * (len(EN) + 12), rel=0.3)
 
 
 def test_a_broken_gzip_tail_costs_only_the_tail(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def _published(source: Source, tokens: int | None, basis: str, vocab_size: int, 
 
 
 def _from_files(source: Source, raw: Artifact | None, vocab_size: int) -> SourceEstimate:
-    if is_remote(source.uri):  # a plan asks no network
+    if is_remote(source.uri):  # a plan uses no network
         return _published(
             source, source.published_tokens, "published", vocab_size, "its files lie elsewhere; a run reads them there"
         )

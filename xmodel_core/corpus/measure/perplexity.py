@@ -55,15 +55,15 @@ class PerplexityConfig(Strict):
         """The same. XmodelError: one is not there."""
         for lang, path in self.named().items():
             if not path.is_file():
-                found = "a folder" if path.is_dir() else "nothing there"
-                raise _not_a_model("there is no such model", lang, path, found)
+                instead = "a folder" if path.is_dir() else "nothing there"
+                raise _not_a_model("there is no such model", lang, path, instead)
         return self.named()
 
 
 def _not_a_model(what: str, lang: str, path: Path, found: object) -> XmodelError:
     return XmodelError(
         what,
-        expected="a KenLM model: .arpa, or what KenLM's build_binary makes of one",
+        expected="a KenLM model: an .arpa file, or the binary that KenLM's build_binary makes from it",
         found=found,
         where=path,
         remedy=f"check corpus.perplexity.{FIELDS[lang]}",
@@ -124,7 +124,7 @@ def require_kenlm() -> Any:
         import kenlm  # pyright: ignore[reportMissingImports] (an extra: types are checked without it, too)
     except ImportError:
         raise XmodelError(
-            "the recipe names a model in corpus.perplexity, and what reads it is not installed",
+            "corpus.perplexity names a model, but the package that reads it is not installed",
             expected="the Python package kenlm",
             remedy="uv pip install kenlm==0.3.0 into this environment (it is compiled: g++, two minutes), or name none",
         ) from None

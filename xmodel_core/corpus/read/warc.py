@@ -1,7 +1,7 @@
 """Web archives: WARC and WET, plain or gzip.
 
 A `response` or `resource` that holds HTML is a page, whose main text is extracted; a `conversion` (WET) is text.
-Other records are no documents and are counted by kind. fastwarc reads the records; where it cannot go on, one record
+Other records are no documents and are counted by kind. fastwarc reads the records; where it cannot continue, one record
 is set aside for the damage, and reading resumes where the next record starts.
 """
 
@@ -224,7 +224,7 @@ class WarcReader(Reader):
 
 
 def _rest(record: WarcRecord, size: int) -> bytes:
-    """So many bytes more of a record, fewer if it is cut off."""
+    """The next `size` bytes of a record, fewer if it is cut off."""
     parts = []
     while size > 0 and (piece := record.reader.read(size)):
         parts.append(piece)

@@ -101,7 +101,7 @@ def run(
 
 def best_rates(losses: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row per parametrisation and width: its best rate and loss, how many steps of the grid that is from the
-    narrowest's, and whether it lies on the grid's edge; no rate where every proxy diverged."""
+    narrowest's, and whether it is on the grid's edge; no rate where every proxy diverged."""
     rows = []
     for which in dict.fromkeys(row["parametrisation"] for row in losses):
         grid = sorted({row["peak_lr"] for row in losses})
