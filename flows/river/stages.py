@@ -1,7 +1,7 @@
 """The pipeline's stages, in order: the one list that `run` executes, `plan` walks dry, and every flow is a prefix of.
 
-A `Stage` has a name, items (one, or one per source), and for each item its identity (the inputs that determine the output), its
-build (the room's entry point: own config and inputs in, artifact out) and an estimate of its work.
+A `Stage` has a name, items (one, or one per source), and for each item its identity (the inputs that determine the
+output), its build (the room's entry point: own config and inputs in, artifact out) and an estimate of its work.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,8 +1,8 @@
 """Quality, measured: what the room keeps, drops, merges, masks and finds, beside labels and beside made truth.
 
 Takes the shared data ($XMODEL_SHARED_DATA, else ../shared/data) and tests/corpus/labels.tsv; runs scans and decisions
-through the room's entry points and prints tables; --write puts them into docs/quality.md. Made documents use texts of the
-held-out half only. Pages of the web need fastwarc and resiliparse; without them they are skipped by name.
+through the room's entry points and prints tables; --write puts them into docs/quality.md. Made documents use texts
+of the held-out half only. Pages of the web need fastwarc and resiliparse; without them they are skipped by name.
 
     python -m tests.benchmarks.bench_quality [--write] [--count 40]
 """

@@ -216,7 +216,8 @@ class ChineseRules(Strict):
     """Different characters and words: the least in a real document of 100 is 28, in keys struck at random 11
     (measured)."""
     function_characters_from: int = 100
-    """Function characters and different ones are asked of documents of this many characters or more: poems and headlines do without."""
+    """From this many characters on, documents need function characters and different ones: poems and headlines do
+    without."""
     min_word_order: float = 2.5
     """Repeated pairs of neighbours beyond chance, in standard deviations: 98 of 100 texts in random order have less,
     and of real ones, whose median is 55, 6 of 10,000, two of them classical (measured)."""
@@ -224,7 +225,7 @@ class ChineseRules(Strict):
     """Characters and words from which on their order is judged: from 150 on it would be 13 of 12,700, from 100 on one
     real text in a hundred, which repeats nothing."""
     verse_line_characters: int = 30
-    """Lines of up to this many characters are verse, where nothing need repeat (classical poems have 11 to 15: measured)."""
+    """Lines of up to this length are verse, where nothing need repeat (classical poems have 11 to 15: measured)."""
     max_perplexity: float | None = Field(default=None, gt=1)
     """Per character, by the model that `perplexity.chinese` names. It depends on the model: without it perplexity is
     measured and nothing drops. docs/quality.md has examples."""
