@@ -82,7 +82,7 @@ def _size(count: float) -> str:
 
 
 def _uri(uri: str, folder: Path) -> str:
-    """Relative to the spec where both lie under one folder that is not the root: the two may then move together."""
+    """Relative to the spec where both are under one folder that is not the root: the two can then be moved together."""
     common = Path(os.path.commonpath([uri, folder]))
     return os.path.relpath(uri, folder) if len(common.parts) > 1 else uri
 
@@ -99,7 +99,7 @@ SOURCES_HEADER = """\
 #   id_field  the field that names a document; null: documents are named file:row.
 #   policy    which quality rules judge it: prose (the default) or code.
 #
-# Of two copies of a document, the one from the source that stands first here is kept.
+# Of two copies of a document, the one from the source listed first here is kept.
 {left_out}description: {description}
 sources:
 """

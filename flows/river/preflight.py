@@ -27,7 +27,7 @@ def mixture_shares(
 
 def check(recipe: Recipe, recipe_file: Path) -> None:
     """XmodelError: a spec or path that is not there, a mixture of other sources, a perplexity model without the
-    package that reads it. Remote places are left to the run, which asks them patiently."""
+    package that reads it. Remote places are left to the run, which retries them."""
     beside = recipe_file.parent
     sources = load_sources(recipe.sources, beside)
     for source in sources:

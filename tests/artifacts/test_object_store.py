@@ -112,7 +112,7 @@ with write_shard(made.folder, "part-1") as shard:
 """
 
 
-def test_a_killed_builder_goes_on_from_its_finished_shards(object_store: Any, tmp_path: Path) -> None:
+def test_a_killed_builder_continues_from_its_finished_shards(object_store: Any, tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", KILLED, PLACE]).returncode == 9
     store = Store(PLACE)
     assert store.explain(WANTED) == "goes on from finished shards"

@@ -1,7 +1,7 @@
 """Documents that nobody wants, made by rule at run time from real ones and from word lists of our own.
 
 Takes real texts and a seed; gives pages by kind: gibberish, boilerplate, other languages, and edited copies of known
-similarity. No rule was mended by looking at these: they stand beside the labelled documents as a second truth.
+similarity. No rule was tuned on these: they are a second truth beside the labelled documents.
 """
 
 import base64

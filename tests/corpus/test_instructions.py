@@ -1,4 +1,4 @@
-"""Instruction data: every field's words stand in the text, copies stay copies, and what is malformed is set aside."""
+"""Instruction data: every field's words are in the text, copies stay copies, and what is malformed is set aside."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Languages: Chinese in both scripts, English, programs, and everything else, told from the text alone."""
+"""Languages: Chinese in both scripts, English, programs, and everything else, detected from the text alone."""
 
 import pytest
 from datatrove.data import Document

@@ -116,7 +116,7 @@ def test_transfer_and_content_encodings_are_undone_and_broken_ones_named(tmp_pat
 
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("damage", ["garbage", "too long", "endless header", "cut", "flip"])
-def test_one_record_is_set_aside_for_a_damage_and_reading_goes_on(
+def test_one_record_is_set_aside_for_a_damage_and_reading_continues(
     damage: str, packed: bool, tmp_path: Path, page
 ) -> None:
     good = [response(page("en", seed)) for seed in range(4)]

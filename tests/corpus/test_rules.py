@@ -358,7 +358,7 @@ def test_bulleted_sentences_stay(text: Text) -> None:
         assert judged("\n".join(f"- {sentence}{stop}" for sentence in sentences[:-1]), lang) == KEPT
 
 
-def test_code_is_judged_by_the_rules_for_code_wherever_it_stands(text: Text) -> None:
+def test_code_is_judged_by_the_rules_for_code_wherever_it_occurs(text: Text) -> None:
     program = "values.append(next(reader))\n" * 10 + text("code", 4)
     assert judged(program, "code") == KEPT
     assert judged(program, "en") != KEPT

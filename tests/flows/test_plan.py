@@ -93,7 +93,7 @@ def test_xdata_epochs_follow_from_the_tables_weights(tmp_path: Path) -> None:
     sources = {row["source"]: row for row in planned("xmodel-lm-1.1b", tmp_path)["details"]["sources"]}
     assert sources["redpajama_book"]["epochs"] == pytest.approx(0.03 * 2_064_384_000_000 / 29_633_248_538, rel=1e-3)
     assert sources["redpajama_book"]["basis"] == "published"
-    assert "its files lie elsewhere" in sources["redpajama_book"]["missing"]
+    assert "its files are elsewhere" in sources["redpajama_book"]["missing"]
 
 
 def test_what_nobody_published_is_said_and_not_invented(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_more_steps_and_a_larger_model_cost_more(tmp_path: Path) -> None:
     assert planned("xmodel2-nano", tmp_path, "model.num_hidden_layers=16")["flops"] > before["flops"]
 
 
-def test_a_mixture_that_cannot_be_had_is_one_message(tmp_path: Path) -> None:
+def test_a_mixture_that_cannot_be_filled_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "mixture.yaml").write_text(
         "phases: [{name: all, sources: {amps: {weight: 1, max_epochs: 1}}}]", encoding="utf-8"
     )

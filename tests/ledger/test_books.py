@@ -83,7 +83,7 @@ VIOLATIONS = {
     "tokens lost after encoding": (
         _set("encoded", "news", {"documents-00000": (4, 290)}),
         {
-            ("train tokens told = train tokens in shards", 300, 290),
+            ("train tokens counted = train tokens in shards", 300, 290),
             ("train tokens of shards = supply of the plan", 290, 300),
         },
     ),

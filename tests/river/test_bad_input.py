@@ -82,7 +82,7 @@ def test_a_wrong_field_names_the_fields_there_are(tmp_path: Path, xmodel_process
     assert_fails(xmodel_process("xdata-build", path, workspace=tmp_path / "w"), "txt", "text")
 
 
-def test_a_mixture_of_sources_that_are_not_there_is_told_before_any_work(tmp_path: Path, xmodel) -> None:
+def test_a_mixture_of_missing_sources_is_refused_before_any_work(tmp_path: Path, xmodel) -> None:
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "a.jsonl").write_bytes(jsonl(documents()))
     path = recipe(tmp_path)
@@ -91,7 +91,7 @@ def test_a_mixture_of_sources_that_are_not_there_is_told_before_any_work(tmp_pat
     assert not (tmp_path / "w" / "scans").exists()
 
 
-def test_a_model_that_cannot_be_used_is_told_before_any_work(tmp_path: Path, xmodel) -> None:
+def test_a_model_that_cannot_be_used_is_refused_before_any_work(tmp_path: Path, xmodel) -> None:
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "a.jsonl").write_bytes(jsonl(documents()))
     path = recipe(tmp_path, corpus="{perplexity: {english: models/en.kenlm}}")
@@ -172,7 +172,7 @@ def test_damaged_records_are_set_aside_counted_and_named(odd_corpus: Path) -> No
     assert 30 < run_query(odd_corpus, query)[1][0][0] < 60
 
 
-def test_a_truncated_parquet_file_is_set_aside_and_the_rest_goes_on(odd_corpus: Path) -> None:
+def test_a_truncated_parquet_file_is_set_aside_and_the_rest_is_built(odd_corpus: Path) -> None:
     assert unreadable(odd_corpus, "cut") == 1
 
 

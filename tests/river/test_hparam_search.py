@@ -1,4 +1,4 @@
-"""`xmodel hparam-search`: from the river's own text to a page, and a price told before."""
+"""`xmodel hparam-search`: from the river's own text to a page, and its price printed before."""
 
 import json
 from pathlib import Path

@@ -34,10 +34,10 @@ class LinesConfig(Strict):
     """Boilerplate lines: those that many documents of one source share."""
 
     min_documents: int = Field(default=10, ge=2)
-    """Documents that a line must stand in; small sources repeat a title or a clause in fewer (measured)."""
+    """Documents that a line must appear in; small sources repeat a title or a clause in fewer (measured)."""
     min_document_share: float = Field(default=0.05, gt=0, le=1)
-    """Share of the source's documents that it must stand in. Measured: of the lines that should stay and that nothing
-    else protects, a title of speeches stands in 4 %, a definition in exercises in 3 %, statutes' shared clauses in 2 %.
+    """Share of the source's documents that it must appear in. Measured: of the lines that should stay and that nothing
+    else protects, a title of speeches is in 4 %, a definition in exercises in 3 %, statutes' shared clauses in 2 %.
     In a crawl of very many sites no line reaches it: such a source is best counted site by site."""
     max_removed_share: float = Field(default=0.67, gt=0, le=1)
     """Of its characters in lines; a document that would lose more is a template, not a page with boilerplate, and is

@@ -66,7 +66,7 @@ def _flow_sum(corpus: dict[str, Any], stage: str, column: str) -> float:
 
 def measured_throughput(store: Store) -> dict[str, float]:
     """Throughput of the newest corpus, tokenizer and token shards of a workspace, as far as each took long enough to
-    tell: values for `CorpusThroughput` by field."""
+    measure: values for `CorpusThroughput` by field."""
     rates: dict[str, float] = {}
 
     def measure(field: str, amount: float, seconds: float) -> None:

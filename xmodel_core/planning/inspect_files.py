@@ -41,7 +41,7 @@ ID_FIELDS = ("id", "_id", "doc_id", "document_id", "uuid", "guid", "hash", "sha1
 ANSWER_FIELDS = ("output", "response", "completion", "answer", "solution")
 TURNS_FIELDS = ("conversations", "messages")
 DOCUMENT_A_FILE = ("html", "text")
-# What stands beside documents and is none.
+# Files beside documents that are no documents.
 ABOUT_THE_DATA = re.compile(r"(?:readme|licen[cs]e|notice|copying|changelog|authors)\b", re.I)
 CATEGORIES = {
     "math": ("math", "gsm8k", "arithmetic"),

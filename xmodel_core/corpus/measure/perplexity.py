@@ -1,7 +1,7 @@
 """Perplexity of texts under an n-gram model of their language; the Xmodel-LM report's filter after its rules.
 
 Takes KenLM models (Heafield, WMT 2011), one per language, and batches; gives one number per text. Characters in random
-order have the same counts as prose; only their sequence tells them apart. A model reads the words that the rest of the
+order have the same counts as prose; only their sequence differs. A model reads the words that the rest of the
 scan counts, `TextBatch.words`, with a space between, and each line is a sentence: English in words, Chinese in
 characters, case and width folded, without punctuation. The traditional script is folded, too: a model of simplified
 text then finds a traditional encyclopedia as likely as a simplified one (measured), and serves both.

@@ -1,7 +1,7 @@
 """Learning-rate transfer: is the best rate of a narrow model also that of wide ones? Under muP it should be.
 
 Takes a recipe's model and training, a plan and a grid of rates; gives each proxy's final loss, each width's best rate,
-and whether those lie within one step of the narrowest's (Yang et al. 2022, Tensor Programs V, figure 1). The standard
+and whether those are within one step of the narrowest's (Yang et al. 2022, Tensor Programs V, figure 1). The standard
 parametrisation is the baseline. A best rate on the grid edge is inconclusive and reported as such.
 """
 
