@@ -387,16 +387,16 @@ def test_without_the_package_a_recipe_that_names_a_model_says_what_to_install(
     assert "corpus.perplexity" in message and "install kenlm" in message
 
 
-@pytest.mark.parametrize("found", ["nothing", "a folder", "text", "half of it"])
+@pytest.mark.parametrize("content", ["nothing", "a folder", "text", "half of it"])
 def test_a_model_that_cannot_be_read_names_its_file_and_field(
-    tmp_path: Path, store: Store, models: dict[str, Path], found: str
+    tmp_path: Path, store: Store, models: dict[str, Path], content: str
 ) -> None:
     path = tmp_path / "en.arpa"
-    if found == "a folder":
+    if content == "a folder":
         path.mkdir()
-    elif found == "text":
+    elif content == "text":
         path.write_text("This is no model.")
-    elif found == "half of it":
+    elif content == "half of it":
         path.write_bytes(models["en"].read_bytes()[:9000])
     message = error_of(PerplexityConfig(chinese=str(models["zh"]), english=str(path)), store)
     assert str(path) in message and "corpus.perplexity.english" in message
