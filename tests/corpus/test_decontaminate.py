@@ -297,7 +297,7 @@ def test_a_folder_that_protects_nothing_is_refused(tmp_path: Path) -> None:
         build_index(tmp_path / "nowhere")
     with pytest.raises(XmodelError, match="an empty folder"):
         build_index(tmp_path)
-    with pytest.raises(XmodelError, match="holds none"):
+    with pytest.raises(XmodelError, match="holds no benchmark"):
         build_index(put(tmp_path, a__train=questions(RIVER)))
     with pytest.raises(XmodelError, match="empty"):
         build_index(put(tmp_path, a__train=questions(RIVER), a__test=[]))
