@@ -117,7 +117,7 @@ def test_reading_recipes_imports_nothing_heavy() -> None:
 def test_a_tokenizer_may_extend_one_of_the_reports() -> None:
     recipe, _ = load_recipe("xmodel2-nano", ["tokenizer.extends=xmodel-lm-32k", "tokenizer.reserved_tokens=3"])
     assert (recipe.tokenizer.vocab_size, recipe.tokenizer.reserved_tokens) == (32_000, 3)
-    assert recipe.tokenizer.sample_characters == 20_000_000, "what the recipe states stands"
+    assert recipe.tokenizer.sample_characters == 20_000_000, "what the recipe states is kept"
     assert load_recipe("xmodel2-nano")[0].tokenizer.vocab_size == 65_280
     with pytest.raises(XmodelError, match=r"(?s)no tokenizer named xmodel2-65.*did you mean xmodel2-65k"):
         load_recipe("quickstart", ["tokenizer.extends=xmodel2-65"])

@@ -1,4 +1,4 @@
-"""The README tells the truth: its tree is the disk, its verbs exist, its Chinese twin keeps step."""
+"""The README is correct: its tree is the disk, its verbs exist, its Chinese twin keeps step."""
 
 import re
 import subprocess
@@ -35,15 +35,15 @@ def on_disk() -> set[str]:
         text=True,
         check=True,
     ).stdout.splitlines()
-    found = set()
+    listed_paths = set()
     for name in listed:
         parts = Path(name).parts
         if parts[0].startswith("."):
             continue
-        found.add(parts[0])
+        listed_paths.add(parts[0])
         if parts[0] in ("xmodel_core", "flows", "datasets_spec", "infra", "tests") and len(parts) > 1:
-            found.add("/".join(parts[:2]))
-    return {name for name in found if not name.endswith("__init__.py")}
+            listed_paths.add("/".join(parts[:2]))
+    return {name for name in listed_paths if not name.endswith("__init__.py")}
 
 
 @pytest.mark.parametrize("readme", READMES)

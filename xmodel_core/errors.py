@@ -4,7 +4,7 @@ An error keeps its parts as fields (`what`, `expected`, `found`, `where`, `remed
 made of them. Callers that need a part read the field; nobody parses the text. Class and fields survive pickling,
 so an error that a worker process or Ray sends back is the error that was raised.
 
-`XmodelError` is for people; `assert` is for ourselves. Callers that tell kinds apart catch a subclass:
+`XmodelError` is for people; `assert` is for ourselves. Callers that distinguish kinds catch a subclass:
 
     XmodelError
     ├── TransientError          another try may succeed: only this is retried

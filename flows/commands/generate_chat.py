@@ -220,7 +220,7 @@ def read_prompts(path: Path) -> list[str]:
                 "a line without a prompt",
                 expected='{"prompt": "…"}',
                 found=line[:60],
-                where=f"{path}, line {number} of those that are not empty",
+                where=f"{path}, non-empty line {number}",
             )
         prompts.append(record["prompt"])
     return prompts

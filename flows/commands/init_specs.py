@@ -82,7 +82,7 @@ def _size(count: float) -> str:
 
 
 def _uri(uri: str, folder: Path) -> str:
-    """Relative to the spec where both lie under one folder that is not the root: the two may then move together."""
+    """Relative to the spec where both are under one folder that is not the root: the two can then be moved together."""
     common = Path(os.path.commonpath([uri, folder]))
     return os.path.relpath(uri, folder) if len(common.parts) > 1 else uri
 
@@ -99,7 +99,7 @@ SOURCES_HEADER = """\
 #   id_field  the field that names a document; null: documents are named file:row.
 #   policy    which quality rules judge it: prose (the default) or code.
 #
-# Of two copies of a document, the one from the source that stands first here is kept.
+# Of two copies of a document, the one from the source listed first here is kept.
 {left_out}description: {description}
 sources:
 """
@@ -209,7 +209,7 @@ training:                     # {total:,} steps of {batch:,} tokens: {tokens:,} 
   compile: false              # true: fused kernels, faster after a minute of compiling; pays from some ten minutes on
   threads_per_worker: 1       # CPU threads; on a quiet machine two are a third faster, on a busy one slower. Stated,
                               # not detected, because sums in another order differ in the last digits
-  checkpoint_every_steps: {every}   # a killed run goes on from the newest
+  checkpoint_every_steps: {every}   # a killed run continues from the newest
   validate_every_steps: {every}
   validation_tokens: {validation}     # held-out tokens of each source in a validation; more are surer, and slower
 
@@ -264,7 +264,7 @@ def write_specs(paths: list[Path], name: str, into: Path | None = None) -> list[
 
     XmodelError: a name that is taken or not allowed, a missing path, an empty folder, nothing that can be read."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise XmodelError("this cannot be a recipe's name", expected="letters, digits, . _ -", found=repr(name))
+        raise XmodelError("not a valid recipe name", expected="letters, digits, . _ -", found=repr(name))
     folder = (into or Path.cwd()).resolve() / name
     if folder.exists():
         remedy = "choose another --name, or move the existing folder away"

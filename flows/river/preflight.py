@@ -1,4 +1,4 @@
-"""What a recipe asks for, checked before anything is started: a wrong path or name is told in a second.
+"""What a recipe asks for, checked before anything is started: a wrong path or name is reported within a second.
 
 Takes a recipe; gives nothing, or the one message. A command checks before a server, a cluster or torch is loaded; a
 flow checks again, because a run may also come from a deployment or the UI.
@@ -27,7 +27,7 @@ def mixture_shares(
 
 def check(recipe: Recipe, recipe_file: Path) -> None:
     """XmodelError: a spec or path that is not there, a mixture of other sources, a perplexity model without the
-    package that reads it. Remote places are left to the run, which asks them patiently."""
+    package that reads it. Remote places are left to the run, which retries them."""
     beside = recipe_file.parent
     sources = load_sources(recipe.sources, beside)
     for source in sources:

@@ -103,7 +103,7 @@ class Session:
 
     @cached_property
     def source_files(self) -> dict[str, SourceFiles]:
-        """The files behind all sources with their digests: told before the first is read, not after hours of work.
+        """The files behind all sources with their digests, checked before the first is read, not after hours of work.
         XmodelError where a source has none."""
         world = self.built("sample world")
         return {source.name: resolve(source, self.store.digest, world) for source in self.sources}

@@ -1,7 +1,7 @@
 """The pipeline's stages, in order: the one list that `run` executes, `plan` walks dry, and every flow is a prefix of.
 
-A `Stage` has a name, items (one, or one per source), and for each item its identity (what the output is made of), its
-build (the room's entry point: own config and inputs in, artifact out) and an estimate of its work.
+A `Stage` has a name, items (one, or one per source), and for each item its identity (the inputs that determine the
+output), its build (the room's entry point: own config and inputs in, artifact out) and an estimate of its work.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ class Stage:
     items: Callable[[Session], list[str]]
     """The names of its outputs: the recipe's, or each source's; none where the recipe does not ask for the stage."""
     identity: Callable[[Session, str], Identity]
-    """What an item is made of. NotKnownYet where that follows from a stage that is not built."""
+    """The inputs that determine an item's output. NotKnownYet where that follows from a stage that is not built."""
     build: Callable[[Session, str], Artifact]
     """Builds an item, or finds it built."""
     seconds: Callable[[Workload, str], float]
@@ -127,7 +127,7 @@ def _files(session: Session, item: str) -> SourceFiles:
     if source.uri.startswith(RAW_SCHEME):
         session.output("sample world")
     elif is_remote(source.uri):
-        raise NotKnownYet("known when its files are listed: a plan asks no network")
+        raise NotKnownYet("known once its files are listed: a plan uses no network")
     return resolve(source, session.store.digest, session.built("sample world"))
 
 

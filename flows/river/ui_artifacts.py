@@ -173,7 +173,7 @@ def report_path(page: str) -> Page:
     """Where the report is. As a path: no browser follows a link from a server's page to a file."""
     text = (
         "One page with everything about this run, in one file that fetches nothing. Open it in a browser on the "
-        f"machine where it lies, or copy it anywhere:\n\n```\n{page}\n```"
+        f"machine that has it, or copy it anywhere:\n\n```\n{page}\n```"
     )
     label = page.split("/")[-2]
     return _page("report", f"{label}: one page about the run", label, text)

@@ -1,6 +1,6 @@
 """Flow `xmodel`: the whole pipeline, from raw documents to an evaluated model and its report.
 
-The stages stand in `stages.py`; the flows that stop earlier (xdata-build, tokenizer-train, pretrain, evaluate) build a
+The stages are in `stages.py`; the flows that stop earlier (xdata-build, tokenizer-train, pretrain, evaluate) build a
 prefix of the same list.
 """
 

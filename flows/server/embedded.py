@@ -43,7 +43,7 @@ def quiet_prefect() -> None:
         with exclusive():
             prefect_profile.restore(state.profile)
             save_state(replace(state, profile=None))
-        print("the server of `xmodel up` is gone; going on without (`xmodel up` starts it again)", file=sys.stderr)
+        print("the server of `xmodel up` is gone; continuing without it (`xmodel up` starts it again)", file=sys.stderr)
 
 
 def ensure_server() -> None:

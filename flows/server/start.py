@@ -44,7 +44,7 @@ def _choose_port(requested: int | None, previous: int | None) -> int:
 def start_server(workspace: Folder, here: Path, port: int | None, previous: State | None) -> State:
     """Starts a server, on the previous one's port where nothing else is asked for; the profile follows it."""
     if previous and previous.worker:
-        previous.worker.stop()  # it would go on polling a server that is gone
+        previous.worker.stop()  # it would keep polling a server that is gone
     chosen = _choose_port(port, previous.port if previous else None)
     arguments = ["server", "start", "--host", HOST, "--port", str(chosen)]
     server = spawn_prefect(arguments, state_folder() / "server.log", prefect_environment())

@@ -22,7 +22,7 @@ def coordinate_check(
     layers: int = 4,
     head_size: int = 32,
 ) -> dict[str, Any]:
-    """Returns the table of slopes, and where it and its pictures lie."""
+    """Returns the table of slopes, and where it and its pictures are."""
     steps = steps or [1, 2, 5, 10]
     compared = Widths(widths or [64, 128, 256, 512, 1024], base_width, layers, head_size)
     with open_session(recipe, overrides or [], workspace) as session:

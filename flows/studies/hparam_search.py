@@ -14,7 +14,7 @@ def hparam_search(
     recipe: str = "quickstart", overrides: list[str] | None = None, workspace: str | None = None
 ) -> dict[str, Any]:
     """The recipe's model and training are the proxy. Returns the best trial, the one at the report's values, what
-    mattered, and where the page about it lies."""
+    mattered, and where the page about it is."""
     with open_session(recipe, overrides or [], workspace) as session:
         stage.require_mup(session.recipe.model)
         tasks.build_stages(session, through="plan")

@@ -24,7 +24,8 @@ def lr_transfer(
     layers: int = 4,
     head_size: int = 32,
 ) -> dict[str, Any]:
-    """`steps`: the recipe's schedule, shortened to so many. Returns losses and best rates, and where they lie."""
+    """Trains `steps` steps: the recipe's schedule, shortened. Returns losses, best rates, and whether the best rate is
+    on the grid's edge."""
     compared = Widths(widths or [64, 128, 256, 512], base_width, layers, head_size)
     with open_session(recipe, overrides or [], workspace) as session:
         short = session.with_training(of_length(session.recipe.training, steps))

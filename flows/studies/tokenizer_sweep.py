@@ -17,7 +17,7 @@ def tokenizer_sweep(
     vocab_sizes: list[int] | None = None,
     zh_shares: list[float] | None = None,
 ) -> dict[str, Any]:
-    """By default half, once and twice the recipe's size. Returns the table, and where it and its picture lie."""
+    """By default half, once and twice the recipe's size. Returns the table, and where it and its picture are."""
     with open_session(recipe, overrides or [], workspace) as session:
         own = session.recipe.tokenizer.vocab_size
         tasks.build_stages(session, through="corpus")

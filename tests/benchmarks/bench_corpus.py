@@ -86,7 +86,7 @@ STOCK_NGRAM = {"en": 13, "zh": 13}  # words, of its own tokenizers
 CHINESE_BENCHMARKS = ("c3", "ceval-valid", "cmath", "cmmlu")
 STAGES = ("rules", "signatures", "decontamination", "clustering", "process")
 BATCH_CHARACTERS = 300_000
-OURS_REPEATED = 5  # ours takes milliseconds where stock takes seconds: so many times in a round
+OURS_REPEATED = 5  # ours takes milliseconds where stock takes seconds: repeated this often in a round
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,9 @@ class Measured:
 
     def row(self) -> str:
         ours, stock = statistics.median(self.ours), statistics.median(self.stock)
-        ratio = statistics.median(theirs / mine for mine, theirs in zip(self.ours, self.stock, strict=True))
+        ratio = statistics.median(
+            stock_once / ours_once for ours_once, stock_once in zip(self.ours, self.stock, strict=True)
+        )
         return (
             f"| {self.stage} | {self.lang} | {self.documents} | {self.documents / stock:,.0f} | "
             f"{self.megabytes / stock:.2f} | {self.documents / ours:,.0f} | {self.megabytes / ours:.1f} | "
@@ -123,7 +125,7 @@ def stored_lines(folder: Path) -> Iterator[str]:
 
 
 def real_texts(data: Path, lang: str, megabytes: float) -> list[str]:
-    """Documents of all the language's sources, drawn at random, of so many MB together."""
+    """Documents of all the language's sources, drawn at random, of that many MB together."""
     folders = sorted((data / "corpora").glob(f"{lang}_*"))
     texts = [json.loads(line)["text"] for folder in folders for line in stored_lines(folder)]
     random.Random(0).shuffle(texts)
@@ -256,13 +258,13 @@ def same_meetings(texts: Sequence[str], lang: str, one: Callable[[str], np.ndarr
     sample = [text for text in texts if len(text) > 500][:60]
     pairs = [(text, edited(text, share, rng)) for text in sample for share in (0.02, 0.1, 0.2, 0.4)]
 
-    def meet(a: np.ndarray, b: np.ndarray) -> bool:
+    def share_band(a: np.ndarray, b: np.ndarray) -> bool:
         return bool((a == b).reshape(BANDS, ROWS).all(1).any())
 
-    mine = our_signatures([text for pair in pairs for text in pair]).reshape(len(pairs), 2, -1)
-    ours = [meet(a, b) for a, b in mine]
+    our_entries = our_signatures([text for pair in pairs for text in pair]).reshape(len(pairs), 2, -1)
+    ours = [share_band(a, b) for a, b in our_entries]
     known = {text: one(text) for text in sample}
-    stock = [meet(known[a], one(b)) for a, b in pairs]
+    stock = [share_band(known[a], one(b)) for a, b in pairs]
     same = sum(a == b for a, b in zip(ours, stock, strict=True)) / len(pairs)
     return f"{same:.1%} of {len(pairs)} edited copies (met: ours {sum(ours)}, stock {sum(stock)})"
 
@@ -324,10 +326,10 @@ def stock_index(bench: Path, folder: Path, lang: str) -> NGramsDecontFilter:
 
 
 def our_hits(texts: Sequence[str], index: BenchmarkIndex) -> list[bool]:
-    found: list[bool] = []
+    flagged: list[bool] = []
     for batch in batches(texts):
-        found += (np.diff(index.hits(make_batch(batch)).offsets) > 0).tolist()
-    return found
+        flagged += (np.diff(index.hits(make_batch(batch)).offsets) > 0).tolist()
+    return flagged
 
 
 def measure_decontamination(data: Path, lang: str, asked: argparse.Namespace) -> Measured:
@@ -341,8 +343,8 @@ def measure_decontamination(data: Path, lang: str, asked: argparse.Namespace) ->
 
         ours, theirs = our_hits(texts, index), stock()
         same = float(np.mean(np.array(ours) == np.array(theirs)))
-        said = f"{same:.1%} (flagged: ours {sum(ours)}, stock {sum(theirs)}; {STOCK_NGRAM[lang]} stock words)"
-        result = Measured("decontamination", lang, len(texts), megabytes(texts), [], [], said)
+        agreement = f"{same:.1%} (flagged: ours {sum(ours)}, stock {sum(theirs)}; {STOCK_NGRAM[lang]} stock words)"
+        result = Measured("decontamination", lang, len(texts), megabytes(texts), [], [], agreement)
         for _ in range(asked.rounds):
             result.ours.append(seconds(lambda: our_hits(texts, index), OURS_REPEATED))
             result.stock.append(seconds(stock))
@@ -404,11 +406,11 @@ def measure_clustering(data: Path, asked: argparse.Namespace) -> Measured:
     with tempfile.TemporaryDirectory(prefix="bench-corpus-") as folder:
         stock = stock_clusters(entries, Path(folder))
         ours, theirs = our_clusters(entries), stock()
-        mine = ours != np.arange(len(ours))
+        removed = ours != np.arange(len(ours))
         # Each side keeps another member of a cluster, so removals are counted, not compared one by one.
-        apart = abs(int(mine.sum()) - int(theirs.sum()))
-        said = f"{1 - apart / max(1, theirs.sum()):.2%} (removed: ours {mine.sum():,}, stock {theirs.sum():,})"
-        result = Measured(f"LSH clustering, {BANDS}×{ROWS}", "both", len(entries), 0.0, [], [], said)
+        apart = abs(int(removed.sum()) - int(theirs.sum()))
+        agreement = f"{1 - apart / max(1, theirs.sum()):.2%} (removed: ours {removed.sum():,}, stock {theirs.sum():,})"
+        result = Measured(f"LSH clustering, {BANDS}×{ROWS}", "both", len(entries), 0.0, [], [], agreement)
         for _ in range(asked.rounds):
             result.ours.append(seconds(lambda: our_clusters(entries)))
             result.stock.append(seconds(stock))
@@ -429,7 +431,7 @@ def perturbed(text: str, round_: int, chinese: bool, rng: random.Random) -> str:
 
 def write_sources(data: Path, target: Path, size: float) -> float:
     """Every fourth document of the real sources (about 20 MB; fewer for less) as gzipped JSON lines, a file for each
-    source as they are stored, over again in other words until there are so many MB; gives the MB."""
+    source as they are stored, over again in other words until the given MB are reached; returns the MB."""
     written, rng, step = 0.0, random.Random(0), max(4, round(80 / size))
     names = [path.name for path in sorted((data / "corpora").iterdir()) if path.name[:3] in ("en_", "zh_")]
     for round_ in itertools.count():
@@ -575,7 +577,7 @@ def main() -> None:
     data = Path(os.environ.get("XMODEL_SHARED_DATA", "../shared/data")).resolve()
     if not data.is_dir():
         sys.exit(f"no real corpora at {data}; set XMODEL_SHARED_DATA")
-    from loguru import logger  # datatrove's: it tells of every block it runs
+    from loguru import logger  # datatrove's: it logs every block that it runs
 
     logger.remove()
     if hasattr(os, "sched_setaffinity"):
@@ -590,7 +592,7 @@ def main() -> None:
     ]
     print("\n".join(lines), flush=True)
 
-    def say(line: str) -> None:
+    def show(line: str) -> None:
         lines.append(line)
         print(line, flush=True)
 
@@ -598,16 +600,16 @@ def main() -> None:
     for lang in LANGUAGES:
         missing = [name for name in NEEDS[lang] if importlib.util.find_spec(name) is None]
         if missing:
-            say(f"\nskipped {lang}: the stock blocks need {', '.join(missing)}\n")
+            show(f"\nskipped {lang}: the stock blocks need {', '.join(missing)}\n")
             continue
         for stage, measure in measures.items():
             if stage in asked.stages:
-                say(measure(data, lang, asked).row())
+                show(measure(data, lang, asked).row())
     if "clustering" in asked.stages:
-        say(measure_clustering(data, asked).row())
+        show(measure_clustering(data, asked).row())
     if "process" in asked.stages:
         for line in measure_process(data, asked):
-            say(line)
+            show(line)
     table = "\n".join(lines)
     if asked.write:
         write_results("corpus", "Corpus: ours against datatrove's stock blocks", table, hardware())

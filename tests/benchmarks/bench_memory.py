@@ -85,7 +85,7 @@ class Size:
 
 
 def texts_of(data: Path, lang: str, size: float) -> list[str]:
-    """Documents of all the language's sources, drawn at random, of so many bytes together."""
+    """Documents of all the language's sources, drawn at random, of that many bytes together."""
     texts = []
     for path in sorted((data / "corpora").glob(f"{lang}_*/*.jsonl.gz")):
         with gzip.open(path, "rt", encoding="utf-8", newline="\n") as stream:
@@ -114,7 +114,7 @@ def vocabulary(texts: Sequence[str], rng: random.Random) -> list[str]:
 
 
 def write_corpus(folder: Path, slices: dict[str, list[str]], times: int, shape: str) -> None:
-    """<lang>/part-NNN.jsonl.gz: so many perturbed repetitions, in larger files or in more of them."""
+    """<lang>/part-NNN.jsonl.gz: that many perturbed repetitions, in larger files or in more of them."""
     for lang, texts in slices.items():
         others = vocabulary(texts, random.Random(lang))
         (folder / lang).mkdir(parents=True)
@@ -187,7 +187,7 @@ def warm(folder: Path, store: Store, cluster: Cluster, benchmarks: Artifact, fil
 
 
 def measure(folder: Path, benchmarks_folder: Path, shape: str, times: int, workers: int) -> Size:
-    """One size, in this process; the raw files lie in `folder`."""
+    """One size, in this process; the raw files are in `folder`."""
     store, config = Store(folder / "store"), CorpusConfig()
     (folder / "store").mkdir()
     sources = sources_of(folder, store)

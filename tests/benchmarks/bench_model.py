@@ -4,9 +4,9 @@
 
 A step is forward, backward, clipping and fused AdamW. The variants take turns; of the ratios theirs : ours in each
 round the median counts. Memory is the highest resident size of a process of its own in three steps, less what it had
-when model and optimizer stood. A share of the peak: FLOPs by the full-attention count over what a large matrix product
-of this precision reaches on the same threads, measured beside. torch multiplies bf16 on a CPU without instructions for
-it in loops that take minutes a step; there bf16 is left out unless asked for.
+with model and optimizer in place. A share of the peak: FLOPs by the full-attention count over what a large matrix
+product of this precision reaches on the same threads, measured beside. torch multiplies bf16 on a CPU without
+instructions for it in loops that take minutes a step; there bf16 is left out unless asked for.
 """
 
 import argparse

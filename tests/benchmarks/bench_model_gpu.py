@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_model_gpu.py [--write] [--micro-batch 4 8] [--steps 8]
 
 Steps are a run's own: bf16, compiled blocks, deterministic kernels, fused AdamW; random tokens, already on the host.
-FLOPs by the full-attention count of PaLM over the dense peak of the GPU's data sheet; the causal count stands beside.
+FLOPs by the full-attention count of PaLM over the dense peak of the GPU's data sheet; the causal count is given beside.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Quality, measured: what the room keeps, drops, merges, masks and finds, beside labels and beside made truth.
 
 Takes the shared data ($XMODEL_SHARED_DATA, else ../shared/data) and tests/corpus/labels.tsv; runs scans and decisions
-through the room's doors and prints tables; --write puts them into docs/quality.md. Made documents use texts of the
-held-out half only. Pages of the web need fastwarc and resiliparse; without them they are skipped by name.
+through the room's entry points and prints tables; --write puts them into docs/quality.md. Made documents use texts
+of the held-out half only. Pages of the web need fastwarc and resiliparse; without them they are skipped by name.
 
     python -m tests.benchmarks.bench_quality [--write] [--count 40]
 """
@@ -50,27 +50,27 @@ class Report:
     def __init__(self) -> None:
         self.parts: list[str] = []
 
-    def say(self, text: str) -> None:
+    def add(self, text: str) -> None:
         print(text + "\n", flush=True)
         self.parts.append(text)
 
     def table(self, title: str, head: Sequence[str], rows: Table) -> None:
         lines = [f"### {title}", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
         lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
-        self.say("\n".join(lines))
+        self.add("\n".join(lines))
 
 
 def _cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def share(part: float, whole: float) -> float | str:
+def share(part: float, total: float) -> float | str:
     """A share, or – where there is nothing to share."""
-    return part / whole if whole else "–"
+    return part / total if total else "–"
 
 
 def decided(documents: Mapping[str, Mapping[str, str]], folder: Path) -> tuple[dict[Key, dict], dict[Key, str]]:
-    """(decision, kept text) of every document, made through the room's doors."""
+    """(decision, kept text) of every document, made through the room's entry points."""
     made = make_corpus(write_sources(documents, folder / "raw"), Store(folder / "store"))
     decisions = {(row["source"], row["id"]): row for row in made.decisions}
     texts = {(row["source"], row["id"]): row["text"] for row in made.rows("documents")}
@@ -148,13 +148,13 @@ def measure_labels(
     ):
         rows = []
         for name in sorted({name_of(label) for label in labels} - {""}):
-            mine = [label for label in labels if name_of(label) == name]
+            named = [label for label in labels if name_of(label) == name]
             cells: list[Any] = [name]
             for half in ("held_out", "tuning"):
-                dropped = [label for label in of(mine, half) if why[label.key]]
+                dropped = [label for label in of(named, half) if why[label.key]]
                 right = [label for label in dropped if label.verdict == "drop"]
-                bad = [label for label in of(mine, half) if label.verdict == "drop"]
-                good = [label for label in of(mine, half) if label.verdict == "keep"]
+                bad = [label for label in of(named, half) if label.verdict == "drop"]
+                good = [label for label in of(named, half) if label.verdict == "keep"]
                 precision = (len(dropped), share(len(right), len(dropped)))
                 if title.startswith("By rule"):
                     cells += [*precision, weighted(dropped, lambda x: x.verdict == "drop")]
@@ -171,10 +171,15 @@ def measure_labels(
 
     rows = []
     for kind in sorted({label.kind for label in drop}):
-        mine = [label for label in drop if label.kind == kind]
-        reasons = Counter(why[label.key] or "kept" for label in mine)
+        of_kind = [label for label in drop if label.kind == kind]
+        reasons = Counter(why[label.key] or "kept" for label in of_kind)
         rows.append(
-            (kind, len(mine), share(sum(bool(why[x.key]) for x in mine), len(mine)), str(dict(reasons.most_common())))
+            (
+                kind,
+                len(of_kind),
+                share(sum(bool(why[x.key]) for x in of_kind), len(of_kind)),
+                str(dict(reasons.most_common())),
+            )
         )
     report.table("By kind of bad document, both halves (recall)", ("kind", "n", "dropped", "by"), rows)
 
@@ -200,7 +205,7 @@ def held_out(docs: Mapping[str, Mapping[str, str]], prefix: str, count: int, lea
 
 
 def measure_made(report: Report, docs: Documents, folder: Path, count: int) -> None:
-    """Made gibberish and boilerplate, and other languages, judged through the doors."""
+    """Made gibberish and boilerplate, and other languages, judged through the entry points."""
     made: Documents = {"zh_made": {}, "en_made": {}, "code_made": {}}
     kind_of: dict[Key, tuple[str, str, str]] = {}
 
@@ -284,9 +289,9 @@ def measure_copies(report: Report, docs: Documents, folder: Path, count: int) ->
 
     def merged(key: Key, first: Key) -> bool:
         row = decisions[key]
-        mine = (row["source"], row["id"]) if row["kept"] else (row["kept_source"], row["kept_id"])
+        kept_copy = (row["source"], row["id"]) if row["kept"] else (row["kept_source"], row["kept_id"])
         row = decisions[first]
-        return mine == ((row["source"], row["id"]) if row["kept"] else (row["kept_source"], row["kept_id"]))
+        return kept_copy == ((row["source"], row["id"]) if row["kept"] else (row["kept_source"], row["kept_id"]))
 
     exact = [key for key, (name, _, _) in pairs.items() if name == "exact"]
     gone = sum(decisions[key]["reason"] == "exact_copy" for key in exact)
@@ -343,10 +348,10 @@ def measure_masking(report: Report, docs: Documents, count: int) -> None:
         for case in cases:
             for host in rng.sample(hosts, 6):
                 cut = host.find("\n", len(host) // 3) if "\n" in host[len(host) // 3 :] else len(host)
-                found = Counter(edit.kind for edit in mask(f"{host[:cut]}\n{case}\n{host[cut:]}")[1])
-                right = min(found[kind], 1)
+                masked_kinds = Counter(edit.kind for edit in mask(f"{host[:cut]}\n{case}\n{host[cut:]}")[1])
+                right = min(masked_kinds[kind], 1)
                 found_of[kind] += Counter(planted=1, found=right)
-                for other, many in found.items():
+                for other, many in masked_kinds.items():
                     found_of[other]["wrong"] += many - right * (other == kind)
     for kind, cells in sorted(found_of.items()):
         precision = cells["found"] / max(cells["found"] + cells["wrong"], 1)
@@ -360,7 +365,7 @@ def measure_masking(report: Report, docs: Documents, count: int) -> None:
     alike = [(name, case) for name, cases in LOOK_ALIKES.items() for case in cases for _ in range(6)]
     masked = Counter(name for name, case in alike if mask(f"{rng.choice(hosts)}\n{case}\n")[1])
     names = f" ({', '.join(masked)})" if masked else ""
-    report.say(f"Look-alikes masked: {masked.total()} of {len(alike):,}{names}.")
+    report.add(f"Look-alikes masked: {masked.total()} of {len(alike):,}{names}.")
 
 
 HOST = {
@@ -402,7 +407,7 @@ def measure_contamination(report: Report, shared: Path, docs: Documents, count: 
                         windows.append(
                             (benchmark, f"{size * factor} {'words' if lang == 'en' else 'characters'}", window)
                         )
-    found: dict[str, Counter] = defaultdict(Counter)
+    hits_of: dict[str, Counter] = defaultdict(Counter)
     missed: dict[str, Counter] = defaultdict(Counter)
     template: Counter = Counter()
     for begin in range(0, len(windows), 1000):
@@ -410,12 +415,12 @@ def measure_contamination(report: Report, shared: Path, docs: Documents, count: 
         pages = [HOST["en"] + "\n" + window + "\n" + HOST["zh"] for _, _, window in part]
         hits = np.diff(index.hits(make_batch(pages)).offsets) > 0
         for (benchmark, size, window), hit in zip(part, hits.tolist(), strict=True):
-            found[size][hit] += 1
+            hits_of[size][hit] += 1
             missed[size][benchmark] += not hit
             if not hit and sum(window in field for field in fields[benchmark]) > TEMPLATE_FIELDS:
                 template[size] += 1
     rows: Table = []
-    for size, cells in sorted(found.items()):
+    for size, cells in sorted(hits_of.items()):
         most = ", ".join(f"{name} {many}" for name, many in missed[size].most_common(4) if many)
         own = cells.total() - template[size]
         rows.append((size, cells.total(), share(cells[True], cells.total()), own, share(cells[True], own), most))

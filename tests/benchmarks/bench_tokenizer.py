@@ -45,7 +45,7 @@ ROWS_OF_A_GROUP = 1_000
 
 
 def real_texts(data: Path, lang: str, megabytes: float) -> list[str]:
-    """Documents of the language's sources, mixed, of so many bytes together."""
+    """Documents of the language's sources, mixed, of that many bytes together."""
     texts = []
     for source in SOURCES[lang]:
         for path in sorted((data / "corpora" / source).glob("part-*.jsonl.gz")):

@@ -41,7 +41,7 @@ class Page:
     must_not: tuple[str, ...] = ()
 
     def f1(self, extracted: str) -> float:
-        """Of words (each Chinese character is one), each counted as often as it stands in both; of segments, where
+        """Of words (each Chinese character is one), each counted as often as it occurs in both; of segments, where
         only those are known: 2tp / (2tp + fp + fn), a segment extracted that must not be there is a false positive."""
         if self.text is not None:
             a, b = (Counter(_WORDS.findall(text.lower())) for text in (extracted, self.text))
@@ -88,7 +88,7 @@ def _segments(visible: str, places: list[tuple[int, int, str]], url: str) -> tup
     for begin, length, expected in places:
         segment = visible[begin : begin + length]
         if digest(segment) != expected:
-            raise ValueError(f"{url}: what stands at {begin} is not what was marked")
+            raise ValueError(f"{url}: the text at {begin} is not what was marked")
         extracted.append(segment)
     return tuple(extracted)
 

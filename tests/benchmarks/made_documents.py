@@ -1,7 +1,7 @@
 """Documents that nobody wants, made by rule at run time from real ones and from word lists of our own.
 
 Takes real texts and a seed; gives pages by kind: gibberish, boilerplate, other languages, and edited copies of known
-similarity. No rule was mended by looking at these: they stand beside the labelled documents as a second truth.
+similarity. No rule was tuned on these: they are a second truth beside the labelled documents.
 """
 
 import base64
@@ -53,7 +53,7 @@ KEYWORDS = {
         "信用卡 装修 搬家 二手车 租房 培训班 驾校 月嫂 保姆 开锁 疏通 白癜风 手表 女装"
     ),
 }
-# Everyday words, from which sentences are strung: they need not make sense to be told apart.
+# Everyday words, from which sentences are strung: they need not make sense to be distinguished.
 FOREIGN = {
     "it": "il la di che non per una sono con del è anche più come ma quando questo tutti dopo casa giorno anni "
     "sempre molto "
@@ -234,16 +234,16 @@ def _pieces(text: str, lang: str) -> list[str]:
 
 
 def _substitute(text: str, other: str, lang: str, share: float, rng: random.Random) -> str:
-    mine, theirs = _pieces(text, lang), _pieces(other, lang)
+    pieces, other_pieces = _pieces(text, lang), _pieces(other, lang)
     # Five shingles hold a word, so a fifth of the changes does.
     return ("" if lang == "zh" else " ").join(
-        rng.choice(theirs) if rng.random() < share / 8 else piece for piece in mine
+        rng.choice(other_pieces) if rng.random() < share / 8 else piece for piece in pieces
     )
 
 
 def _delete(text: str, other: str, lang: str, share: float, rng: random.Random) -> str:
-    mine = _pieces(text, lang)
-    return ("" if lang == "zh" else " ").join(piece for piece in mine if rng.random() >= share / 7)
+    pieces = _pieces(text, lang)
+    return ("" if lang == "zh" else " ").join(piece for piece in pieces if rng.random() >= share / 7)
 
 
 def _drop_sentences(text: str, other: str, lang: str, share: float, rng: random.Random) -> str:

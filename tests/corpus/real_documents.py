@@ -110,14 +110,14 @@ def _web(shared: Path) -> Iterator[tuple[str, str, str]]:
 
 def real_documents(shared: Path, web: bool = True) -> dict[str, dict[str, str]]:
     """Text by id by source; pages, which need fastwarc and resiliparse, only where `web`."""
-    found: dict[str, dict[str, str]] = {}
+    texts: dict[str, dict[str, str]] = {}
     for folder in sorted(shared.glob("corpora/*")):
-        found[folder.name] = {row["id"]: row["text"] for row in _lines(folder)}
+        texts[folder.name] = {row["id"]: row["text"] for row in _lines(folder)}
     for folder in sorted(shared.glob("sft/*")):
-        found[folder.name] = {row["id"]: _instruction(row) for row in _lines(folder)}
+        texts[folder.name] = {row["id"]: _instruction(row) for row in _lines(folder)}
     for source, url, text in _web(shared) if web else ():
-        found.setdefault(source, {})[url] = text
-    return found
+        texts.setdefault(source, {})[url] = text
+    return texts
 
 
 def declared(name: str) -> Literal["zh", "en", "code"]:

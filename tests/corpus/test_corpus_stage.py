@@ -30,7 +30,7 @@ KINDS = ("good", "copy", "near copy", "foreign", "short", "menu", "unreadable", 
 
 
 def records(kinds: list[tuple[str, int]], text: Text) -> list[Row | bytes]:
-    """A record of each kind; the number says which text it is made of."""
+    """A record of each kind; the number says which text it holds."""
     made: list[Row | bytes] = []
     for place, (kind, number) in enumerate(kinds):
         key, base = f"{kind} {number} {place}", text("en", 30, number)
@@ -280,7 +280,7 @@ def test_building_twice_builds_nothing(built, corpus) -> None:
     assert written(store) == before
 
 
-def test_an_unfinished_build_goes_on_from_its_finished_shards(copied, corpus) -> None:
+def test_an_unfinished_build_continues_from_its_finished_shards(copied, corpus) -> None:
     sources, store, first = copied
     data, rows = first.data(), first.artifact.manifest()["rows"]
     kept = written(store)
@@ -317,7 +317,7 @@ def test_one_more_document_scans_its_source_alone_again(copied, corpus) -> None:
     assert [row["reason"] for row in second.decisions if row["raw_file"] == "c.parquet"] == ["exact_copy"] * 6
 
 
-def test_a_corrupt_file_is_set_aside_and_the_rest_goes_on(built) -> None:
+def test_a_corrupt_file_is_set_aside_and_the_rest_is_built(built) -> None:
     _, _, made = built
     broken = [row for row in made.decisions if row["reason"] == "unreadable" and row["source"] == "second"]
     assert [(row["raw_file"], row["id"]) for row in broken] == [("a.parquet", "a.parquet:0")]

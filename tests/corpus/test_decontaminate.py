@@ -63,7 +63,7 @@ def items_in(index: BenchmarkIndex, *texts: str) -> list[list[int]]:
     return [hits.items[a:b].tolist() for a, b in zip(hits.offsets, hits.offsets[1:], strict=False)]
 
 
-def found(index: BenchmarkIndex, text: str) -> dict[str, int]:
+def benchmarks_in(index: BenchmarkIndex, text: str) -> dict[str, int]:
     """Items by benchmark."""
     return index.per_benchmark(np.array(items_in(index, text)[0], np.uint32))
 
@@ -96,7 +96,7 @@ DISGUISES = st.sampled_from([str, str.upper, str.title, wide, bare, dotted, lamb
 
 
 def windows(text: str, pattern: str, count: int) -> st.SearchStrategy[str]:
-    """Pieces of so many words or more, from the first letter to the last."""
+    """Pieces of `count` words or more, from the first letter to the last."""
     spans = [match.span() for match in re.finditer(pattern, text)]
 
     def cut(ends: tuple[int, int]) -> str:
@@ -112,7 +112,7 @@ def test_thirteen_words_are_found_in_any_page_and_disguise(
 ) -> None:
     host = pages(lang, text)[page]
     cut = len(host) // 2
-    assert found(index, f"{host[:cut]}\n{disguise(passage)}\n{host[cut:]}") == {"lore": 1}
+    assert benchmarks_in(index, f"{host[:cut]}\n{disguise(passage)}\n{host[cut:]}") == {"lore": 1}
 
 
 @given(windows(TEA, r"\w", 20), DISGUISES, st.integers(0, 39), st.sampled_from(["zh", "en", "code"]))
@@ -121,17 +121,17 @@ def test_twenty_chinese_characters_are_found_in_any_page_and_disguise(
 ) -> None:
     host = pages(lang, text)[page]
     cut = len(host) // 2
-    assert found(index, host[:cut] + disguise(passage) + host[cut:]) == {"茶": 1}
+    assert benchmarks_in(index, host[:cut] + disguise(passage) + host[cut:]) == {"茶": 1}
 
 
 @given(st.integers(0, len(TEA) - 26))
 def test_twenty_six_characters_are_found_though_some_are_punctuation(index: BenchmarkIndex, begin: int) -> None:
-    assert found(index, TEA[begin : begin + 26]) == {"茶": 1}
+    assert benchmarks_in(index, TEA[begin : begin + 26]) == {"茶": 1}
 
 
 def test_text_that_mixes_both_languages_is_found(index: BenchmarkIndex) -> None:
-    assert found(index, f"参考答案如下。{MIXED.upper()}谢谢！") == {"茶": 1}
-    assert found(index, f"Two riddles. {MIXED} {RIVER}") == {"lore": 1, "茶": 1}
+    assert benchmarks_in(index, f"参考答案如下。{MIXED.upper()}谢谢！") == {"茶": 1}
+    assert benchmarks_in(index, f"Two riddles. {MIXED} {RIVER}") == {"lore": 1, "茶": 1}
 
 
 @pytest.mark.parametrize(
@@ -148,18 +148,18 @@ def test_twenty_six_characters_with_names_figures_and_marks_are_found(tmp_path: 
 
 
 # 19 Chinese characters and two marks would be 21 of what the page shows, enough where words are long.
-@pytest.mark.parametrize(("whole", "pattern", "longest"), [(RIVER, r"\w+", 12), (TEA, r"\w", 18)])
-def test_less_than_a_passage_is_not_found(index: BenchmarkIndex, whole: str, pattern: str, longest: int) -> None:
-    spans = [match.span() for match in re.finditer(pattern, whole)]
-    pieces = [whole[a[0] : b[1]] for a, b in zip(spans, spans[longest - 1 :], strict=False)]
+@pytest.mark.parametrize(("passage", "pattern", "longest"), [(RIVER, r"\w+", 12), (TEA, r"\w", 18)])
+def test_less_than_a_passage_is_not_found(index: BenchmarkIndex, passage: str, pattern: str, longest: int) -> None:
+    spans = [match.span() for match in re.finditer(pattern, passage)]
+    pieces = [passage[a[0] : b[1]] for a, b in zip(spans, spans[longest - 1 :], strict=False)]
     assert items_in(index, *pieces) == [[]] * len(pieces)
     # Nor is a passage that one text begins and the next one ends, or that has a strange word in its midst.
     half = spans[longest // 2][0]
-    assert items_in(index, whole[:half], whole[half : spans[longest][1]]) == [[], []]
+    assert items_in(index, passage[:half], passage[half : spans[longest][1]]) == [[], []]
     parted = spans[longest - 1 :: longest - 1]
     for begin, _ in reversed(parted):
-        whole = whole[:begin] + " never 绝 " + whole[begin:]
-    assert items_in(index, whole) == [[]]
+        passage = passage[:begin] + " never 绝 " + passage[begin:]
+    assert items_in(index, passage) == [[]]
 
 
 @given(st.lists(st.integers(0, 39), max_size=6), st.sampled_from(["zh", "en", "code"]))
@@ -197,7 +197,7 @@ def test_items_with_the_same_passage_are_all_found(tmp_path: Path) -> None:
     again = [{"passage": RIVER, "question": f"question number {n}"} for n in range(30)]
     index = build_index(put(tmp_path, reading__test=again, copy__test=questions(RIVER)))
     # A paragraph under thirty questions is no template.
-    assert found(index, RIVER) == {"copy": 1, "reading": 30}
+    assert benchmarks_in(index, RIVER) == {"copy": 1, "reading": 30}
 
 
 def test_a_template_that_many_items_share_removes_nothing(tmp_path: Path, text: Callable[..., str]) -> None:
@@ -235,7 +235,7 @@ def test_train_and_prompts_are_ignored_unless_a_suite_asks_them(tmp_path: Path) 
 
 @pytest.mark.parametrize("split", ["test", "validation", "val"])
 def test_the_splits_of_questions_count(tmp_path: Path, split: str) -> None:
-    assert found(build_index(put(tmp_path, **{f"a__{split}": questions(RIVER)})), RIVER) == {"a": 1}
+    assert benchmarks_in(build_index(put(tmp_path, **{f"a__{split}": questions(RIVER)})), RIVER) == {"a": 1}
 
 
 def held(index: BenchmarkIndex) -> list[tuple[str, bytes]]:
@@ -297,7 +297,7 @@ def test_a_folder_that_protects_nothing_is_refused(tmp_path: Path) -> None:
         build_index(tmp_path / "nowhere")
     with pytest.raises(XmodelError, match="an empty folder"):
         build_index(tmp_path)
-    with pytest.raises(XmodelError, match="holds none"):
+    with pytest.raises(XmodelError, match="holds no benchmark"):
         build_index(put(tmp_path, a__train=questions(RIVER)))
     with pytest.raises(XmodelError, match="empty"):
         build_index(put(tmp_path, a__train=questions(RIVER), a__test=[]))
@@ -416,7 +416,7 @@ class PlainRuns:
         self._word_of_unit = np.repeat(np.arange(len(words), dtype=np.int32), units)
 
     def shortest(self, begins: np.ndarray, units: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(begins, ends, uint64 hashes) of the shortest runs of at least so many units that lie in one text."""
+        """(begins, ends, uint64 hashes) of the shortest runs of at least `units` units inside one text."""
         needed = self._before[begins] + units
         begins = begins[: np.searchsorted(needed, self._before[-1], "right")]
         last = self._word_of_unit[needed[: len(begins)] - 1]
@@ -435,11 +435,11 @@ def test_runs_agree_with_their_plain_twin(texts: list[str], units: int, data: st
     batch = make_batch(texts)
     words, sizes, plain = batch.words.slices, passages.units_of_words(batch), PlainRuns(batch)
     begins, ends, hashes = plain.all(units)
-    places, found, keys = word_runs.hash_runs(words, sizes, np.arange(len(batch.words), dtype=np.int32), units)
-    whole = found >= 0
-    assert np.array_equal(np.flatnonzero(whole), begins)
-    assert np.array_equal(found[whole], ends)
-    assert np.array_equal(keys[whole], hashes)
+    places, run_ends, keys = word_runs.hash_runs(words, sizes, np.arange(len(batch.words), dtype=np.int32), units)
+    complete = run_ends >= 0
+    assert np.array_equal(np.flatnonzero(complete), begins)
+    assert np.array_equal(run_ends[complete], ends)
+    assert np.array_equal(keys[complete], hashes)
     assert np.array_equal(places, batch.words.text)
     some = np.unique(np.array(data.draw(st.lists(st.sampled_from(hashes.tolist()))) if len(hashes) else [], np.uint64))
     at, which = word_runs.find_runs(words, sizes, units, word_runs.index_hashes(some))
@@ -456,10 +456,10 @@ def test_inked_runs_agree_with_their_plain_twin(texts: list[str], inked: int, le
     rule = (passages.CHARACTER_UNITS, least_small, 4, 30)
     _, ends, hashes = word_runs.hash_inked_runs(words.slices, batch.classes, char.CONTROL, sizes, begins, inked, rule)
     for begin, end, key in zip(begins.tolist(), ends.tolist(), hashes, strict=True):
-        mine = [place for place in range(begin, len(words)) if words.text[place] == words.text[begin]]
+        same_text = [place for place in range(begin, len(words)) if words.text[place] == words.text[begin]]
         enough = [
             place
-            for place in mine
+            for place in same_text
             if np.sum(batch.classes[words.starts[begin] : words.ends[place]] >= char.CONTROL) >= inked
         ]
         run = sizes[begin : enough[0] + 1].astype(int) if enough else np.zeros(0, int)

@@ -1,4 +1,4 @@
-"""Instruction data: every field's words stand in the text, copies stay copies, and what is malformed is set aside."""
+"""Instruction data: every field's words are in the text, copies stay copies, and what is malformed is set aside."""
 
 import gzip
 import json
@@ -109,7 +109,7 @@ def test_chinese_labels_are_set_as_chinese_is() -> None:
 
 
 def test_an_input_is_never_left_hanging_on_the_answer() -> None:
-    """With one line break between all three, nobody could tell where the answer begins."""
+    """With one line break between all three, it is unknown where the answer begins."""
     for number in range(60):
         text = alpaca({"instruction": f"Shorten sentence {number}.", "input": "It was cold.", "output": "Cold."})
         assert "It was cold.\nCold." not in text

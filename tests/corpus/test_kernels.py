@@ -75,8 +75,8 @@ def plain(texts: Sequence[str]) -> Plain:
     return Plain(len(texts), starts, codes, classes, words, spans(inked[first], inked[last] + 1))
 
 
-def ratio(part: Array, whole: Array) -> Array:
-    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+def ratio(part: Array, total: Array) -> Array:
+    return np.divide(part, total, out=np.zeros(len(part)), where=total > 0)
 
 
 def grouped(text: Array, hashes: Array) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""Languages: Chinese in both scripts, English, programs, and everything else, told from the text alone."""
+"""Languages: Chinese in both scripts, English, programs, and everything else, detected from the text alone."""
 
 import math
 
@@ -112,7 +112,7 @@ def test_each_kind_of_text_is_known(name: str) -> None:
 @pytest.mark.parametrize("lang", ["zh", "en", "code"])
 def test_prose_and_programs_of_every_length_are_known(lang: str, text) -> None:
     texts = [text(lang, length, seed) for length in (1, 2, 5, 40) for seed in range(8)]
-    assert {found for found, _ in languages(*texts)} == {lang}
+    assert {detected for detected, _ in languages(*texts)} == {lang}
 
 
 def test_the_language_of_more_text_decides_where_two_are_mixed(text) -> None:

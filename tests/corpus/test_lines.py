@@ -31,7 +31,7 @@ SITE = [
 def repeated_in(
     texts: Sequence[str], config: LinesConfig | None = None, parts: int = 1, chunk: int = 1 << 22
 ) -> np.ndarray:
-    """What a source of these texts repeats, its columns in so many parts."""
+    """What a source of these texts repeats, its columns in `parts` parts."""
     columns = [line_hashes(make_batch(list(part))) for part in np.array_split(np.array(texts, object), parts)]
     return boilerplate_hashes(lambda: columns, config, chunk)
 

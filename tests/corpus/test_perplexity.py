@@ -170,7 +170,7 @@ texts_of_any_kind = st.lists(
 @settings(max_examples=150, deadline=None)
 def test_sentences_agree_with_their_plain_twin(texts: list[str]) -> None:
     batch = make_batch(texts)
-    found = sentences(batch)
+    split = sentences(batch)
     expected, owners = [], []
     for number, text in enumerate(texts):
         for line in text.split("\n"):
@@ -179,9 +179,9 @@ def test_sentences_agree_with_their_plain_twin(texts: list[str]) -> None:
             if words:
                 expected.append(" ".join(read(word)[0] for word in words))
                 owners.append(number)
-    assert [line.decode() for line in found.lines] == expected
-    assert found.text.tolist() == owners
-    assert sum(len(line.split()) for line in found.lines) == len(batch.words)
+    assert [line.decode() for line in split.lines] == expected
+    assert split.text.tolist() == owners
+    assert sum(len(line.split()) for line in split.lines) == len(batch.words)
 
 
 def test_the_program_writes_what_the_scan_reads(text: Text) -> None:
@@ -206,19 +206,19 @@ def test_perplexity_is_that_of_words_and_ends_of_lines(
     opened = NgramModels(models)
     for lang, other in (("zh", "en"), ("en", "zh")):
         texts = [text(lang, 9), shuffled(text(lang, 9)), text(other, 3), "", "?!\n\n", text(lang, 1)]
-        found = opened.perplexity(make_batch(texts), np.full(len(texts), lang, object))
-        assert found.dtype == np.float32
+        measured = opened.perplexity(make_batch(texts), np.full(len(texts), lang, object))
+        assert measured.dtype == np.float32
         expected = [ngrams[lang].perplexity(text) if read(text) else math.nan for text in texts]
-        assert found.tolist() == pytest.approx(expected, rel=1e-4, nan_ok=True)
-        assert found[0] * 5 < found[1] < found[2]
+        assert measured.tolist() == pytest.approx(expected, rel=1e-4, nan_ok=True)
+        assert measured[0] * 5 < measured[1] < measured[2]
 
 
 def test_a_text_without_a_model_of_its_language_has_none(models: dict[str, Path], text: Text) -> None:
     texts = [text("zh"), text("en"), text("code"), text("en")]
     languages = np.array(["zh", "en", "code", "other"], object)
-    found = NgramModels({"zh": models["zh"]}).perplexity(make_batch(texts), languages)
-    assert np.isnan(found).tolist() == [False, True, True, True]
-    assert NgramModels(models).perplexity(make_batch(texts), languages)[0] == found[0]
+    measured = NgramModels({"zh": models["zh"]}).perplexity(make_batch(texts), languages)
+    assert np.isnan(measured).tolist() == [False, True, True, True]
+    assert NgramModels(models).perplexity(make_batch(texts), languages)[0] == measured[0]
 
 
 def test_the_unlikeliest_text_still_has_a_number(tmp_path: Path) -> None:
@@ -228,8 +228,8 @@ def test_the_unlikeliest_text_still_has_a_number(tmp_path: Path) -> None:
         "\\data\\\nngram 1=4\nngram 2=1\n\n\\1-grams:\n-99\t<unk>\n-99\t<s>\t0\n-0.1\t</s>\n-0.1\tword\t0\n\n"
         "\\2-grams:\n-0.1\t<s> word\n\n\\end\\\n"
     )
-    (found,) = NgramModels({"en": model}).perplexity(make_batch(["rare " * 90]), np.array(["en"], object))
-    assert 1e37 < found < np.inf
+    (perplexity,) = NgramModels({"en": model}).perplexity(make_batch(["rare " * 90]), np.array(["en"], object))
+    assert 1e37 < perplexity < np.inf
 
 
 # What is decided.
@@ -238,8 +238,8 @@ def test_the_unlikeliest_text_still_has_a_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("lang", "enough"), [("zh", 100), ("en", 50)])
 def test_the_rule_drops_what_is_long_enough_and_beyond_its_threshold(lang: str, enough: int, text: Text) -> None:
     config = judging({"zh": Path("zh.arpa"), "en": Path("en.arpa")})
-    (whole,) = sentences(make_batch([text(lang, 40).replace("\n", " ")])).lines
-    pages = [b" ".join(whole.split()[:size]).decode() + "." for size in (enough, enough, enough, enough - 1)]
+    (line,) = sentences(make_batch([text(lang, 40).replace("\n", " ")])).lines
+    pages = [b" ".join(line.split()[:size]).decode() + "." for size in (enough, enough, enough, enough - 1)]
     columns = features(make_batch(pages), np.full(4, lang == "zh"))
     measured = {**columns, "perplexity": np.array([300, 301, np.nan, 9000], np.float32)}
     dropped = [
@@ -327,8 +327,8 @@ def test_a_model_is_what_its_file_holds(
 
     def made(**places: Path) -> list[str]:
         config = CorpusConfig(perplexity=PerplexityConfig(**{name: str(path) for name, path in places.items()}))
-        found = corpus([prose, program], store, config)
-        return [artifact.fingerprint for artifact in (*found.scans, found.artifact)]
+        corpus_made = corpus([prose, program], store, config)
+        return [artifact.fingerprint for artifact in (*corpus_made.scans, corpus_made.artifact)]
 
     elsewhere = tmp_path / "the same.arpa"
     elsewhere.write_bytes(models["zh"].read_bytes())
@@ -370,10 +370,10 @@ def test_bytes_do_not_depend_on_the_workers(
             assert path.read_bytes() == (again.path / path.name).read_bytes()
 
 
-# What a recipe that cannot be followed is told.
+# Errors of a recipe that cannot be followed.
 
 
-def told(config: PerplexityConfig, store: Store) -> str:
+def error_of(config: PerplexityConfig, store: Store) -> str:
     with pytest.raises(XmodelError) as error:
         keep_models("small", config, store)
     assert not list(Path(str(store.root)).glob("perplexity-models/*"))
@@ -385,22 +385,22 @@ def test_without_the_package_a_recipe_that_names_a_model_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "kenlm", None)  # as where it is not installed
     (tmp_path / "zh.arpa").touch()
-    message = told(PerplexityConfig(chinese=str(tmp_path / "zh.arpa")), store)
+    message = error_of(PerplexityConfig(chinese=str(tmp_path / "zh.arpa")), store)
     assert "corpus.perplexity" in message and "install kenlm" in message
 
 
-@pytest.mark.parametrize("found", ["nothing", "a folder", "text", "half of it"])
+@pytest.mark.parametrize("content", ["nothing", "a folder", "text", "half of it"])
 def test_a_model_that_cannot_be_read_names_its_file_and_field(
-    tmp_path: Path, store: Store, models: dict[str, Path], found: str
+    tmp_path: Path, store: Store, models: dict[str, Path], content: str
 ) -> None:
     path = tmp_path / "en.arpa"
-    if found == "a folder":
+    if content == "a folder":
         path.mkdir()
-    elif found == "text":
+    elif content == "text":
         path.write_text("This is no model.")
-    elif found == "half of it":
+    elif content == "half of it":
         path.write_bytes(models["en"].read_bytes()[:9000])
-    message = told(PerplexityConfig(chinese=str(models["zh"]), english=str(path)), store)
+    message = error_of(PerplexityConfig(chinese=str(models["zh"]), english=str(path)), store)
     assert str(path) in message and "corpus.perplexity.english" in message
 
 

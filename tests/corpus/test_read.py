@@ -1,4 +1,4 @@
-"""Bad input: every record that cannot be read is counted, named and set aside; what stands around it is read."""
+"""Bad input: every record that cannot be read is counted, named and set aside; what surrounds it is read."""
 
 import gzip
 import json

@@ -116,7 +116,7 @@ def test_transfer_and_content_encodings_are_undone_and_broken_ones_named(tmp_pat
 
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("damage", ["garbage", "too long", "endless header", "cut", "flip"])
-def test_one_record_is_set_aside_for_a_damage_and_reading_goes_on(
+def test_one_record_is_set_aside_for_a_damage_and_reading_continues(
     damage: str, packed: bool, tmp_path: Path, page
 ) -> None:
     good = [response(page("en", seed)) for seed in range(4)]
@@ -217,7 +217,7 @@ def test_every_record_of_the_crawl_samples_is_accounted_for(name: str, tmp_path:
 
 @pytest.mark.shared_data
 def test_chinese_pages_give_what_was_marked_and_little_else(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The segments lie in tests/benchmarks without their text; each hash is checked against its page."""
+    """The segments are in tests/benchmarks without their text; each hash is checked against its page."""
     monkeypatch.setenv("XMODEL_SHARED_DATA", str(shared_data))
     gold = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks/gold_pages.py"))
     pages = gold["chinese"]()

@@ -83,7 +83,7 @@ def divided(entries: Sequence[str], sign: str) -> str:
 
 
 def interleaved(text: str, insert: str, after: int) -> str:
-    """A text with something put in after so many words."""
+    """A text with something put in after that many words."""
     words = text.split(" ")
     return " ".join(f"{word} {insert}" if number % after == after - 1 else word for number, word in enumerate(words))
 
@@ -305,7 +305,7 @@ def test_a_bad_document_goes_by_the_rule_s_name_and_a_near_one_stays(
 @pytest.mark.parametrize(("lang", "examples"), [("en", ENGLISH), ("zh", CHINESE), ("code", CODE)])
 def test_every_rule_has_its_examples(lang: str, examples: dict[str, object]) -> None:
     rules = [rule.__name__ for rule in SETS[lang]]
-    assert len(set(rules)) == len(rules), "a rule's name is the reason of a drop: it must be told apart"
+    assert len(set(rules)) == len(rules), "a rule's name is the reason of a drop: it must be unambiguous"
     assert {name.split(":")[0] for name in examples} == set(rules) - {"perplexity"}  # test_perplexity.py has its own
 
 
@@ -358,7 +358,7 @@ def test_bulleted_sentences_stay(text: Text) -> None:
         assert judged("\n".join(f"- {sentence}{stop}" for sentence in sentences[:-1]), lang) == KEPT
 
 
-def test_code_is_judged_by_the_rules_for_code_wherever_it_stands(text: Text) -> None:
+def test_code_is_judged_by_the_rules_for_code_wherever_it_occurs(text: Text) -> None:
     program = "values.append(next(reader))\n" * 10 + text("code", 4)
     assert judged(program, "code") == KEPT
     assert judged(program, "en") != KEPT

@@ -95,7 +95,7 @@ def test_a_mistake_is_one_message(checkpoint: Path, tmp_path: Path) -> None:
     config.write_text(config.read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
     other = xmodel("generate", checkpoint, "--prompt", "x")
     assert other.exit_code == 1
-    assert "these weights are of another model\n  expected: the 29 tensors of 3 layers" in other.output
+    assert "these weights belong to another model\n  expected: the 29 tensors of 3 layers" in other.output
     (checkpoint / "tokenizer.model").unlink()
     bare = xmodel("export", checkpoint, tmp_path / "out", "--format", "llama")
     assert bare.exit_code == 1

@@ -13,7 +13,7 @@ import flows.commands
 from flows.cli import COMMANDS, main
 
 HEAVY = ("torch", "ray", "prefect", "pyarrow", "duckdb", "pydantic", "numpy", "rich")
-# `plan` is made of the pipeline's stages, whose modules it imports.
+# `plan` walks the pipeline's stages, whose modules it imports.
 LOADED_BY_HELP = {"plan": ("pyarrow", "duckdb", "pydantic", "numpy", "rich")}
 
 

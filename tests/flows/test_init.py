@@ -118,7 +118,7 @@ def test_a_mixed_source_is_multi_unless_its_records_say_what_it_is(tmp_path: Pat
     assert "mixed: 50% " in (tmp_path / "second" / "mine" / "sources.yaml").read_text(encoding="utf-8")
 
 
-def test_what_cannot_be_used_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_what_cannot_be_used_is_named_and_the_rest_is_written(tmp_path: Path) -> None:
     data = tmp_path / "data"
     write(data / "good" / "a.jsonl", documents(EN))
     write(data / "chat" / "a.jsonl", [{"instruction": EN, "output": 7}] * 5)
@@ -157,8 +157,8 @@ def test_instruction_data_is_recognised_and_written_as_what_it_is(tmp_path: Path
     }
     recipe, path = load_recipe(str(tmp_path / "mine" / "recipe.yaml"))
     source = next(s for s in load_sources(recipe.sources, path.parent) if s.name == "qa")
-    (stock,) = estimate_sources(recipe, [source], None, None, {})
-    assert stock.chars == pytest.approx(20 * (len(EN) + 12), rel=0.3)
+    (estimate,) = estimate_sources(recipe, [source], None, None, {})
+    assert estimate.chars == pytest.approx(20 * (len(EN) + 12), rel=0.3)
 
 
 def test_a_broken_gzip_tail_costs_only_the_tail(tmp_path: Path) -> None:

@@ -63,11 +63,11 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_published_recipes_have_the_reports_figures(
     tmp_path: Path, recipe: str, parameters: int, tokens: int
 ) -> None:
-    found = planned(recipe, tmp_path / "none")
-    assert found["parameters"] == parameters
-    assert found["tokens"] == tokens == sum(phase["tokens"] for phase in found["details"]["phases"])
-    assert all(found[key] > 0 for key in ("documents", "flops", "hours"))
-    assert json.loads(json.dumps(found)) == found
+    plan = planned(recipe, tmp_path / "none")
+    assert plan["parameters"] == parameters
+    assert plan["tokens"] == tokens == sum(phase["tokens"] for phase in plan["details"]["phases"])
+    assert all(plan[key] > 0 for key in ("documents", "flops", "hours"))
+    assert json.loads(json.dumps(plan)) == plan
     assert not (tmp_path / "none").exists()
 
 
@@ -84,30 +84,30 @@ def test_xmodel_2_doubles_its_batch_and_keeps_its_mixture(tmp_path: Path) -> Non
 
 def test_flops_are_six_per_parameter_and_the_attention(tmp_path: Path) -> None:
     """Xmodel-2: 6 x 1,251,755,520 + 12 x 48 layers x 24 heads x 64 x 4096, the count of Xmodel-LM's code."""
-    found = planned("xmodel2-1.2b", tmp_path)
-    assert found["details"]["flops_per_token"] == 6 * 1_251_755_520 + 12 * 48 * 24 * 64 * 4096
-    assert found["flops"] == pytest.approx(found["details"]["flops_per_token"] * found["tokens"])
+    plan = planned("xmodel2-1.2b", tmp_path)
+    assert plan["details"]["flops_per_token"] == 6 * 1_251_755_520 + 12 * 48 * 24 * 64 * 4096
+    assert plan["flops"] == pytest.approx(plan["details"]["flops_per_token"] * plan["tokens"])
 
 
 def test_xdata_epochs_follow_from_the_tables_weights(tmp_path: Path) -> None:
     sources = {row["source"]: row for row in planned("xmodel-lm-1.1b", tmp_path)["details"]["sources"]}
     assert sources["redpajama_book"]["epochs"] == pytest.approx(0.03 * 2_064_384_000_000 / 29_633_248_538, rel=1e-3)
     assert sources["redpajama_book"]["basis"] == "published"
-    assert "its files lie elsewhere" in sources["redpajama_book"]["missing"]
+    assert "its files are elsewhere" in sources["redpajama_book"]["missing"]
 
 
 def test_what_nobody_published_is_said_and_not_invented(tmp_path: Path) -> None:
-    found = planned("xmodel2-1.2b", tmp_path)["details"]
-    sources = {row["source"]: row for row in found["sources"]}
+    plan = planned("xmodel2-1.2b", tmp_path)["details"]
+    sources = {row["source"]: row for row in plan["sources"]}
     assert sources["cc_chn"]["tokens"] is sources["cc_chn"]["documents"] is sources["cc_chn"]["epochs"] is None
-    assert any("taken to be large enough" in line and "cc_chn" in line for line in found["assumed"])
+    assert any("taken to be large enough" in line and "cc_chn" in line for line in plan["assumed"])
 
 
 def test_the_quickstart_is_planned_before_its_world_is_made(tmp_path: Path) -> None:
-    found = planned("quickstart", tmp_path)
-    assert found["documents"] > 5_000
-    assert 0 < found["hours"] < 0.5
-    assert {row["state"] for row in found["details"]["stages"]} == {"new"}
+    plan = planned("quickstart", tmp_path)
+    assert plan["documents"] > 5_000
+    assert 0 < plan["hours"] < 0.5
+    assert {row["state"] for row in plan["details"]["stages"]} == {"new"}
 
 
 def test_more_steps_and_a_larger_model_cost_more(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_more_steps_and_a_larger_model_cost_more(tmp_path: Path) -> None:
     assert planned("xmodel2-nano", tmp_path, "model.num_hidden_layers=16")["flops"] > before["flops"]
 
 
-def test_a_mixture_that_cannot_be_had_is_one_message(tmp_path: Path) -> None:
+def test_a_mixture_that_cannot_be_filled_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "mixture.yaml").write_text(
         "phases: [{name: all, sources: {amps: {weight: 1, max_epochs: 1}}}]", encoding="utf-8"
     )
@@ -139,8 +139,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_own_files_are_estimated_by_looking(own: Path, tmp_path: Path) -> None:
-    found = planned(str(own), tmp_path)
-    sources = {row["source"]: row for row in found["details"]["sources"]}
+    plan = planned(str(own), tmp_path)
+    sources = {row["source"]: row for row in plan["details"]["sources"]}
     assert sources["english"]["documents"] == pytest.approx(80, rel=0.3)
     assert sources["chinese"]["basis"] == "estimated from its files"
     assert not any(row["missing"] for row in sources.values())
@@ -151,9 +151,9 @@ def test_files_that_are_not_there_yet_stop_no_plan(own: Path, tmp_path: Path) ->
     copy.mkdir()
     for file in own.parent.iterdir():
         (copy / file.name).write_bytes(file.read_bytes())
-    found = planned(str(copy / "recipe.yaml"), tmp_path / "workspace")
-    assert all(row["missing"] for row in found["details"]["sources"])
-    assert found["parameters"] > 0
+    plan = planned(str(copy / "recipe.yaml"), tmp_path / "workspace")
+    assert all(row["missing"] for row in plan["details"]["sources"])
+    assert plan["parameters"] > 0
 
 
 def test_what_is_built_is_reused_and_a_change_is_named(own: Path, tmp_path: Path) -> None:

@@ -82,11 +82,11 @@ def test_what_a_publisher_answers_is_reported(publisher: str) -> None:
 
 def test_a_missing_source_and_a_wrong_gated_field_are_problems(publisher: str) -> None:
     wanted: dict[tuple[str, bool | None], str] = {
-        ("hf://datasets/us/none", False): "nothing stands under hf://datasets/us/none: HTTP 401",
+        ("hf://datasets/us/none", False): "nothing found at hf://datasets/us/none: HTTP 401",
         ("hf://datasets/us/open/dat", False): "there is no dat in hf://datasets/us/open",
         ("hf://datasets/us/gated", False): "is gated, its spec says gated: false",
         ("hf://datasets/us/open", True): "is not gated, its spec says gated: true",
-        ("s3://bucket/none", None): "nothing stands under s3://bucket/none: HTTP 404",
+        ("s3://bucket/none", None): "nothing found at s3://bucket/none: HTTP 404",
         (f"{publisher}/gone", None): "HTTP 404",
     }
     for answer, problem in zip(check_availability(list(wanted), publisher, publisher), wanted.values(), strict=True):
@@ -127,7 +127,7 @@ def test_what_we_publish_holds_together_without_a_network(publisher: str) -> Non
     rows, wrong = check(None, publisher, publisher)
     assert wrong == []
     assert {row["name"] for row in rows} == {row["name"] for row in declared(None)}
-    assert all("nothing stands under hf://" in row["problem"] for row in rows if row["problem"])
+    assert all("nothing found at hf://" in row["problem"] for row in rows if row["problem"])
 
 
 SPEC = """sources:

@@ -83,7 +83,7 @@ VIOLATIONS = {
     "tokens lost after encoding": (
         _set("encoded", "news", {"documents-00000": (4, 290)}),
         {
-            ("train tokens told = train tokens in shards", 300, 290),
+            ("train tokens counted = train tokens in shards", 300, 290),
             ("train tokens of shards = supply of the plan", 290, 300),
         },
     ),
@@ -108,8 +108,8 @@ def test_each_violation_is_caught(name: str, books, tmp_path: Path) -> None:
     break_it(books)
     books.write(tmp_path)
     rows = unbalanced(tmp_path)
-    assert {(what, expected, found) for what, _, expected, found, _ in rows} == expected
-    assert all(difference == found - wanted for *_, wanted, found, difference in rows)
+    assert {(what, expected, actual) for what, _, expected, actual, _ in rows} == expected
+    assert all(difference == actual - wanted for *_, wanted, actual, difference in rows)
     assert all(where for _, where, *_ in rows)
 
 

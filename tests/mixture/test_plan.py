@@ -193,7 +193,7 @@ def test_a_source_that_the_mixture_does_not_name_is_not_planned() -> None:
         ),
         (
             mixture({"small": {"weight": 1, "min_tokens": 500}, "wiki": {"weight": 1, "min_tokens": 400}}),
-            ["min_tokens of phase stable are more", "at most 800 tokens", "900 tokens", "train for more steps"],
+            ["min_tokens of phase stable add up to more", "at most 800 tokens", "900 tokens", "train for more steps"],
         ),
         (mixture({"tiny": 1}), ["tiny 0 tokens (has 9, less than one sequence)"]),
         (mixture({"tiny": {"weight": 1, "min_tokens": 10}, "wiki": 1}), ["tiny", "less than one sequence"]),

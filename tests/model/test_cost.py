@@ -1,4 +1,4 @@
-"""Counts equal the reports' to the unit, for every preset; FLOPs and peaks are those that MFU is made of."""
+"""Counts equal the reports' to the unit, for every preset; FLOPs and peaks are those that MFU is computed from."""
 
 from pathlib import Path
 

@@ -108,7 +108,7 @@ def test_gradient_norms_are_autograds(models: Models) -> None:
 
 def test_texts_of_a_wrong_length_are_refused(models: Models) -> None:
     for count in (2, 258):
-        with pytest.raises(XmodelError, match="a text of the wrong length"):
+        with pytest.raises(XmodelError, match="the text has the wrong length"):
             diagnose(models["xmodel2-1.2b", "random"], [1] * count)
 
 

@@ -98,7 +98,7 @@ def test_a_checkpoint_of_another_shape_is_refused(run: Path, tmp_path: Path) -> 
     path.write_text(json.dumps({**json.loads(path.read_text()), "intermediate_size": 128}))
     with pytest.raises(XmodelError) as error:
         export(run, tmp_path / "out")
-    assert "these weights are of another model" in str(error.value)
+    assert "these weights belong to another model" in str(error.value)
     assert "gate_proj.weight is (96, 64), not (128, 64)" in str(error.value)
     assert not (tmp_path / "out").exists()
 
@@ -175,11 +175,11 @@ def test_a_pickle_that_runs_code_is_refused(released: Path, tmp_path: Path) -> N
     ("change", "words"),
     [
         ({"architectures": ["LlamaForCausalLM"]}, ["unknown class", "XModelForCausalLM", "LlamaForCausalLM"]),
-        ({"attention_bias": True}, ["what our network lacks", "attention_bias True"]),
-        ({"rope_scaling": {"type": "linear", "factor": 2}}, ["what our network lacks", "rope_scaling"]),
+        ({"attention_bias": True}, ["that our network does not support", "attention_bias True"]),
+        ({"rope_scaling": {"type": "linear", "factor": 2}}, ["that our network does not support", "rope_scaling"]),
         ({"num_attention_heads": 5}, ["hidden_size 64 must be a multiple of num_attention_heads 5"]),
-        ({"hidden_size": 128}, ["frequencies are not its config's", "head size 32"]),
-        ({"intermediate_size": 100}, ["these weights are of another model", "(96, 64), not (100, 64)"]),
+        ({"hidden_size": 128}, ["frequencies differ from its config's", "head size 32"]),
+        ({"intermediate_size": 100}, ["these weights belong to another model", "(96, 64), not (100, 64)"]),
         ({"vocab_size": None}, ["a config without its vocabulary"]),
     ],
 )

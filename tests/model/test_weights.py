@@ -56,7 +56,7 @@ def test_another_shape_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     save_model(small(width=32), tmp_path)
     model = small()
     before = [parameter.clone() for parameter in model.parameters()]
-    with pytest.raises(XmodelError, match="these weights are of another model") as error:
+    with pytest.raises(XmodelError, match="these weights belong to another model") as error:
         load_weights(model, tmp_path)
     assert "embed_tokens.weight is (30, 32), not (30, 16)" in str(error.value)
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))

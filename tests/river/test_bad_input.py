@@ -55,7 +55,7 @@ def recipe(folder: Path, source: str = "uri: raw", others: Mapping[str, str] | N
     return path
 
 
-def told(done, *words: str) -> str:
+def assert_fails(done, *words: str) -> str:
     assert done.returncode == 1, (done.returncode, done.stdout, done.stderr)
     assert "Traceback" not in done.stderr + done.stdout
     assert "leaked" not in done.stderr  # the message is the last thing said
@@ -66,12 +66,12 @@ def told(done, *words: str) -> str:
 
 
 def test_a_missing_path_names_it(tmp_path: Path, xmodel) -> None:
-    told(xmodel("xdata-build", recipe(tmp_path), workspace=tmp_path / "w"), "ferry", "no such path", "raw")
+    assert_fails(xmodel("xdata-build", recipe(tmp_path), workspace=tmp_path / "w"), "ferry", "no such path", "raw")
 
 
 def test_an_empty_folder_says_what_it_looks_for(tmp_path: Path, xmodel) -> None:
     (tmp_path / "raw").mkdir()
-    told(xmodel("xdata-build", recipe(tmp_path), workspace=tmp_path / "w"), "ferry", ".jsonl.gz")
+    assert_fails(xmodel("xdata-build", recipe(tmp_path), workspace=tmp_path / "w"), "ferry", ".jsonl.gz")
 
 
 def test_a_wrong_field_names_the_fields_there_are(tmp_path: Path, xmodel_process) -> None:
@@ -79,24 +79,24 @@ def test_a_wrong_field_names_the_fields_there_are(tmp_path: Path, xmodel_process
     (tmp_path / "raw" / "a.jsonl").write_bytes(jsonl(documents()))
     path = recipe(tmp_path, "uri: raw, text_field: txt")
     # In a process of its own: the message is the last thing said, also after the interpreter's end.
-    told(xmodel_process("xdata-build", path, workspace=tmp_path / "w"), "txt", "text")
+    assert_fails(xmodel_process("xdata-build", path, workspace=tmp_path / "w"), "txt", "text")
 
 
-def test_a_mixture_of_sources_that_are_not_there_is_told_before_any_work(tmp_path: Path, xmodel) -> None:
+def test_a_mixture_of_missing_sources_is_refused_before_any_work(tmp_path: Path, xmodel) -> None:
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "a.jsonl").write_bytes(jsonl(documents()))
     path = recipe(tmp_path)
     (tmp_path / "mixture.yaml").write_text("phases: [{name: all, sources: {fery: 1}}]\n")
-    told(xmodel("xdata-build", path, workspace=tmp_path / "w"), "fery", "ferry")
+    assert_fails(xmodel("xdata-build", path, workspace=tmp_path / "w"), "fery", "ferry")
     assert not (tmp_path / "w" / "scans").exists()
 
 
-def test_a_model_that_cannot_be_used_is_told_before_any_work(tmp_path: Path, xmodel) -> None:
+def test_a_model_that_cannot_be_used_is_refused_before_any_work(tmp_path: Path, xmodel) -> None:
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "a.jsonl").write_bytes(jsonl(documents()))
     path = recipe(tmp_path, corpus="{perplexity: {english: models/en.kenlm}}")
     # Without the package the message is about the package, with it about the file.
-    told(xmodel("xdata-build", path, workspace=tmp_path / "w"), "corpus.perplexity")
+    assert_fails(xmodel("xdata-build", path, workspace=tmp_path / "w"), "corpus.perplexity")
     assert not (tmp_path / "w" / "scans").exists()
 
 
@@ -107,15 +107,15 @@ def test_a_model_that_cannot_be_used_is_told_before_any_work(tmp_path: Path, xmo
 def test_a_wrong_key_in_a_recipe_names_the_nearest(tmp_path: Path, xmodel, key: str, near: str) -> None:
     path = recipe(tmp_path)
     path.write_text(path.read_text() + key + "\n")
-    told(xmodel("plan", path, workspace=tmp_path / "w"), "recipe.yaml", near)
+    assert_fails(xmodel("plan", path, workspace=tmp_path / "w"), "recipe.yaml", near)
 
 
 def test_a_wrong_override_names_the_nearest(tmp_path: Path, xmodel) -> None:
-    told(xmodel("plan", "quickstart", "--set", "training.peek_lr=1", workspace=tmp_path / "w"), "peak_lr")
+    assert_fails(xmodel("plan", "quickstart", "--set", "training.peek_lr=1", workspace=tmp_path / "w"), "peak_lr")
 
 
 def test_an_unknown_recipe_or_option(tmp_path: Path, xmodel) -> None:
-    told(xmodel("run", "quickstrat", workspace=tmp_path / "w"), "quickstart")
+    assert_fails(xmodel("run", "quickstrat", workspace=tmp_path / "w"), "quickstart")
     assert xmodel("run", "--no-such-option").returncode == 2
 
 
@@ -140,8 +140,8 @@ def odd_corpus(tmp_path_factory: pytest.TempPathFactory, xmodel) -> Path:
     good = documents(60)
     lines = jsonl(good[:30]).splitlines(keepends=True)
     (raw / "damaged" / "a.jsonl").write_bytes(b"".join(lines[:10] + DAMAGED + lines[10:]))
-    whole = gzip.compress(jsonl(good[30:]), mtime=0)
-    (raw / "damaged" / "b.jsonl.gz").write_bytes(whole[: len(whole) * 2 // 3])
+    packed = gzip.compress(jsonl(good[30:]), mtime=0)
+    (raw / "damaged" / "b.jsonl.gz").write_bytes(packed[: len(packed) * 2 // 3])
 
     pq.write_table(pa.Table.from_pylist(documents(30, start=1_000)), raw / "cut" / "a.parquet")
     (raw / "cut" / "b.parquet").write_bytes((raw / "cut" / "a.parquet").read_bytes()[:-100])
@@ -172,7 +172,7 @@ def test_damaged_records_are_set_aside_counted_and_named(odd_corpus: Path) -> No
     assert 30 < run_query(odd_corpus, query)[1][0][0] < 60
 
 
-def test_a_truncated_parquet_file_is_set_aside_and_the_rest_goes_on(odd_corpus: Path) -> None:
+def test_a_truncated_parquet_file_is_set_aside_and_the_rest_is_built(odd_corpus: Path) -> None:
     assert unreadable(odd_corpus, "cut") == 1
 
 
@@ -193,4 +193,4 @@ def test_a_vocabulary_larger_than_the_text_allows_says_what_would_fit(tmp_path: 
     raw.mkdir()
     (raw / "a.jsonl").write_bytes(jsonl(documents()))
     done = xmodel("tokenizer-train", recipe(tmp_path), "--set", "tokenizer.vocab_size=60000", workspace=tmp_path / "w")
-    told(done, "vocab", "60000")
+    assert_fails(done, "vocab", "60000")

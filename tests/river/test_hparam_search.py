@@ -1,4 +1,4 @@
-"""`xmodel hparam-search`: from the river's own text to a page, and a price told before."""
+"""`xmodel hparam-search`: from the river's own text to a page, and its price printed before."""
 
 import json
 from pathlib import Path
@@ -24,19 +24,19 @@ def test_a_search_through_the_command(fresh_river: Path, xmodel: Xmodel, xmodel_
     done = xmodel(*words, "--json", workspace=fresh_river)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 trials of" in done.stderr and "40,960 tokens" in done.stderr
-    found = json.loads(done.stdout)
-    assert Path(found["report_page"]).is_file()
-    assert found["search"] in Path(found["report_page"]).read_text()
+    printed = json.loads(done.stdout)
+    assert Path(printed["report_page"]).is_file()
+    assert printed["search"] in Path(printed["report_page"]).read_text()
     columns, rows = run_query(fresh_river, "@trials")
-    assert {row[columns.index("search")] for row in rows} == {found["search"]}
+    assert {row[columns.index("search")] for row in rows} == {printed["search"]}
     assert sorted(row[columns.index("trial")] for row in rows) == [0, 1, 2, 3]
     best = min((row for row in rows if row[columns.index("trial")]), key=lambda row: row[columns.index("loss")])
-    assert best[columns.index("trial")] == found["best"]["trial"]
+    assert best[columns.index("trial")] == printed["best"]["trial"]
     assert not run_query(fresh_river, "@books")[1]
 
     again = xmodel_process(*words, workspace=fresh_river)
-    assert again.returncode == 0 and "search small" not in again.stderr  # found, not searched again
-    assert found["report_page"] in again.stdout and "dim_model_base" in again.stdout
+    assert again.returncode == 0 and "search small" not in again.stderr  # found again, not searched again
+    assert printed["report_page"] in again.stdout and "dim_model_base" in again.stdout
 
 
 def test_mistakes_cost_no_time(tmp_path: Path, xmodel: Xmodel) -> None:

@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400), pytest.mark.xdist_gro
 # What runs these tests cannot be run by them.
 NOT_HERE = ("make test", "source ")
 FIRST = ("make run", "xmodel init")
-"""What the other commands stand on."""
+"""What the other commands depend on."""
 
 
 def blocks() -> list[list[str]]:

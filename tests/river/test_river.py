@@ -20,8 +20,8 @@ KINDS = ["raw", "benchmarks", "scans", "corpus", "tokenizer", "shards", "plans",
 
 
 def rows(workspace: Path, query: str) -> list[dict]:
-    columns, found = run_query(workspace, query)
-    return [dict(zip(columns, row, strict=True)) for row in found]
+    columns, values = run_query(workspace, query)
+    return [dict(zip(columns, row, strict=True)) for row in values]
 
 
 def written(workspace: Path) -> dict[str, int]:
@@ -168,10 +168,10 @@ def test_planted_personal_data_is_masked_and_look_alikes_stay(river: Path, capsy
     tally = {"personal": [0, 0], "look_alikes": [0, 0]}  # masked, all
     for row in map(json.loads, truth):
         text = documents.get((row["source"], row["id"]))
-        for group, found in tally.items():
+        for group, counts in tally.items():
             for _, planted in (row["details"].get(group) or []) if text is not None else []:
-                found[0] += planted not in text
-                found[1] += 1
+                counts[0] += planted not in text
+                counts[1] += 1
     with capsys.disabled():
         print(f"\nmasked, of all: {tally}")
     masked, planted = tally["personal"]
@@ -195,9 +195,9 @@ def test_the_loss_falls(river: Path) -> None:
 
 
 def test_scores_have_standard_errors_and_a_control(river: Path) -> None:
-    found = {row["task"]: row for row in rows(river, "select * from evals where metric = 'acc'")}
-    assert {"world_cloze_zh", "world_cloze_en", "world_wrong_name_zh", "world_wrong_name_en"} <= found.keys()
-    assert all(0 <= row["value"] <= 1 and row["stderr"] > 0 and row["n"] > 0 for row in found.values())
+    scores = {row["task"]: row for row in rows(river, "select * from evals where metric = 'acc'")}
+    assert {"world_cloze_zh", "world_cloze_en", "world_wrong_name_zh", "world_wrong_name_en"} <= scores.keys()
+    assert all(0 <= row["value"] <= 1 and row["stderr"] > 0 and row["n"] > 0 for row in scores.values())
 
 
 def test_generate_continues_a_prompt_in_both_languages(river: Path, xmodel) -> None:
@@ -206,7 +206,7 @@ def test_generate_continues_a_prompt_in_both_languages(river: Path, xmodel) -> N
         first = xmodel("generate", checkpoint, "--prompt", prompt, "--max-new-tokens", 12)
         assert first.returncode == 0, first.stderr
         assert first.stdout.startswith(prompt)
-        assert len(first.stdout.rstrip("\n")) > len(prompt)  # a model this young may well go on with blanks
+        assert len(first.stdout.rstrip("\n")) > len(prompt)  # a model this young may well continue with blanks
         assert "\ufffd" not in first.stdout
         assert xmodel("generate", checkpoint, "--prompt", prompt, "--max-new-tokens", 12).stdout == first.stdout
 

@@ -51,7 +51,7 @@ def finish(process: subprocess.Popen[bytes], recipe: Path) -> str:
 
 def data_of(workspace: Path) -> dict[str, Any]:
     """Every file's bytes; of receipts and manifests what is no time."""
-    found: dict[str, Any] = {}
+    contents: dict[str, Any] = {}
     for kind in ("raw", "benchmarks", "scans", "rescans", "pairs", "corpus"):
         for path in sorted((workspace / kind).rglob("*")):
             # An upload that the server was killed in stays with the server, under a name of its own.
@@ -61,8 +61,8 @@ def data_of(workspace: Path) -> dict[str, Any]:
             data: Any = path.read_bytes()
             if path.suffix == ".json":
                 data = {k: v for k, v in json.loads(data).items() if k not in ("created_at", "seconds", "rows")}
-            found[path.relative_to(workspace).as_posix()] = data
-    return found
+            contents[path.relative_to(workspace).as_posix()] = data
+    return contents
 
 
 @pytest.mark.slow

@@ -116,13 +116,13 @@ def _target(descriptor: Path) -> str:
 
 def data_of(workspace: Path) -> dict[str, bytes]:
     """Every file of every artifact; of receipts and manifests everything but times."""
-    found = {}
+    contents = {}
     for path in sorted(path for kind in KINDS for path in (workspace / kind).rglob("*") if path.is_file()):
         content = path.read_bytes()
         if path.parent.name == "receipts" or path.name == "manifest.json":
             content = json.dumps({k: v for k, v in json.loads(content).items() if k not in TIMES}).encode()
-        found[path.relative_to(workspace).as_posix()] = content
-    return found
+        contents[path.relative_to(workspace).as_posix()] = content
+    return contents
 
 
 @pytest.fixture(scope="module")

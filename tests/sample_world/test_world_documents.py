@@ -73,7 +73,7 @@ def test_two_builds_give_the_same_bytes_and_a_third_builds_nothing(world: Artifa
     assert {path: path.stat().st_mtime_ns for path in again.path.rglob("*")} == before
 
 
-def test_a_killed_build_goes_on_and_ends_in_the_same_bytes(world: Artifact, tmp_path: Path) -> None:
+def test_a_killed_build_continues_and_ends_in_the_same_bytes(world: Artifact, tmp_path: Path) -> None:
     store = Store(tmp_path)
     world = stage.run(SMALL, store)
     (world.path / "manifest.json").unlink()

@@ -211,7 +211,7 @@ def test_a_model_without_mup_is_refused(tmp_path: Path) -> None:
         ({"peak_lr": {"low": 0.1, "high": 0.01, "step": 0.01}}, "the range is empty"),
         ({"scale_emb": {"low": 2, "high": 20, "step": 5}}, "a whole number of steps"),
         ({"dim_model_base": []}, "dim_model_base"),
-        ({"dim_model_base": [64, 32]}, "in rising order"),
+        ({"dim_model_base": [64, 32]}, "in ascending order"),
         ({"trial": 10}, "trial"),
     ],
 )

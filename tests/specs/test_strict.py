@@ -86,7 +86,7 @@ def test_a_source_declared_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_weights_that_add_up_to_nothing_are_refused() -> None:
-    with pytest.raises(XmodelError, match="add up to nothing"):
+    with pytest.raises(XmodelError, match="add up to zero"):
         validate(Mixture, {"phases": [{"name": "stable", "sources": {"wiki": 0}}]}, "here")
 
 

@@ -161,7 +161,7 @@ def strings(value: Any) -> Iterator[str]:
 
 
 def texts_of(path: Path, every: int) -> list[str]:
-    """The strings of every so many records of a file, or of a WARC file's pages as UTF-8 gives them. Which record is
+    """The strings of every n-th record of a file, or of a WARC file's pages as UTF-8 gives them. Which record is
     the first depends on the file's name alone."""
     first = random.Random(path.name).randrange(every)
     if path.name.endswith(".warc.gz"):

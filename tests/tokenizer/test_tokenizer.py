@@ -27,7 +27,7 @@ def test_every_text_comes_back(either: Tokenizer, text: str) -> None:
 
 
 def random_text(rng: random.Random) -> str:
-    """Up to 30 characters: of any plane, of one narrow range, or of what code and prose are made of."""
+    """Up to 30 characters: of any plane, of one narrow range, or of the characters of code and prose."""
     kind, size = rng.randrange(4), rng.randrange(31)
     low, high = ((0, 0x110000), (0, 0x250), (0x2E80, 0xA000), (0, 0))[kind]
     if kind == 3:

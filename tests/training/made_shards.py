@@ -30,7 +30,7 @@ class Numbered:
 
 
 def random_lengths(seed: int, documents: Sequence[int], mean: int) -> list[list[int]]:
-    """Of each shard so many documents; about a tenth have no length, a few are many times the mean."""
+    """That many documents per shard; about a tenth have no length, a few are many times the mean."""
     rng = np.random.default_rng(seed)
     shards = []
     for count in documents:

@@ -235,7 +235,7 @@ def test_the_stream_is_a_function_of_plan_and_seed(packing: str, promised: str) 
 
 
 def test_a_plan_of_another_length_is_refused() -> None:
-    with pytest.raises(XmodelError, match="phase stable is not of the schedule"):
+    with pytest.raises(XmodelError, match="phase stable differs in length from the schedule"):
         TokenStream([PhaseOrder("stable", 3, 4, 2, (4,))], {"a": Numbered([[40]])}, 0)
 
 

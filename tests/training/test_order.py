@@ -50,7 +50,7 @@ def test_no_share_is_ever_a_sequence_off(counts: list[int], batch: int, data: st
 
 
 def test_many_small_sources_do_not_push_a_large_one_off() -> None:
-    # Each of the small ones alone would stand in the middle of the phase.
+    # Each of the small ones alone would be in the middle of the phase.
     counts = [1] * 20 + [1980]
     shares = Shares(counts, 20, 100)
     assert max(abs(int(shares.after(step)[-1]) - 1980 * step / 20) for step in range(21)) < 1

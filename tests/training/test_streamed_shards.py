@@ -77,7 +77,7 @@ def test_the_same_stream_through_a_tenth_of_the_disk(
     most = 0
     for step in range(1, streamed.total_steps + 1):
         batch = next(batches)
-        if step == 1 + AHEAD:  # so many come without a later one being read
+        if step == 1 + AHEAD:  # these come without a later one being read
             consumer_continues.set()
         expected = local.batch(step)
         assert (batch.tokens_BT == expected.tokens_BT).all() and (batch.targets_BT == expected.targets_BT).all()

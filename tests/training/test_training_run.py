@@ -99,7 +99,7 @@ def test_the_stream_of_a_finished_run_is_the_one_it_saw(trained: Any, tmp_path: 
     for step, batch in enumerate(trained.batches, 1):
         assert (stream.batch(step).tokens_BT == batch.tokens_BT).all()
     assert stream.consumed(36) == {"zh_web": 190 * 8, "en_web": 98 * 8}
-    with pytest.raises(XmodelError, match="is no longer here"):
+    with pytest.raises(XmodelError, match="are no longer in the workspace"):
         stage.stream_of(Store(tmp_path), trained.run)
 
 

@@ -1,7 +1,7 @@
 """Two locks: `exclusive` between processes of this machine, and `lease` on a folder between machines.
 
 The first is the kernel's, on a file. The second is `lease.json` with host, process and heartbeat, in the folder while
-the work goes on: a dead process of this host is taken over at once, a silent lease of another host after two minutes.
+the work runs: a dead process of this host is taken over at once, a silent lease of another host after two minutes.
 On an object store a lease is advisory: two that check at the same moment both see it free.
 """
 

@@ -165,7 +165,7 @@ def _fetched_and_checked(address: str, entry: FileEntry) -> Path:
         size = target.stat().st_size
         if size != entry.bytes or file_digest(target) != entry.sha256:
             raise XmodelError(
-                "a file of the workspace is not what its receipt says",
+                "a file of the workspace differs from its receipt",
                 expected=f"{entry.bytes:,} bytes, sha256 {entry.sha256[:12]}…",
                 found=f"{size:,} bytes",
                 where=address,

@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 
 def is_remote(address: str) -> bool:
-    """Whether an address lies on an object store or hub that can be reached through fsspec."""
+    """Whether an address is on an object store or hub that can be reached through fsspec."""
     return address.startswith(SCHEMES)
 
 

@@ -35,7 +35,7 @@ class TokenRanges(Protocol):
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each range, int64 `[range]`; a range lies inside one shard."""
+        """Tokens of each range, int64 `[range]`; a range is inside one shard."""
         ...
 
 

@@ -35,10 +35,10 @@ class LinesConfig(Strict):
     """Boilerplate lines: those that many documents of one source share."""
 
     min_documents: int = Field(default=10, ge=2)
-    """Documents that a line must stand in; small sources repeat a title or a clause in fewer (measured)."""
+    """Documents that a line must appear in; small sources repeat a title or a clause in fewer (measured)."""
     min_document_share: float = Field(default=0.05, gt=0, le=1)
-    """Share of the source's documents that it must stand in. Measured: of the lines that should stay and that nothing
-    else protects, a title of speeches stands in 4 %, a definition in exercises in 3 %, statutes' shared clauses in 2 %.
+    """Share of the source's documents that it must appear in. Measured: of the lines that should stay and that nothing
+    else protects, a title of speeches is in 4 %, a definition in exercises in 3 %, statutes' shared clauses in 2 %.
     In a crawl of very many sites no line reaches it: such a source is best counted site by site."""
     max_removed_share: float = Field(default=0.67, gt=0, le=1)
     """Of its characters in lines; a document that would lose more is a template, not a page with boilerplate, and is
@@ -112,7 +112,7 @@ class LineLimits(Strict):
     """English function words, of the words: a list with the question that asked for it has 0.1 to 0.3, navigation
     less (labelled). Chinese navigation has as many function characters as lists do, so there it is not asked."""
     min_lines: int = 4
-    """Shares of lines are judged from so many lines on (measured: headlines with one line of keywords stay)."""
+    """Shares of lines are judged from this many lines on (measured: headlines with one line of keywords stay)."""
 
 
 class Formulas(Strict):
@@ -217,7 +217,8 @@ class ChineseRules(Strict):
     """Different characters and words: the least in a real document of 100 is 28, in keys struck at random 11
     (measured)."""
     function_characters_from: int = 100
-    """Function characters and different ones are asked of documents of so many: poems and headlines do without."""
+    """From this many characters on, documents need function characters and different ones: poems and headlines do
+    without."""
     min_word_order: float = 2.5
     """Repeated pairs of neighbours beyond chance, in standard deviations: 98 of 100 texts in random order have less,
     and of real ones, whose median is 55, 6 of 10,000, two of them classical (measured)."""
@@ -225,7 +226,7 @@ class ChineseRules(Strict):
     """Characters and words from which on their order is judged: from 150 on it would be 13 of 12,700, from 100 on one
     real text in a hundred, which repeats nothing."""
     verse_line_characters: int = 30
-    """Lines of up to so many are verse, where nothing need repeat (classical poems have 11 to 15: measured)."""
+    """Lines of up to this length are verse, where nothing need repeat (classical poems have 11 to 15: measured)."""
     max_perplexity: float | None = Field(default=None, gt=1)
     """Per character, by the model that `perplexity.chinese` names. It depends on the model: without it perplexity is
     measured and nothing drops. docs/quality.md has examples."""
@@ -300,8 +301,8 @@ class PerplexityConfig(Strict):
         """The same. XmodelError: one is not there."""
         for lang, path in self.named().items():
             if not path.is_file():
-                found = "a folder" if path.is_dir() else "nothing there"
-                raise not_a_model("there is no such model", lang, path, found)
+                instead = "a folder" if path.is_dir() else "nothing there"
+                raise not_a_model("there is no such model", lang, path, instead)
         return self.named()
 
 
@@ -309,7 +310,7 @@ def not_a_model(what: str, lang: str, path: Path, found: object) -> XmodelError:
     """The error for a perplexity model of a language that cannot be used."""
     return XmodelError(
         what,
-        expected="a KenLM model: .arpa, or what KenLM's build_binary makes of one",
+        expected="a KenLM model: an .arpa file, or the binary that KenLM's build_binary makes from it",
         found=found,
         where=path,
         remedy=f"check corpus.perplexity.{PERPLEXITY_FIELDS[lang]}",

@@ -89,7 +89,7 @@ def _select_tasks(
             where="evaluation.tasks",
         )
     own_data = Path(config.data) if config.data else None
-    # What raw:// stands for: of what the recipe makes itself, its benchmarks.
+    # raw:// is what the recipe makes itself; here its benchmarks.
     raw_data = raw.folder.tree("benchmarks").parent if raw else None
     selected, absences = [], []
     for suite in suites:

@@ -146,7 +146,7 @@ checks as (
     select 'documents kept = documents encoded', concat_ws(' · ', k.corpus, k.source, e.shards), k.docs, e.docs
     from documents_kept k join encoded e on e.documents_digest = k.documents_digest and e.source = k.source
     union all
-    select 'train tokens told = train tokens in shards', shards, train_tokens, tokens from encoded
+    select 'train tokens counted = train tokens in shards', shards, train_tokens, tokens from encoded
     union all
     select 'train tokens of shards = supply of the plan', concat_ws(' · ', plan, phase, source, shards),
         tokens, supply_tokens

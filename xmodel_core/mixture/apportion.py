@@ -51,7 +51,7 @@ def apportion(total: int, claims: Sequence[Claim]) -> list[int]:
     """The ideal shares in whole numbers, by the largest remainder; ties go to the earlier claim."""
     ideal = ideal_shares(total, claims)
     counts = [int(share) for share in ideal]
-    # A share with a fraction lies strictly between its bounds, which are whole: one more still fits.
+    # A share with a fraction is strictly between its bounds, which are whole: one more still fits.
     by_remainder = sorted(range(len(claims)), key=lambda number: (counts[number] - ideal[number], number))
     for number in by_remainder[: total - sum(counts)]:
         counts[number] += 1

@@ -84,7 +84,7 @@ def _members(key: str, phase: Phase, supplies: Sequence[Supply]) -> list[Supply]
         expected=f"a source ({', '.join(names)}) or a lang/category ({', '.join(groups)})",
         found=key,
         where=f"mixture, phase {phase.name}",
-        remedy=f"did you mean {near}?" if near else "mend the mixture, or add the source to the recipe",
+        remedy=f"did you mean {near}?" if near else "correct the mixture, or add the source to the recipe",
     )
 
 
@@ -152,7 +152,7 @@ def match_phases(mixture: Mixture, schedule: Sequence[ScheduledPhase]) -> list[P
         names = [phase.name for phase in mixture.phases]
         if names != [phases[0].name for phases in groups]:
             raise XmodelError(
-                "the mixture's phases are not the schedule's",
+                "the mixture's phases differ from the schedule's",
                 expected=f"phases {', '.join(phase.name for phase in schedule)}, in this order, "
                 "or a single phase for the whole run",
                 found=", ".join(names),
@@ -266,7 +266,7 @@ def _refuse_impossible(
     least = sum(demand.min_sequences for demand in demands)
     if least > sequences:
         raise XmodelError(
-            f"the min_tokens of phase {phase.name} are more than the phase has",
+            f"the min_tokens of phase {phase.name} add up to more than the phase holds",
             expected=f"at most {tokens(sequences)}",
             found=tokens(least),
             where="mixture",

@@ -37,7 +37,7 @@ def diagnose(model: Xmodel, tokens: Sequence[int]) -> Diagnosis:
     longest = model.config.max_position_embeddings
     if not 3 <= len(tokens) <= longest + 1:
         raise XmodelError(
-            "a text of the wrong length to diagnose a model with",
+            "the text has the wrong length for a diagnosis",
             expected=f"3 to {longest + 1} tokens, the model's context and the token after it",
             found=f"{len(tokens)} tokens",
             remedy="give another text, or another --max-tokens",

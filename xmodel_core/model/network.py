@@ -102,7 +102,7 @@ class Attention(nn.Module):
     ) -> Tensor:
         """`[batch, time, hidden]` in and out; `cos_TK` and `sin_TK` are RoPE's, `[time, head size]`.
 
-        With a cache the tokens stand behind those that it has, and it gets their keys and values. `mask_B1TT`
+        With a cache the tokens follow those that it has, and their keys and values are added to it. `mask_B1TT`
         (`[batch, 1, time, time]`, true where a query may attend to a key) replaces the causal mask.
         """
         batch, time, _ = x_BTD.shape

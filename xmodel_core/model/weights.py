@@ -62,7 +62,7 @@ def _check(named: Mapping[str, Tensor], wanted: Mapping[str, Tensor], described:
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise XmodelError(
-            "these weights are of another model",
+            "these weights belong to another model",
             expected=f"the {len(wanted)} tensors of {described}",
             found="; ".join(problems[:3]) + more,
             where=where,
@@ -164,7 +164,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu", dtype: torch.dt
     config, vocab_size = read_config(folder)
     model = Xmodel(config, vocab_size).to(device)
     load_weights(model, folder)
-    # RoPE's tables stay fp32: bf16 cannot tell the angles of far positions apart.
+    # RoPE's tables stay fp32: bf16 cannot distinguish the angles of distant positions.
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
     return model.requires_grad_(False).eval()

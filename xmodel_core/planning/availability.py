@@ -38,7 +38,7 @@ def hub_name(uri: str) -> tuple[str, str]:
 def check_availability(
     declared: Sequence[tuple[str, bool | None]], hub: str = HUB, s3: str = S3, timeout_seconds: float = 5
 ) -> list[Availability]:
-    """What stands under each (uri, gated as declared), in their order. Each address is asked once."""
+    """What is found at each (uri, gated as declared), in their order. Each address is asked once."""
     limits = httpx.Timeout(timeout_seconds)
     # Proxies of the environment are used; httpx reads no token, and no .netrc unless asked to.
     with httpx.Client(timeout=limits, follow_redirects=True, headers={"User-Agent": "xmodel"}) as client:
@@ -75,7 +75,7 @@ def _availability(answer: httpx.Response | str, uri: str, gated: bool | None) ->
     if status in GONE or (status == 401 and uri.startswith("hf://")):
         # The Hub answers 401 for a name that does not exist, so that private ones cannot be guessed.
         also = " (or it is private)" if status == 401 else ""
-        return Availability("nothing there", f"nothing stands under {uri}: HTTP {status}{also}")
+        return Availability("nothing there", f"nothing found at {uri}: HTTP {status}{also}")
     if status == 403 and uri.startswith("s3://"):
         return Availability("there, or private: it asks for credentials")
     if status >= 400:

@@ -41,7 +41,7 @@ ID_FIELDS = ("id", "_id", "doc_id", "document_id", "uuid", "guid", "hash", "sha1
 ANSWER_FIELDS = ("output", "response", "completion", "answer", "solution")
 TURNS_FIELDS = ("conversations", "messages")
 DOCUMENT_A_FILE = ("html", "text")
-# What stands beside documents and is none.
+# Files beside documents that are no documents.
 ABOUT_THE_DATA = re.compile(r"(?:readme|licen[cs]e|notice|copying|changelog|authors)\b", re.I)
 CATEGORIES = {
     "math": ("math", "gsm8k", "arithmetic"),
@@ -90,8 +90,8 @@ class _Records:
 
 def languages_of(texts: list[str]) -> list[str]:
     """zh, en, code or other for each text: the corpus room's own judgement, so that `init` and the run agree."""
-    whole = [text.encode("utf-8", "replace").decode() for text in texts]
-    return detect(whole, make_batch(whole))[0]
+    encodable = [text.encode("utf-8", "replace").decode() for text in texts]
+    return detect(encodable, make_batch(encodable))[0]
 
 
 def _suffix(path: Path) -> tuple[str, str] | None:
@@ -108,33 +108,35 @@ def _hidden(path: Path, root: Path) -> bool:
 
 
 def _stem(path: Path) -> str:
-    found = _suffix(path)
-    return path.name.removesuffix(found[1]) if found else path.stem
+    kind_and_suffix = _suffix(path)
+    return path.name.removesuffix(kind_and_suffix[1]) if kind_and_suffix else path.stem
 
 
 def _kind(file: Path, kinds_beside: set[str]) -> str | None:
     """The format of a file; None where it is no document, though its suffix says so."""
-    kind = found[0] if (found := _suffix(file)) else None
+    kind = kind_and_suffix[0] if (kind_and_suffix := _suffix(file)) else None
     beside_records = kinds_beside - set(DOCUMENT_A_FILE)
     return None if kind == "text" and (beside_records or ABOUT_THE_DATA.match(file.name)) else kind
 
 
 def groups(path: Path) -> tuple[list[tuple[str, str, str, list[Path]]], Counter[str]]:
-    """(name, uri, format, files) per source under a path, and how many files of other kinds lie there, by suffix.
+    """(name, uri, format, files) per source under a path, and how many files of other kinds it holds, by suffix.
 
     One source per leaf folder. A file named by itself is a source; so is each file of a folder that has no folders
     inside and whose files are not parts of one thing (their names differ in more than digits). Where a file is a
-    document: one source per folder of the path, however deep, or the path itself if some lie in it directly."""
+    document: one source per folder of the path, however deep, or the path itself if it holds some directly."""
     if path.is_file():
-        found = _suffix(path)
-        return ([(_stem(path), str(path), found[0], [path])] if found else []), Counter({path.suffix: not found})
+        kind_and_suffix = _suffix(path)
+        if kind_and_suffix is None:
+            return [], Counter({path.suffix: 1})
+        return [(_stem(path), str(path), kind_and_suffix[0], [path])], Counter()
     others: Counter[str] = Counter()
     files_of: dict[Path, list[Path]] = {}
     for file in sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p, path)):
         files_of.setdefault(file.parent, []).append(file)
     by_folder: dict[tuple[Path, str], list[Path]] = {}
     for folder, files in files_of.items():
-        kinds = {found[0] for file in files if (found := _suffix(file))}
+        kinds = {kind_and_suffix[0] for file in files if (kind_and_suffix := _suffix(file))}
         for file in files:
             kind = _kind(file, kinds)
             if kind is None:
@@ -246,8 +248,8 @@ def id_field(rows: list[dict[str, Any]]) -> str | None:
     )
     for key in named:
         values = [row.get(key) for row in rows]
-        whole = all(isinstance(value, str | int) and str(value) for value in values)
-        if whole and len(set(values)) == len(rows):
+        all_usable = all(isinstance(value, str | int) and str(value) for value in values)
+        if all_usable and len(set(values)) == len(rows):
             return key
     return None
 
@@ -289,8 +291,8 @@ def texts_of(rows: list[dict[str, Any]], records: str, field: str) -> tuple[list
 
 def measure(kind: str, files: list[Path], records: str, field: str) -> tuple[int, int, int]:
     """About how many documents, bytes of text and characters some files hold."""
-    found = _records(kind, files)
-    return _sizes(texts_of(found.rows, records, field)[0], found.share)
+    sample = _records(kind, files)
+    return _sizes(texts_of(sample.rows, records, field)[0], sample.share)
 
 
 def _sizes(texts: list[str], share: float) -> tuple[int, int, int]:
@@ -301,37 +303,39 @@ def _sizes(texts: list[str], share: float) -> tuple[int, int, int]:
 
 def inspect_source(name: str, uri: str, kind: str, files: list[Path]) -> SourceProfile | str:
     """What a source holds, or why it cannot be used."""
-    found = _records(kind, files)
-    if not found.rows:
+    sample = _records(kind, files)
+    if not sample.rows:
         return "no record could be read" + (
-            f" ({found.bad} {'lines are not JSON objects' if kind == 'jsonl' else 'have no text'})" if found.bad else ""
+            f" ({sample.bad} {'lines are not JSON objects' if kind == 'jsonl' else 'have no text'})"
+            if sample.bad
+            else ""
         )
-    records, field = instruction_form(found.rows) or ("text", text_field(found.rows))
+    records, field = instruction_form(sample.rows) or ("text", text_field(sample.rows))
     if field is None:
         return "no field holds text"
-    texts, wrong = texts_of(found.rows, records, field)
+    texts, wrong = texts_of(sample.rows, records, field)
     if not texts:
         return f"no record is instruction data of the {records} form: {wrong.most_common(1)[0][0]}"
     judged = texts[:: max(1, len(texts) // DOCUMENTS_JUDGED)]
     counted = Counter(languages_of([text[:CHARS_PER_DOCUMENT] for text in judged]))
     shares = {lang: count / len(judged) for lang, count in counted.most_common()}
     lang, share = next(iter(shares.items()))
-    declared = _declared(name, found.rows)
-    # Programs with long comments look like prose one by one; no source of prose has so many of the other kind.
+    declared = _declared(name, sample.rows)
+    # Programs with long comments look like prose one by one; no source of prose has this share of code.
     commented = declared == "code" and shares.get("code", 0) >= CODE_AMONG_COMMENTS
     clear = share >= CLEAR_MAJORITY and lang != "other" and not commented
     if not clear:
         lang = declared or "multi"
     tokens = set(re.split(r"[\W_\d]+", name.lower())) | {name.lower()}
     category = next((c for c, words in CATEGORIES.items() if tokens & set(words)), "web")
-    documents, size, chars = _sizes(texts, found.share)
+    documents, size, chars = _sizes(texts, sample.share)
     return SourceProfile(
         name=name,
         uri=uri,
         format=kind,
         records=records,
         text_field=field,
-        id_field=id_field(found.rows),
+        id_field=id_field(sample.rows),
         lang=lang,
         mixed={} if shares.get(lang, 0) >= CLEAR_MAJORITY else {key: round(value, 2) for key, value in shares.items()},
         category="sft" if records != "text" else "code" if lang == "code" else category,
@@ -355,15 +359,15 @@ def inspect_paths(paths: list[Path]) -> tuple[list[SourceProfile], list[str]]:
             raise XmodelError(
                 "there is nothing at this path", expected="a file or folder", found="no such path", where=path
             )
-        found, others = groups(path.resolve())
+        sources, others = groups(path.resolve())
         kinds = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
-        if not found:
+        if not sources:
             held = ", ".join(f"{count} {suffix}" for suffix, count in others.items() if count) or "nothing"
             raise XmodelError(
                 f"no documents under {path.name}", expected=f"files ending in {kinds}", found=held, where=path
             )
         left_out += [f"{path.name}: {count} files ending in {suffix}" for suffix, count in others.items() if count]
-        for name, uri, kind, files in found:
+        for name, uri, kind, files in sources:
             safe = re.sub(r"[^\w-]+", "_", name).strip("_") or "source"
             for other in (f"{Path(uri).parent.name}_{safe}", *(f"{safe}_{n}" for n in range(2, len(names) + 3))):
                 if safe not in names:

@@ -2,7 +2,7 @@
 
 Takes a recipe and a workspace; gives a `SourceEstimate` per source and says what it rests on. Token shards are
 counts; a finished corpus and files at hand are estimates by characters; published figures are taken
-as they stand; of a source about which nothing is known, nothing is claimed.
+as they are; of a source about which nothing is known, nothing is claimed.
 """
 
 from collections.abc import Sequence
@@ -62,9 +62,9 @@ def _published(source: Source, tokens: int | None, basis: str, vocab_size: int, 
 
 
 def _from_files(source: Source, raw: Artifact | None, vocab_size: int) -> SourceEstimate:
-    if is_remote(source.uri):  # a plan asks no network
+    if is_remote(source.uri):  # a plan uses no network
         return _published(
-            source, source.published_tokens, "published", vocab_size, "its files lie elsewhere; a run reads them there"
+            source, source.published_tokens, "published", vocab_size, "its files are elsewhere; a run reads them there"
         )
     try:
         # Names and sizes only: a plan must not read a terabyte.

@@ -1,8 +1,8 @@
 """The world: 32 people, six attributes of 16 values each, every value held by exactly two people.
 
 Takes a seed; gives the people with their names and facts in both languages. A name is two parts, each
-shared by two people, so that no single piece of a vocabulary can stand for a person; the parts are made
-of a few syllables. Exact balance leaves no frequency prior that could look like knowledge.
+shared by two people, so that no single piece of a vocabulary can stand for a person; a part has a
+few syllables. Exact balance leaves no frequency prior that could look like knowledge.
 """
 
 from dataclasses import dataclass

@@ -28,7 +28,9 @@ class Steps(Strict):
         low, high, step = (Decimal(str(value)) for value in (self.low, self.high, self.step))
         steps = (high - low) / step
         if steps != steps.to_integral_value():
-            raise ValueError(f"high {self.high:g} must lie a whole number of steps of {self.step:g} above {self.low:g}")
+            raise ValueError(
+                f"high {self.high:g} must be low {self.low:g} plus a whole number of steps of {self.step:g}"
+            )
         return self
 
 
@@ -57,5 +59,5 @@ class SearchConfig(Strict):
     @classmethod
     def _widths(cls, widths: list[int]) -> list[int]:
         if min(widths) < 1 or widths != sorted(set(widths)):
-            raise ValueError(f"widths of at least 1, each once, in rising order; given: {widths}")
+            raise ValueError(f"widths must be at least 1, each once and in ascending order; given: {widths}")
         return widths

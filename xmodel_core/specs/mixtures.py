@@ -39,7 +39,7 @@ class Phase(Strict):
     @model_validator(mode="after")
     def _weighs_something(self) -> "Phase":
         if not sum(share.weight for share in self.sources.values()) > 0:
-            raise ValueError(f"the weights of phase {self.name} add up to nothing")
+            raise ValueError(f"the weights of phase {self.name} add up to zero")
         return self
 
 

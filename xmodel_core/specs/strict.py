@@ -104,7 +104,7 @@ def validate(model: type[StrictModel], data: Mapping[str, Any], where: object) -
                 remedy=f"did you mean `{near}`?" if near else "remove it",
             ) from None
         message = str(first["msg"]).removeprefix("Value error, ")
-        found = first["input"] if not isinstance(first["input"], dict | list) else None
+        value = first["input"] if not isinstance(first["input"], dict | list) else None
         raise XmodelError(
-            f"`{key}`: {message[0].lower()}{message[1:]}{more}", found=found, where=where, remedy="correct this key"
+            f"`{key}`: {message[0].lower()}{message[1:]}{more}", found=value, where=where, remedy="correct this key"
         ) from None

@@ -55,14 +55,18 @@ class TokenizerConfig(Strict):
     def _shares_of_something(cls, shares: dict[str, float]) -> dict[str, float]:
         for key in shares:
             if not SHARE.fullmatch(key):
-                raise ValueError(f"a share is of zh, en or code, or of one and a category (zh/encyclopedia), not {key}")
+                raise ValueError(
+                    f"a share's key is zh, en or code, or one of them and a category (zh/encyclopedia), not {key}"
+                )
         if min(shares.values()) < 0 or sum(shares.values()) <= 0:
-            raise ValueError("shares are not negative, and one of them is above zero")
+            raise ValueError("shares must not be negative, and at least one must be above zero")
         return shares
 
     @model_validator(mode="after")
     def _distinct(self) -> "TokenizerConfig":
         tokens = self.control_tokens
         if len({*tokens, "<unk>", "<s>", "</s>"}) != len(tokens) + 3 or not all(tokens):
-            raise ValueError("special tokens are not empty, differ from each other and from <unk>, <s>, </s>")
+            raise ValueError(
+                "special tokens must not be empty, and must differ from each other and from <unk>, <s>, </s>"
+            )
         return self

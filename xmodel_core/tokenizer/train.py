@@ -3,7 +3,7 @@
 Lines are fed one by one and a newline is a piece of its own, so a document encodes as its lines do.
 No dummy space before a text, for the same reason: a line's first word looks the same at every line.
 A unigram's scores are then rounded to sixteenths, so that float32 sums of them are exact: which pieces a word is
-cut into depends neither on where in a text it stands nor on who adds up (tokenizer.json is read with float64).
+cut into depends neither on where in a text it is nor on who adds up (tokenizer.json is read with float64).
 """
 
 import io

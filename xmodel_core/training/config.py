@@ -94,7 +94,7 @@ class TrainingConfig(Strict):
     """Activation checkpointing: a block keeps only its input and is run again for its gradients. The same bits, a
     third more work, far less memory."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where: `auto` is a GPU if there is one. Which it was stands in the ledger's `runs.hardware`."""
+    """Where: `auto` is a GPU if there is one. The ledger's `runs.hardware` records which it was."""
     workers: int = Field(default=1, ge=1)
     """Training processes; each takes every workers-th sequence of a batch."""
     threads_per_worker: int = Field(default=1, ge=1)

@@ -37,7 +37,7 @@ def open_stream(plan: dict[str, Any], training: TrainingConfig, tokens: dict[str
             "the plan belongs to another schedule",
             expected="; ".join(scheduled),
             found="; ".join(planned),
-            remedy="run `xmodel pretrain` with this recipe: it plans anew",
+            remedy="run `xmodel pretrain` with this recipe: it makes a new plan",
         )
     return TokenStream(phases, tokens, training.seed, training.packing, training.shuffle_tokens)
 

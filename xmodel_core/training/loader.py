@@ -99,7 +99,7 @@ class TokenStream:
         for phase in phases:
             if sum(phase.sequences) != phase.steps * phase.batch_sequences:
                 raise XmodelError(
-                    f"the plan's phase {phase.name} is not of the schedule's length",
+                    f"the plan's phase {phase.name} differs in length from the schedule's",
                     expected=f"{phase.steps} steps of {phase.batch_sequences} sequences",
                     found=f"{sum(phase.sequences)} sequences",
                     remedy="the plan belongs to another schedule; run again from `xmodel pretrain`",

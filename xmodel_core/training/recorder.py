@@ -143,7 +143,7 @@ class Recorder:
 
     def report_progress(self, report: StepReport, validates: bool) -> None:
         """Writes progress.json for the progress bar, at most every PROGRESS_EVERY_SECONDS; always before a validation
-        and at the end, after which the bar stands still."""
+        and at the end, after which the bar does not move."""
         now = time.monotonic()
         if (
             validates

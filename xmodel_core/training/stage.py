@@ -72,7 +72,7 @@ def _inputs_of(store: Store, run: Artifact) -> tuple[dict[str, Any], Artifact, d
     inputs = plan.manifest()["inputs"] if plan else {}
     if plan is None or not set(inputs.values()) <= set(by_print):
         raise XmodelError(
-            f"what the run {run.label} consumed is no longer here",
+            f"the inputs of the run {run.label} are no longer in the workspace",
             expected="its plan and the plan's token shards",
             found="no such plan" if plan is None else "shards are missing",
             where=store.root,
@@ -138,8 +138,8 @@ def job_of(label: str, folder: Folder, inputs: TrainingInputs) -> "Job":
 
 
 def run(inputs: TrainingInputs, on_checkpoint: Callable[[Path, int], None] | None = None) -> Artifact:
-    """Trains, or finds the run trained. `on_checkpoint(path, step)` is called for each new checkpoint, while the
-    training goes on.
+    """Trains, or finds the run trained. `on_checkpoint(path, step)` is called for each new checkpoint, while training
+    continues.
 
     XmodelError: settings, plan and shards that do not belong together; a loss that is not finite; another process
     at work on the run; a full disk.

@@ -35,7 +35,7 @@ def counts_lines(source: Source) -> bool:
 
 
 def repeated_lines(files: Sequence[ScannedFile], config: LinesConfig) -> Array:
-    """uint64, ascending: the hashes of the lines that a source repeats. Copies count once: a page that stands ten
+    """uint64, ascending: the hashes of the lines that a source repeats. Copies count once: a page that occurs ten
     times in a crawl does not make its own lines boilerplate."""
     first = np.split(first_copies(files), np.cumsum([file.rows for file in files])[:-1])
 

@@ -39,7 +39,7 @@ def counted_files(folder: Path, evaluated_splits: Mapping[str, set[str]]) -> dic
             files.setdefault(path.parent.name, []).append(path)
     if not files:
         raise XmodelError(
-            "a folder of benchmarks holds none",
+            "the folder of benchmarks holds no benchmark",
             expected="<benchmark>/<split>.jsonl with a split that is evaluated: " + ", ".join(sorted(EVALUATED_SPLITS)),
             found=", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "an empty folder",
             where=folder,

@@ -38,7 +38,7 @@ START_UNITS = 16  # of a passage, looked up first; Chinese with a long name may 
 # two letters, or Chinese characters. Measured: 0.4 % of all benchmarks' passages go, half of them lists in code.
 DISTINCTIVE_WORDS = 1
 # A passage in more different fields of one benchmark is its template, not an item. Different ones: a paragraph that
-# stands under each of thirty questions is no template.
+# is printed under each of thirty questions is no template.
 TEMPLATE_FIELDS = 20
 BATCH_CHARACTERS = 1_000_000  # of fields in one batch, so that memory is bounded for any benchmark
 

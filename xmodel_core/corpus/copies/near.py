@@ -27,7 +27,7 @@ from xmodel_core.corpus.text.batch import Array, make_batch
 FIRST_COPIES = "first-copies.npy"
 """A saved array: which documents are compared at all."""
 KEYS_AT_A_TIME = 5
-"""Of 20: each file is opened so much less often, for 8 bytes a document and key."""
+"""Of 20. More at a time open each file less often, at a cost of 8 bytes a document and key."""
 PAIRS = pa.schema([("a", pa.int64()), ("b", pa.int64()), ("jaccard", pa.float32())])
 
 

@@ -176,7 +176,7 @@ def decide(files: Sequence[ScannedFile], pairs: Array, config: CorpusConfig) -> 
 
     # Language and quality are judged before copies are dropped, so that of exact copies one survives that those stages
     # keep: a text is not lost because its first copy is in a source of another language. A near copy of one exact copy
-    # is a near copy of all: clusters are made of first copies, and the others join theirs.
+    # is a near copy of all: clusters consist of first copies, and the others join theirs.
     first = np.arange(total)
     readable = np.flatnonzero(~unreadable)
     rank = (wrong | (poor > 0))[readable].astype(np.int8)

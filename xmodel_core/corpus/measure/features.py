@@ -1,6 +1,6 @@
 """Features that the rules judge by: a few dozen numbers per text, counted from one batch.
 
-Takes a batch and which texts are Chinese; gives float32 columns named in `FEATURES`. Shares lie in
+Takes a batch and which texts are Chinese; gives float32 columns named in `FEATURES`. Shares are in
 0..1. Chinese repetition is counted in twice as many characters as English in words, because a
 Chinese word is about two characters long.
 """
@@ -113,8 +113,8 @@ def _known() -> Vocabulary:
     )
 
 
-def _ratio(part: Array, whole: Array) -> Array:
-    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+def _ratio(part: Array, total: Array) -> Array:
+    return np.divide(part, total, out=np.zeros(len(part)), where=total > 0)
 
 
 def _word_order(counted: Array) -> Array:

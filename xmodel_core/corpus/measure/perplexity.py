@@ -1,7 +1,7 @@
 """Perplexity of texts under an n-gram model of their language; the Xmodel-LM report's filter after its rules.
 
 Takes KenLM models (Heafield, WMT 2011), one per language, and batches; gives one number per text. Characters in random
-order have the same counts as prose; only their sequence tells them apart. A model reads the words that the rest of the
+order have the same counts as prose; only their sequence differs. A model reads the words that the rest of the
 scan counts, `TextBatch.words`, with a space between, and each line is a sentence: English in words, Chinese in
 characters, case and width folded, without punctuation. The traditional script is folded, too: a model of simplified
 text then finds a traditional encyclopedia as likely as a simplified one (measured), and serves both.
@@ -88,7 +88,7 @@ def require_kenlm() -> Any:
         import kenlm  # pyright: ignore[reportMissingImports] (an extra: types are checked without it, too)
     except ImportError:
         raise XmodelError(
-            "the recipe names a model in corpus.perplexity, and what reads it is not installed",
+            "corpus.perplexity names a model, but the package that reads it is not installed",
             expected="the Python package kenlm",
             remedy="uv pip install kenlm==0.3.0 into this environment (it is compiled: g++, two minutes), or name none",
         ) from None

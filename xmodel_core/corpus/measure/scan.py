@@ -1,7 +1,7 @@
 """The scan: the one pass over a source's text; everything later is decided on its columns.
 
 Takes texts; gives columns: language, hash, features, perplexity, keys, line hashes and benchmark items. Our own stage
-scans one raw file at a time into bounded groups of rows, `Scan` is a datatrove step that may stand in any pipeline,
+scans one raw file at a time into bounded groups of rows, `Scan` is a datatrove step for any pipeline,
 and both go through `scanned`. Texts that differ only in white space have equal hashes.
 """
 

@@ -268,8 +268,8 @@ def _tally(
 def tally(
     batch: TextBatch, known: Vocabulary, limits: Limits, top_runs: Sequence[int], duplicate_runs: Sequence[int]
 ) -> tuple[Array, Array]:
-    """(TALLY [n], int64 [n, sizes of runs]: characters that the commonest repeated run of so many words covers, for
-    `top_runs`; characters in runs seen before, each once, for `duplicate_runs`). Sizes ascend from 2 on."""
+    """(TALLY [n], int64 [n, sizes of runs]: characters that the commonest repeated run covers, for each length in
+    words of `top_runs`; characters in runs seen before, each once, for `duplicate_runs`). Sizes ascend from 2 on."""
     result = np.zeros(batch.texts, TALLY)
     runs = np.array([*top_runs, *duplicate_runs], np.int64)
     assert runs[0] > 1 and (np.diff(runs) > 0).all()

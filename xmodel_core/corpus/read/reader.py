@@ -1,7 +1,7 @@
 """From a record's fields to a document, the same for every format.
 
 Takes what a format's module found in a file; gives a datatrove `Document` per record. A record that
-cannot be read is a document without text whose metadata give the reason (`unreadable`); reading goes on.
+cannot be read is a document without text whose metadata give the reason (`unreadable`); reading continues.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Web archives: WARC and WET, plain or gzip.
 
 A `response` or `resource` that holds HTML is a page, whose main text is extracted; a `conversion` (WET) is text.
-Other records are no documents and are counted by kind. fastwarc reads the records; where it cannot go on, one record
+Other records are no documents and are counted by kind. fastwarc reads the records; where it cannot continue, one record
 is set aside for the damage, and reading resumes where the next record starts.
 """
 
@@ -26,7 +26,7 @@ MAX_RESTARTS = 1_000
 """In a file; each costs a few megabytes of reading at most."""
 HTML = ("text/html", "application/xhtml+xml")
 _GZIP_START = b"\x1f\x8b\x08"
-_PLAIN_START = re.compile(rb"WARC/[01]\.\d{1,2}\r?\n[A-Za-z-]{1,40}:")  # mid-line too: what stood before may be cut
+_PLAIN_START = re.compile(rb"WARC/[01]\.\d{1,2}\r?\n[A-Za-z-]{1,40}:")  # mid-line too: what precedes it may be cut
 _CHUNK_START = re.compile(rb"[0-9a-fA-F]{1,8}[ \t]*(?:;[^\r\n]*)?\r?\n")
 _HTML_START = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html)\b", re.I)
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([^\s;"']+)""", re.I)
@@ -59,7 +59,7 @@ class _FailureRecorder(io.RawIOBase):
 
 def _next_start(stream: BinaryIO, after: int, packed: bool) -> int | None:
     """Where, from `after` on, the next record starts: a gzip member that begins with one, or its first line."""
-    margin = 1024 if packed else 64  # kept from one window to the next: a start may lie across
+    margin = 1024 if packed else 64  # kept from one window to the next: a start may span both
     stream.seek(after)
     begin, window = after, stream.read(READ_BYTES)
     while window:
@@ -224,7 +224,7 @@ class WarcReader(Reader):
 
 
 def _rest(record: WarcRecord, size: int) -> bytes:
-    """So many bytes more of a record, fewer if it is cut off."""
+    """The next `size` bytes of a record, fewer if it is cut off."""
     parts = []
     while size > 0 and (piece := record.reader.read(size)):
         parts.append(piece)

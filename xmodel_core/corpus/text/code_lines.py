@@ -171,7 +171,7 @@ def _measure_lines(
             while word < after_words and words.starts[word] < start:
                 word += 1
             kind = 0
-            # A word of ours ends where a name goes on with _; capitals begin sentences.
+            # A word of ours ends where a name continues with _; capitals begin sentences.
             if (
                 word < after_words
                 and words.starts[word] <= start + 2

@@ -26,7 +26,7 @@ HAN_SHARE = 0.12  # of the letters: a Chinese character says as much as three le
 # English function words, of the words of two letters and more. Measured on all real documents: prose has 0.2 to 0.5;
 # no text with this many is in another language.
 ENGLISH_SHARE, LEAST_ENGLISH_WORDS = 0.12, 3
-ENGLISH_OVER_FOREIGN = 4  # and so many times more of them than function words of other languages
+ENGLISH_OVER_FOREIGN = 4  # and this many times as many of them as function words of other languages
 ENGLISH_HAN_SHARE = 0.02  # of the letters: with more, commands may outweigh the Chinese that explains them
 IDENTIFIED_CHARACTERS = 1000  # fastText: the first thousand give the same answer as all of the text (1 of 650 differs)
 FOREIGN_CONFIDENCE = 0.5  # fastText must be this sure of another language, and this unsure of English:

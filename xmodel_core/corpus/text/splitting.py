@@ -140,7 +140,7 @@ class Split(NamedTuple):
 
 
 def split(texts: Sequence[bytes], characters: int, class_of_code: Array, folded: Array, roles: Array) -> Split:
-    """Splits texts in UTF-8, of so many characters together; `roles` has the bits of each class."""
+    """Splits texts in UTF-8 that have `characters` characters together; `roles` has the bits of each class."""
     size = characters + len(texts)
     if size >= 2**31:
         raise ValueError(f"{size} characters in one batch; at most {2**31 - 1} are laid out together")

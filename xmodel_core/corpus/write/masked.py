@@ -16,7 +16,7 @@ from xmodel_core.corpus.mask.kinds import Kind
 from xmodel_core.corpus.mask.masking import mask
 from xmodel_core.corpus.text.batch import Array
 
-# SentencePiece writes a space as U+2581, LOWER ONE EIGHTH BLOCK, so no tokenizer of that kind can tell the two apart.
+# SentencePiece writes a space as U+2581, LOWER ONE EIGHTH BLOCK, so no tokenizer of that kind can distinguish the two.
 # In texts it is a rule or a blank to fill in, as a low line is, and one character for one keeps every count.
 RESERVED_CHARACTER, REPLACEMENT = "\u2581", "_"
 

@@ -121,8 +121,8 @@ def _granite(config: ModelConfig, vocab_size: int, named: Weights) -> ExportedMo
 
 def _minicpm(config: ModelConfig, vocab_size: int, named: Weights) -> ExportedModel:
     if config.attention_scale != "1/sqrt(d)":
-        found = "attention_scale 1/d, where MiniCPM's is 1/sqrt(d)"
-        raise _refused("minicpm", "MiniCPM's code", found, "granite, llama or xmodel")
+        difference = "attention_scale 1/d, where MiniCPM's is 1/sqrt(d)"
+        raise _refused("minicpm", "MiniCPM's code", difference, "granite, llama or xmodel")
     return ExportedModel(
         config={
             **_shape(config, vocab_size, "MiniCPMForCausalLM", "minicpm"),
@@ -146,9 +146,9 @@ def _minicpm(config: ModelConfig, vocab_size: int, named: Weights) -> ExportedMo
 def _xmodel(config: ModelConfig, vocab_size: int, named: Weights) -> ExportedModel:
     mup = config.scale_emb is not None
     if mup != (config.attention_scale == "1/d"):
-        found = "muP with attention_scale 1/sqrt(d)" if mup else "attention_scale 1/d without muP"
+        difference = "muP with attention_scale 1/sqrt(d)" if mup else "attention_scale 1/d without muP"
         others = "minicpm, granite or llama" if mup else "granite or llama"
-        raise _refused("xmodel", "the lab's code, where muP and attention_scale 1/d go together", found, others)
+        raise _refused("xmodel", "the lab's code, where muP and attention_scale 1/d go together", difference, others)
     if not mup and not config.tie_word_embeddings and config.rope_theta == XMODEL_LM_THETA:
         return _xmodel_lm(config, vocab_size, named)
     fields: dict[str, Any] = {

@@ -80,7 +80,7 @@ def shape_of_released(record: Mapping[str, Any], where: object) -> tuple[ModelCo
     for name, only in FIXED_SETTINGS.items():
         if record.get(name, only) != only:
             raise XmodelError(
-                "this checkpoint has what our network lacks",
+                "this checkpoint uses a setting that our network does not support",
                 expected=f"{name} {only}",
                 found=f"{name} {record[name]}",
                 where=where,
@@ -115,7 +115,7 @@ def weights_of_released(tensors: Mapping[str, Tensor], config: ModelConfig, wher
             # In bf16 they are rounded.
             if tensor.shape != expected.shape or not torch.allclose(tensor.float(), expected, rtol=0.01):
                 raise XmodelError(
-                    "this checkpoint's rotary frequencies are not its config's",
+                    "this checkpoint's rotary frequencies differ from its config's",
                     expected=f"those of rope_theta {config.rope_theta:.0f} and head size {config.head_dim}",
                     found=name,
                     where=where,

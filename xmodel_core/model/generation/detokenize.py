@@ -20,7 +20,7 @@ class Tokenizer(Protocol):
 
     @property
     def eos_id(self) -> int:
-        """The token after each document: it ends a text, and stands before the first one."""
+        """The token after each document: it ends a text, and precedes the first one."""
         ...
 
     def encode(self, text: str) -> list[int]:

@@ -99,7 +99,7 @@ def _frame(axes: Axes, label: str) -> None:
 
 
 def _scale(axes: Axes, searched: Steps | list[int], report: Sequence[float]) -> None:
-    """Shows the whole range that was searched, widened to the report's value where that lies outside."""
+    """Shows the whole range that was searched, widened to the report's value where that is outside."""
     if isinstance(searched, Steps):
         ends = [searched.low, searched.high, *report]
         room = 0.04 * (max(ends) - min(ends)) or searched.step

@@ -1,7 +1,7 @@
 """Learning-rate transfer: is the best rate of a narrow model also that of wide ones? Under muP it should be.
 
 Takes a recipe's model and training, a plan and a grid of rates; gives each proxy's final loss, each width's best rate,
-and whether those lie within one step of the narrowest's (Yang et al. 2022, Tensor Programs V, figure 1). The standard
+and whether those are within one step of the narrowest's (Yang et al. 2022, Tensor Programs V, figure 1). The standard
 parametrisation is the baseline. A best rate on the grid edge is inconclusive and reported as such.
 """
 
@@ -101,7 +101,7 @@ def run(
 
 def best_rates(losses: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row per parametrisation and width: its best rate and loss, how many steps of the grid that is from the
-    narrowest's, and whether it lies on the grid's edge; no rate where every proxy diverged."""
+    narrowest's, and whether it is on the grid's edge; no rate where every proxy diverged."""
     rows = []
     for which in dict.fromkeys(row["parametrisation"] for row in losses):
         grid = sorted({row["peak_lr"] for row in losses})

@@ -81,7 +81,7 @@ class _Account:
         number = (after - 1) // total
         if ((after - lengths) // total != number).any():
             raise _mismatch(
-                "a range of tokens lies in two epochs", self.source, "an epoch that ends with its last token", "none"
+                "a range of tokens spans two epochs", self.source, "an epoch that ends with its last token", "none"
             )
         for epoch in range(int(number[-1]) + 1):
             order = np.argsort(starts[number == epoch], kind="stable")

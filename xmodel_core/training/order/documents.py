@@ -1,7 +1,7 @@
 """The order of a source's documents: a new one each epoch, a function of source, seed and epoch.
 
 Takes where the documents of each shard end; gives the token ranges at any place of all epochs end to end. Documents are
-shuffled in groups, each of many blocks that lie far apart in the source: as good as a shuffle of everything, and only
+shuffled in groups, each of many blocks that are far apart in the source: as good as a shuffle of everything, and only
 one group has to be in memory at a time.
 """
 
