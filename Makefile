@@ -6,7 +6,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Two processes, whatever the machine: tests of one group share their fixtures and stay in one process, the longest
 # groups first (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
-.PHONY: setup run test test-slow test-all test-exhaustive check bench-corpus bench-quality bench-memory bench-extraction bench-tokenizer bench-fertility bench-model clean
+.PHONY: setup run test test-slow test-exhaustive check bench-corpus bench-quality bench-memory bench-extraction bench-tokenizer bench-fertility bench-model clean
 
 setup: .venv/stamp
 
@@ -30,11 +30,7 @@ test: setup
 	@$(PYTEST)
 
 test-slow: setup
-	@$(PYTEST) -m "slow and not exhaustive"
-
-# What CI runs: both of the above in one session, hypothesis with the same examples each time.
-test-all: setup
-	@$(PYTEST) -m "not exhaustive" --hypothesis-profile=repeatable --durations=30
+	@$(PYTEST) -m "slow and not exhaustive" --durations=30
 
 # All of the real data, a million repetitions: what the others see a fixed sample of.
 test-exhaustive: setup

@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import Xmodel, command_environment
 from tests.river.conftest import SMALL
+from xmodel_core.corpus.measure.scan_task import run_scan_task
 from xmodel_core.ledger.query import run_query
 
 # Files enough that every scan of a chronicle is spread, and large enough that a worker can be met at work.
@@ -96,7 +97,9 @@ def _kill_one_at_work(parent: int, kind: str) -> str:
 
 def _scans(process: psutil.Process, kind: str) -> bool:
     if kind == "ray":
-        return process.cmdline()[:1] == ["ray::_scan_one"]  # what Ray calls a worker while it runs this function
+        return process.cmdline()[:1] == [
+            f"ray::{run_scan_task.__name__}"
+        ]  # what Ray calls a worker while it runs this function
     # A worker of the pool is a child of the fork server; at work it writes aside, into a folder named after it.
     server = process.parent()
     return server is not None and "forkserver" in " ".join(server.cmdline()) and bool(_asides(process.pid))
