@@ -27,7 +27,7 @@ def tree_of(readme: str) -> dict[str, str]:
 
 
 def on_disk() -> set[str]:
-    """Tracked (or about to be) top-level files and folders, and the rooms inside the packages."""
+    """Tracked (or about to be) top-level files and folders, the packages' rooms, and the rooms' own folders."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -43,6 +43,8 @@ def on_disk() -> set[str]:
         listed_paths.add(parts[0])
         if parts[0] in ("xmodel_core", "flows", "datasets_spec", "infra", "tests") and len(parts) > 1:
             listed_paths.add("/".join(parts[:2]))
+        if parts[0] == "xmodel_core" and len(parts) > 3:
+            listed_paths.add("/".join(parts[:3]))
     return {name for name in listed_paths if not name.endswith("__init__.py")}
 
 
@@ -66,3 +68,13 @@ def test_the_chinese_readme_gives_the_same_commands() -> None:
     ]
     stripped = [[command.strip() for command in listed] for listed in commands]
     assert stripped[0] == stripped[1]
+
+
+def test_every_path_that_contributing_names_exists() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = [
+        path for path in re.findall(r"`([^` ]+)`", text) if "/" in path or path.endswith((".md", ".toml", ".yaml"))
+    ]
+    questions = re.findall(r"^\| \d+\. ", text, re.M)
+    assert len(questions) >= 20 and len(named) > 30
+    assert [path for path in named if not (ROOT / path).exists() and path != ".ci/run"] == []
