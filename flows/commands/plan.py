@@ -6,15 +6,17 @@ recipe, and every such figure is named as assumed. Tokens come from the mixture 
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.commands.options import emit, json_option, recipe_options
 from flows.river.dry_run import explain_stages
 from flows.river.session import Session
 from flows.river.stages import STAGES
@@ -236,3 +238,15 @@ def print_plan(planned: dict[str, Any]) -> None:
             f"\n[yellow]not on this machine:[/] {', '.join(row['source'] for row in missing)}", highlight=False
         )
         console.print("  download them and give their folders as `uri`, or leave them out; until then there is no run")
+
+
+@click.command("plan")
+@recipe_options
+@json_option
+def plan_command(recipe: str, overrides: Sequence[str], workspace: str | None, as_json: bool) -> None:
+    """Show what a run would build, what it would reuse and why; documents, tokens, parameters, FLOPs, hours."""
+    from flows.recipes import load_recipe
+    from flows.river.session import workspace_folder
+
+    values, path = load_recipe(recipe, overrides)
+    emit(plan(values, path, workspace_folder(workspace)), as_json, print_plan)

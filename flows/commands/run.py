@@ -20,5 +20,6 @@ def run(recipe: str, overrides: Sequence[str], workspace: str | None, as_json: b
     from flows.river.session import workspace_folder
     from flows.river.xmodel import xmodel
 
-    report = xmodel(recipe, list(overrides), workspace)
-    emit(summary(workspace_folder(workspace), report), as_json, print_summary)
+    made = xmodel(recipe, list(overrides), workspace)
+    facts = {**summary(workspace_folder(workspace), made["report"]), "stages": made["stages"]}
+    emit(facts, as_json, print_summary)

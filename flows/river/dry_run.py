@@ -14,7 +14,7 @@ Row = dict[str, str]
 def explain_stages(session: Session) -> list[Row]:
     """stage, name and state of each item of a run, in the order of building."""
     # In an empty workspace nothing can be reused, so no raw file need be read for its digest.
-    empty = session.store.is_empty()
+    empty = not session.built_before
     return [
         {"stage": stage.name, "name": item, "state": "new" if empty else _state(session, index, item)}
         for index, stage in enumerate(STAGES)

@@ -14,6 +14,7 @@ from flows.recipes import load_recipe
 from flows.river import preflight
 from xmodel_core.artifacts import Artifact, Folder, Identity, Store, open_folder
 from xmodel_core.artifacts.remote import is_remote
+from xmodel_core.artifacts.store import MANIFEST
 from xmodel_core.cluster import Cluster, open_cluster
 from xmodel_core.config import Recipe
 from xmodel_core.errors import XmodelError
@@ -42,6 +43,8 @@ class Session:
         self.mixture = load_mixture(recipe.mixture, self.spec_folder)
         self.checkpoint: Path | None = None
         """The checkpoint to evaluate; None: the last of the recipe's run."""
+        self.built_before = set(store.root.names(f"*/*/{MANIFEST}"))
+        """The manifests that were there when the session opened."""
         self._outputs: dict[tuple[str, str], Artifact | Identity] = {}
 
     @property
@@ -63,6 +66,13 @@ class Session:
     def keep(self, stage: str, item: str, output: Artifact | Identity) -> None:
         """Remembers a stage's output: the artifact, or in a plan the identity of one that is not built."""
         self._outputs[stage, item] = output
+
+    def stages(self) -> list[dict[str, str]]:
+        """stage, name and state (`built` or `reused`) of each artifact that the stages gave, in their order."""
+        return [
+            {"stage": stage, "name": item, "state": "reused" if _manifest(output) in self.built_before else "built"}
+            for (stage, item), output in self._outputs.items()
+        ]
 
     def output(self, stage: str, item: str | None = None) -> Artifact | Identity:
         """A stage's output; `item`: the source's name where there is one per source. NotKnownYet where it has none."""
@@ -103,6 +113,10 @@ class Session:
         corpus = self.built("corpus")
         kept = {name: facts["chars"] for name, facts in corpus.manifest()["facts"]["sources"].items()} if corpus else {}
         return preflight.mixture_shares(self.recipe, self.mixture, self.sources, kept)
+
+
+def _manifest(output: Artifact | Identity) -> str:
+    return f"{output.kind}/{output.label}/{MANIFEST}"
 
 
 def workspace_folder(workspace: str | None) -> Folder:

@@ -75,7 +75,9 @@ def _build_sample_world(session: Session, item: str) -> Artifact:
 
 
 def _benchmarks_items(session: Session) -> list[str]:
-    return _once(session) if session.recipe.corpus.decontaminate.benchmarks else []
+    folder = session.recipe.corpus.decontaminate.benchmarks
+    made_here = folder is not None and folder.startswith(RAW_SCHEME)
+    return _once(session) if folder and (session.recipe.sample_world or not made_here) else []
 
 
 def _benchmarks_folder(session: Session) -> tuple[Path, dict[str, set[str]]]:
@@ -233,9 +235,14 @@ def _build_shards(session: Session, item: str) -> Artifact:
 # mixture plan and run ----------------------------------------------------------------------------------------------
 
 
-def _plan_identity(session: Session, item: str) -> Identity:
+def _require_shards(session: Session) -> None:
+    """NotKnownYet where a source of the mixture has no token shards."""
     for source in mixture_stage.used_sources(session.mixture, session.sources):
         session.artifact("shards", source.name)
+
+
+def _plan_identity(session: Session, item: str) -> Identity:
+    _require_shards(session)
     prints = {name: shards.fingerprint for name, shards in session.shards().items()}
     sources = [source for source in session.sources if source.name in prints]
     return mixture_stage.plan_identity(item, session.mixture, session.recipe.training.phases(), sources, prints)
@@ -248,6 +255,7 @@ def _build_plan(session: Session, item: str) -> Artifact:
 
 
 def _run_identity(session: Session, item: str) -> Identity:
+    _require_shards(session)
     recipe = session.recipe
     # What the plan will be is known before it is written.
     plan, tokenizer = session.output("plan"), session.artifact("tokenizer")

@@ -4,6 +4,8 @@ The stages are in `stages.py`; the flows that stop earlier (xdata-build, tokeniz
 prefix of the same list.
 """
 
+from typing import Any
+
 from prefect import flow
 
 from flows.river import tasks
@@ -11,9 +13,11 @@ from flows.river.session import open_session
 
 
 @flow(name="xmodel", log_prints=False)
-def xmodel(recipe: str = "quickstart", overrides: list[str] | None = None, workspace: str | None = None) -> str:
-    """Raw documents in, an evaluated model and its report out. Returns the report's path."""
+def xmodel(
+    recipe: str = "quickstart", overrides: list[str] | None = None, workspace: str | None = None
+) -> dict[str, Any]:
+    """Raw documents in, an evaluated model and its report out. Returns the report's path and the stages' states."""
     with open_session(recipe, overrides or [], workspace) as session:
         tasks.build_stages(session, through="report")
         tasks.close_the_books(session)
-        return f"{session.artifact('report').folder}/index.html"
+        return {"report": f"{session.artifact('report').folder}/index.html", "stages": session.stages()}

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from xmodel_core.corpus.measure import features
 from xmodel_core.corpus.measure.signature import SHINGLE_WORDS, signatures
 from xmodel_core.corpus.text import characters as char
+from xmodel_core.corpus.text import site_text
 from xmodel_core.corpus.text.batch import make_batch
 from xmodel_core.corpus.text.compiled import Compiled
 from xmodel_core.corpus.text.rolling_hash import SliceHashes, mix, word_hash
@@ -121,7 +122,7 @@ def plain_features(batch: Plain, chinese: Array) -> dict[str, Array]:
     again &= line_lengths >= np.where(line_is_chinese, features.COUNTED_LINE["zh"], features.COUNTED_LINE["en"])
 
     noticed, notice_kinds = np.zeros(len(line_text), bool), np.zeros(batch.texts)
-    for notice in features.NOTICES.split("|"):
+    for notice in site_text.NOTICES.split("|"):
         phrase = plain([notice]).words[3]
         at = np.arange(len(hashes) - len(phrase) + 1)
         for offset, word in enumerate(phrase):
@@ -134,7 +135,7 @@ def plain_features(batch: Plain, chinese: Array) -> dict[str, Array]:
 
     of_text = np.repeat(np.arange(batch.texts), np.diff(batch.starts))
     blank, codes = batch.classes <= char.SPACE, batch.codes
-    dividers = one_of(codes, features.DIVIDERS) & np.roll(blank, 1) & np.roll(blank, -1)
+    dividers = one_of(codes, site_text.DIVIDERS) & np.roll(blank, 1) & np.roll(blank, -1)
     marks = one_of(codes, "#…") & (codes != np.roll(codes, 1))
     urls = (codes == ord(":")) & np.roll(codes == ord("/"), -1) & np.roll(codes == ord("/"), -2)
 

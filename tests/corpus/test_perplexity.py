@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 
 from flows.recipes import load_recipe
 from xmodel_core.artifacts import Store
-from xmodel_core.corpus.config import ChineseRules, CorpusConfig, EnglishRules
+from xmodel_core.corpus.config import PERPLEXITY_FIELDS, ChineseRules, CorpusConfig, EnglishRules, PerplexityConfig
 from xmodel_core.corpus.measure.features import features
-from xmodel_core.corpus.measure.perplexity import FIELDS, NgramModels, PerplexityConfig, sentences
+from xmodel_core.corpus.measure.perplexity import NgramModels, sentences
 from xmodel_core.corpus.rules import chinese, english
 from xmodel_core.corpus.rules.shared import perplexity
 from xmodel_core.corpus.stage import funnel, keep_models
@@ -242,7 +242,9 @@ def test_the_rule_drops_what_is_long_enough_and_beyond_its_threshold(lang: str, 
     pages = [b" ".join(line.split()[:size]).decode() + "." for size in (enough, enough, enough, enough - 1)]
     columns = features(make_batch(pages), np.full(4, lang == "zh"))
     measured = {**columns, "perplexity": np.array([300, 301, np.nan, 9000], np.float32)}
-    dropped = [rule(measured, getattr(config, FIELDS[lang])).tolist() for rule in RULES[lang] if rule is perplexity]
+    dropped = [
+        rule(measured, getattr(config, PERPLEXITY_FIELDS[lang])).tolist() for rule in RULES[lang] if rule is perplexity
+    ]
     assert dropped == [[False, True, False, False]]
 
 

@@ -69,13 +69,12 @@ def test_a_network_file_system_is_a_warning_about_locks(tmp_path: Path, monkeypa
     assert "locks" in finding["remedy"]
 
 
-def test_a_server_that_does_not_answer_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from prefect.settings import temporary_settings  # the process's settings are read once; this reads them anew
+def test_a_server_that_does_not_answer_is_a_warning(tmp_path: Path) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with socket.socket() as silent:  # bound and not listening: nobody else can answer there
         silent.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{silent.getsockname()[1]}/api")
-        with temporary_settings():
+        with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{silent.getsockname()[1]}/api"}):
             finding = next(f for f in run_checks(tmp_path) if f["what"] == "Prefect server")
     assert finding["state"] == "warn"
     assert "xmodel up" in finding["remedy"]

@@ -6,8 +6,10 @@ A shell runs each verb once, and whatever needs a shell, other processes or a cl
 import json
 import os
 import re
+import secrets
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -98,20 +100,34 @@ def shorten(recipe: Path) -> None:
 
 
 @contextmanager
-def ray_cluster() -> Iterator[str]:
-    """The address of a Ray cluster of our own; only its processes are ended, known by their folder."""
+def ray_cluster() -> Iterator[dict[str, str]]:
+    """The environment that leads to a Ray cluster of our own, with a token of its own; only its processes are ended,
+    known by their folder or address."""
+    with socket.socket() as probe:  # this one port Ray does not choose itself
+        probe.bind(("127.0.0.1", 0))
+        client_port = probe.getsockname()[1]
     place = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # a short path: Ray makes sockets below it
     words = ["start", "--head", "--port=0", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"]
-    words += ["--ray-client-server-port=0", f"--temp-dir={place}"]
+    words += [f"--ray-client-server-port={client_port}", f"--temp-dir={place}"]
     ray = [sys.executable, "-m", "ray.scripts.scripts"]
-    log = Path(place, "start.log")
+    (token := Path(place, "token")).write_text(secrets.token_hex(32))
+    token.chmod(0o600)
+    environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    log, current = Path(place, "start.log"), Path(place, "ray_current_cluster")
     try:
         with log.open("wb") as stream:
-            code = subprocess.run([*ray, *words], stdin=subprocess.DEVNULL, stdout=stream, stderr=stream).returncode
-        assert code == 0, log.read_text()[-3000:]
-        yield Path(place, "ray_current_cluster").read_text().strip()
+            started = subprocess.run(
+                [*ray, *words],
+                env=command_environment(**environment),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+            )
+        assert started.returncode == 0, log.read_text()[-3000:]
+        yield {**environment, "RAY_ADDRESS": current.read_text().strip()}
     finally:
-        ours = [process for process in psutil.process_iter() if place in command_line(process)]
+        names = [place, current.read_text().strip()] if current.exists() else [place]
+        ours = [one for one in psutil.process_iter() if any(name in command_line(one) for name in names)]
         for process in ours:
             process.kill()
         psutil.wait_procs(ours, timeout=20)
@@ -128,8 +144,8 @@ def command_line(process: psutil.Process) -> str:
 def run_line(command: str, folder: Path, xmodel: Xmodel) -> None:
     words = shlex.split(command)
     if "cluster.kind=ray" in command:
-        with ray_cluster() as address:  # `auto` is the only cluster of a machine, or the one that RAY_ADDRESS names
-            type_in_a_shell(command, folder, RAY_ADDRESS=address)
+        with ray_cluster() as environment:  # `auto` is the only cluster of a machine, or the one that RAY_ADDRESS names
+            type_in_a_shell(command, folder, **environment)
     elif (
         words[0] != "xmodel" or words[1] not in VERBS_SEEN or re.search(r"[*|]", command) or words[1] in ("up", "down")
     ):

@@ -3,14 +3,17 @@
 import json
 import re
 from collections import defaultdict
+from dataclasses import fields
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from flows.river.stages import STAGES
 from tests.river.conftest import SMALL
 from xmodel_core.artifacts import Store
 from xmodel_core.ledger.query import run_query
+from xmodel_core.planning import duration
 
 pytestmark = pytest.mark.xdist_group("river")
 KINDS = ["raw", "benchmarks", "scans", "corpus", "tokenizer", "shards", "plans", "runs", "evaluations", "reports"]
@@ -64,6 +67,28 @@ def test_a_verb_in_a_process_of_its_own_finds_everything_and_ends_clean(
     assert done.stdout
     assert "Traceback" not in done.stderr and "leaked" not in done.stderr
     assert written(fresh_river) == before
+
+
+def test_run_and_plan_name_one_list_of_stages(river: Path, xmodel) -> None:
+    ran = json.loads(xmodel("run", SMALL, "--json", workspace=river).stdout)["stages"]
+    planned = json.loads(xmodel("plan", SMALL, "--json", workspace=river).stdout)["details"]["stages"]
+    assert [(row["stage"], row["name"]) for row in planned] == [(row["stage"], row["name"]) for row in ran]
+    assert {row["state"] for row in (*ran, *planned)} == {"reused"}
+    in_order = [stage.name for stage in STAGES if stage.name != "perplexity models"]
+    assert list(dict.fromkeys(row["stage"] for row in ran)) == in_order
+
+
+def test_a_plan_after_a_run_rests_on_measured_throughput(river: Path, xmodel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duration, "SHORTEST_SECONDS", 0)  # a small world takes no second
+    measured = duration.measured_throughput(Store(river))
+    assert measured.keys() == {field.name for field in fields(duration.CorpusThroughput)} - {
+        "decided_documents_per_second"
+    }
+    assert all(rate > 0 for rate in measured.values())
+    details = json.loads(xmodel("plan", SMALL, "--json", workspace=river).stdout)["details"]
+    assert {name: details["rates"][name] for name in measured} == measured
+    assert sum("measured in this workspace" in line for line in details["assumed"]) == len(measured)
+    assert any("measured in small-" in line for line in details["assumed"])
 
 
 def test_other_mixture_weights_touch_neither_tokenizer_nor_shards(fresh_river: Path, xmodel, tmp_path: Path) -> None:

@@ -190,10 +190,6 @@ class Store:
                 dated.append((manifest["created_at"], path.stat().st_mtime_ns, artifact))
         return [artifact for *_, artifact in sorted(dated, key=lambda row: row[:2])]
 
-    def is_empty(self) -> bool:
-        """Whether it holds no complete artifact."""
-        return not self.root.names(f"*/*/{MANIFEST}")
-
     def explain(self, identity: Identity) -> str:
         """Why this artifact is reused or built, in a few words: the difference from the newest of its name."""
         if self.find(identity):

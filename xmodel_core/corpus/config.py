@@ -5,12 +5,13 @@ development machine so that clean documents stay; "Gopher" is Rae et al. 2021 (a
 "C4" Raffel et al. 2020, "FineWeb" Penedo et al. 2024 and "FineWeb-2" its configs/cmn_Hani.yml.
 """
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from xmodel_core.corpus.mask.kinds import MaskConfig
-from xmodel_core.corpus.measure.perplexity import PerplexityConfig
+from xmodel_core.errors import XmodelError
 from xmodel_core.specs.strict import Strict
 
 
@@ -275,6 +276,45 @@ class DecontaminateConfig(Strict):
     benchmarks: str | None = None
     """A folder of <benchmark>/<split>.jsonl; the splits test, validation and val count, and those that a suite of
     the recipe asks questions of. Without it nothing is checked."""
+
+
+PERPLEXITY_FIELDS = {"zh": "chinese", "en": "english"}
+"""Language → the field that names its model."""
+
+
+class PerplexityConfig(Strict):
+    """n-gram models that score text; another model reads the text again. What a perplexity means depends on the model,
+    so `max_perplexity` of the languages' rules has no default."""
+
+    chinese: str | None = None
+    """A KenLM model, .arpa or binary, of Chinese in the form that `python -m xmodel_core.corpus.measure.perplexity`
+    writes. Without it the perplexity of Chinese is not measured."""
+    english: str | None = None
+    """The same for English."""
+
+    def named(self) -> dict[str, Path]:
+        """Language → the file of its model."""
+        places = {lang: getattr(self, field) for lang, field in PERPLEXITY_FIELDS.items()}
+        return {lang: Path(place) for lang, place in places.items() if place is not None}
+
+    def files(self) -> dict[str, Path]:
+        """The same. XmodelError: one is not there."""
+        for lang, path in self.named().items():
+            if not path.is_file():
+                instead = "a folder" if path.is_dir() else "nothing there"
+                raise not_a_model("there is no such model", lang, path, instead)
+        return self.named()
+
+
+def not_a_model(what: str, lang: str, path: Path, found: object) -> XmodelError:
+    """The error for a perplexity model of a language that cannot be used."""
+    return XmodelError(
+        what,
+        expected="a KenLM model: an .arpa file, or the binary that KenLM's build_binary makes from it",
+        found=found,
+        where=path,
+        remedy=f"check corpus.perplexity.{PERPLEXITY_FIELDS[lang]}",
+    )
 
 
 class CorpusConfig(Strict):

@@ -21,13 +21,13 @@ from typing import Any, NamedTuple
 from xmodel_core.artifacts import Artifact, Build, Identity, Store, fingerprint, write_shard
 from xmodel_core.cluster import Cluster
 from xmodel_core.corpus.boilerplate.rescan import counts_lines, rescan_source
-from xmodel_core.corpus.config import LEAST_JACCARD, CorpusConfig, LinesConfig, ScanConfig
+from xmodel_core.corpus.config import LEAST_JACCARD, CorpusConfig, LinesConfig, PerplexityConfig, ScanConfig
 from xmodel_core.corpus.contamination.benchmark_index import BenchmarkIndex, build_index
 from xmodel_core.corpus.contamination.benchmark_items import counted_files
 from xmodel_core.corpus.copies.near import read_pairs, write_pairs
 from xmodel_core.corpus.decide.decisions import decide
 from xmodel_core.corpus.decide.ledger_rows import contamination_rows, funnel_rows
-from xmodel_core.corpus.measure.perplexity import NgramModels, PerplexityConfig, require_kenlm
+from xmodel_core.corpus.measure.perplexity import NgramModels, require_kenlm
 from xmodel_core.corpus.measure.scan_task import scan_source
 from xmodel_core.corpus.measure.scanned import ScannedFile
 from xmodel_core.corpus.references import INDEX, MODEL_SUFFIX, References

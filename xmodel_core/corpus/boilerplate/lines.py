@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from xmodel_core.corpus.config import LinesConfig
-from xmodel_core.corpus.measure.features import DIVIDERS, NOTICES
 from xmodel_core.corpus.text import characters as c
 from xmodel_core.corpus.text.batch import Array, TextBatch
+from xmodel_core.corpus.text.site_text import DIVIDERS, NOTICES
 
 MIN_COLUMNS = 6
 """Width of the letters of the shortest line that is hashed: 扫一扫, 分享到, Log out. A Chinese character is two columns

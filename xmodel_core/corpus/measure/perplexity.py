@@ -23,51 +23,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xmodel_core.corpus.config import not_a_model
 from xmodel_core.corpus.text import characters as char
 from xmodel_core.corpus.text.batch import Array, TextBatch, make_batch
 from xmodel_core.errors import XmodelError
-from xmodel_core.specs.strict import Strict
 
 PERPLEXITY = "perplexity"
 """The column of scans and rescans: float32, null where none was measured."""
-FIELDS = {"zh": "chinese", "en": "english"}
-"""Language → the field that names its model."""
 LARGEST_EXPONENT = 38.0  # of ten, in float32
 BATCH_LINES = 5_000
-
-
-class PerplexityConfig(Strict):
-    """n-gram models that score text; another model reads the text again. What a perplexity means depends on the model,
-    so `max_perplexity` of the languages' rules has no default."""
-
-    chinese: str | None = None
-    """A KenLM model, .arpa or binary, of Chinese in the form that `python -m xmodel_core.corpus.measure.perplexity`
-    writes. Without it the perplexity of Chinese is not measured."""
-    english: str | None = None
-    """The same for English."""
-
-    def named(self) -> dict[str, Path]:
-        """Language → the file of its model."""
-        places = {lang: getattr(self, field) for lang, field in FIELDS.items()}
-        return {lang: Path(place) for lang, place in places.items() if place is not None}
-
-    def files(self) -> dict[str, Path]:
-        """The same. XmodelError: one is not there."""
-        for lang, path in self.named().items():
-            if not path.is_file():
-                instead = "a folder" if path.is_dir() else "nothing there"
-                raise _not_a_model("there is no such model", lang, path, instead)
-        return self.named()
-
-
-def _not_a_model(what: str, lang: str, path: Path, found: object) -> XmodelError:
-    return XmodelError(
-        what,
-        expected="a KenLM model: an .arpa file, or the binary that KenLM's build_binary makes from it",
-        found=found,
-        where=path,
-        remedy=f"check corpus.perplexity.{FIELDS[lang]}",
-    )
 
 
 class Sentences(NamedTuple):
@@ -139,7 +103,7 @@ def _open(lang: str, path: Path) -> Any:
     try:
         return kenlm.Model(str(path), config)
     except OSError as error:
-        raise _not_a_model("a model cannot be read", lang, path, error) from None
+        raise not_a_model("a model cannot be read", lang, path, error) from None
 
 
 def main() -> None:
