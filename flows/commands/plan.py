@@ -116,7 +116,7 @@ def plan(recipe: Recipe, recipe_file: Path, workspace: Place) -> dict[str, Any]:
     flops = sum(
         flops_per_token(recipe.model, vocab_size, phase.sequence_length) * phase.tokens for phase in training.phases()
     )
-    throughput = Throughput(session.store, recipe, flops / tokens)
+    throughput = Throughput(session.store, recipe, estimates, flops / tokens)
     workload = Workload(recipe, estimates, throughput, flops / tokens)
     stages = [
         {**row, "hours": 0.0 if row["state"] == "reused" else _hours(workload, row["stage"], row["name"])}

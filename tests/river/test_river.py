@@ -84,11 +84,19 @@ def test_a_plan_after_a_run_rests_on_measured_throughput(river: Path, xmodel, mo
     assert measured.keys() == {field.name for field in fields(duration.CorpusThroughput)} - {
         "decided_documents_per_second"
     }
-    assert all(rate > 0 for rate in measured.values())
+    assert all(measurement.rate > 0 for measurement in measured.values())
     details = json.loads(xmodel("plan", SMALL, "--json", workspace=river).stdout)["details"]
-    assert {name: details["rates"][name] for name in measured} == measured
+    assert {name: details["rates"][name] for name in measured} == {
+        name: measurement.rate for name, measurement in measured.items()
+    }
     assert sum("measured in this workspace" in line for line in details["assumed"]) == len(measured)
     assert any("measured in small-" in line for line in details["assumed"])
+
+
+def test_a_plan_of_far_more_text_does_not_rest_on_a_small_corpus(river: Path, xmodel) -> None:
+    details = json.loads(xmodel("plan", "xmodel-lm-1.1b", "--json", workspace=river).stdout)["details"]
+    assert details["rates"]["scan_mb_per_second_and_core"] == duration.CorpusThroughput().scan_mb_per_second_and_core
+    assert not any(line.startswith("scan") and "this workspace" in line for line in details["assumed"])
 
 
 def test_other_mixture_weights_touch_neither_tokenizer_nor_shards(fresh_river: Path, xmodel, tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ GPU = "H100"
 GPU_UTILISATION = 0.40
 SHORTEST_SECONDS = 1.0
 """What took less is no measure: starting took most of it."""
+LARGEST_EXTRAPOLATION = 100
+"""How many times as much work a measured rate may stand for: a small corpus takes most of its time for starting."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,19 @@ class CorpusThroughput:
     """Of the one process that decides."""
     tokenizer_characters_per_second: float = 200_000.0
     encode_mb_per_second_and_core: float = 14.0
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How much work a stage of this workspace did, in the unit of its rate, and in how many seconds of one core."""
+
+    amount: float
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Work per second."""
+        return self.amount / self.seconds
 
 
 LABELS = {
@@ -64,14 +79,14 @@ def _flow_sum(corpus: dict[str, Any], stage: str, column: str) -> float:
     return sum(row[column] or 0 for row in rows if row["stage"] == stage)
 
 
-def measured_throughput(store: Store) -> dict[str, float]:
-    """Throughput of the newest corpus, tokenizer and token shards of a workspace, as far as each took long enough to
-    measure: values for `CorpusThroughput` by field."""
-    rates: dict[str, float] = {}
+def measured_throughput(store: Store) -> dict[str, Measurement]:
+    """Measurements of the newest corpus, tokenizer and token shards of a workspace, as far as each took long enough to
+    tell, by field of `CorpusThroughput`."""
+    measurements: dict[str, Measurement] = {}
 
     def measure(field: str, amount: float, seconds: float) -> None:
         if amount > 0 and seconds >= SHORTEST_SECONDS:
-            rates[field] = amount / seconds
+            measurements[field] = Measurement(amount, seconds)
 
     for corpus in store.artifacts("corpus")[-1:]:
         manifest = corpus.manifest()
@@ -97,7 +112,7 @@ def measured_throughput(store: Store) -> dict[str, float]:
         shards = [made for made in store.artifacts("shards") if _made_with(made, tokenizer)]
         encoded_mb = sum(_encoded_bytes(made) for made in shards) / 1e6
         measure("encode_mb_per_second_and_core", encoded_mb, _seconds(shards))
-    return rates
+    return measurements
 
 
 def _made_with(shards: Artifact, tokenizer: Artifact) -> bool:
@@ -142,12 +157,27 @@ def _training_throughput(store: Store, recipe: Recipe, flops_per_token: float) -
     return rate, line
 
 
+def _planned_amounts(recipe: Recipe, sources: Sequence[SourceEstimate]) -> dict[str, float]:
+    """How much work a recipe is for each rate of `CorpusThroughput`, in the rate's unit."""
+    mb = sum(estimate.bytes_text for estimate in sources) / 1e6
+    documents = sum(estimate.documents or 0 for estimate in sources)
+    characters = min(recipe.tokenizer.sample_characters, sum(estimate.chars or 0 for estimate in sources))
+    amounts = {field.name: mb for field in fields(CorpusThroughput) if "_mb_" in field.name}
+    amounts |= {field.name: float(documents) for field in fields(CorpusThroughput) if "documents_per" in field.name}
+    return {**amounts, "tokenizer_characters_per_second": float(characters)}
+
+
 class Throughput:
     """The throughput of this machine, as far as it is known, and what is assumed of the rest."""
 
-    def __init__(self, store: Store, recipe: Recipe, flops_per_token: float) -> None:
-        measured = measured_throughput(store)
-        self.corpus = CorpusThroughput(**measured)
+    def __init__(self, store: Store, recipe: Recipe, sources: Sequence[SourceEstimate], flops_per_token: float) -> None:
+        planned = _planned_amounts(recipe, sources)
+        measured = {
+            field: measurement
+            for field, measurement in measured_throughput(store).items()
+            if planned[field] <= LARGEST_EXTRAPOLATION * measurement.amount
+        }
+        self.corpus = CorpusThroughput(**{field: measurement.rate for field, measurement in measured.items()})
         self.training_flops_per_second, training_line = _training_throughput(store, recipe, flops_per_token)
         self.cores = recipe.cluster.workers or os.cpu_count() or 1
         lines = [
