@@ -34,7 +34,7 @@ test-slow: setup
 
 # All of the real data, a million repetitions: what the others see a fixed sample of.
 test-exhaustive: setup
-	@$(PYTEST) -m exhaustive
+	@$(PYTEST) -m exhaustive --timeout=3600
 
 # Beside datatrove's stock blocks, which need spacy and jieba: without them it says so and stops.
 bench-corpus: setup
