@@ -37,7 +37,7 @@ def on_disk() -> set[str]:
     ).stdout.splitlines()
     listed_paths = set()
     for name in listed:
-        parts = Path(name).parts
+        parts = name.split("/")
         if parts[0].startswith("."):
             continue
         listed_paths.add(parts[0])
