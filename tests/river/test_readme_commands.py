@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from tests.conftest import ROOT, Xmodel, command_environment
 from xmodel_core.artifacts import Store
@@ -84,7 +85,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             type_in_a_shell(command, ROOT, XMODEL_WORKSPACE=str(folder / "workspace"))
         else:
             type_in_a_shell(command, folder)
+    shorten(folder / "mine/recipe.yaml")
     return folder
+
+
+def shorten(recipe: Path) -> None:
+    """The recipe that `init` wrote, with a few steps of training: what is asked here is whether the commands work."""
+    text = recipe.read_text(encoding="utf-8")
+    for name, steps in (("warmup_steps", 4), ("stable_steps", 12), ("decay_steps", 8)):
+        text, changed = re.subn(rf"(?m)^(  {name}: )\d+", rf"\g<1>{steps}", text)
+        assert changed == 1, name
+    recipe.write_text(text, encoding="utf-8")
+    assert yaml.safe_load(text)["training"]["stable_steps"] == 12
 
 
 @contextmanager
