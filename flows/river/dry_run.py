@@ -5,7 +5,7 @@ that is known. What is found is kept in the session, as a run would keep it.
 """
 
 from flows.river.session import NotKnownYet, Session
-from flows.river.stages import STAGES
+from flows.river.stages import STAGES, Stage
 from xmodel_core.errors import XmodelError
 
 Row = dict[str, str]
@@ -16,14 +16,13 @@ def explain_stages(session: Session) -> list[Row]:
     # In an empty workspace nothing can be reused, so no raw file need be read for its digest.
     empty = not session.built_before
     return [
-        {"stage": stage.name, "name": item, "state": "new" if empty else _state(session, index, item)}
-        for index, stage in enumerate(STAGES)
+        {"stage": stage.name, "name": item, "state": "new" if empty else _state(session, stage, item)}
+        for stage in STAGES
         for item in stage.items(session)
     ]
 
 
-def _state(session: Session, index: int, item: str) -> str:
-    stage = STAGES[index]
+def _state(session: Session, stage: Stage, item: str) -> str:
     try:
         identity = stage.identity(session, item)
     except NotKnownYet as error:
