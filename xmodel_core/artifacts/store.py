@@ -6,6 +6,7 @@ Whatever changes bytes changes the identity, so exactly what depends on the chan
 
 import json
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from xmodel_core.artifacts.fingerprint import canonical_json, file_digest, fingerprint, stream_digest
-from xmodel_core.artifacts.folder import Folder, StoredFile
+from xmodel_core.artifacts.folder import FileEntry, Folder, StoredFile
 from xmodel_core.artifacts.place import Place, open_folder
 from xmodel_core.artifacts.remote import RemoteFile, open_stream
+from xmodel_core.artifacts.sealed_json import open_json, seal_json
 from xmodel_core.artifacts.shard import Receipt, read_receipt, receipt_name
 from xmodel_core.errors import XmodelError
 
@@ -64,21 +66,51 @@ class Artifact:
 
     def manifest(self) -> dict[str, Any]:
         """The manifest; its `facts` are for the stages that follow."""
-        return read_manifest(self.folder.read(MANIFEST), f"{self.folder}/{MANIFEST}")
+        return read_manifest(self.folder.read(MANIFEST), self.folder)
 
     def receipts(self) -> dict[str, Receipt]:
-        """The receipts of its shards, by shard name, sorted."""
-        paths = sorted(self.folder.files(receipt_name("*")).values())
-        return {path.stem: read_receipt(path.read_bytes(), path) for path in paths}
+        """The receipts of its shards, by shard name, sorted. XmodelError: one is missing, damaged or another's."""
+        return listed_receipts(self.folder, self.manifest())
 
     def stored(self) -> dict[str, StoredFile]:
         """Name → every file of its receipts, in the form that is sent to tasks."""
         entries = [entry for receipt in self.receipts().values() for entry in receipt.files]
         return {entry.path: StoredFile(self.folder, entry) for entry in entries}
 
-    def file(self, name: str) -> Path:
-        """A path of this machine to open one of its files at."""
-        return self.folder.file(name)
+    def file(self, name: str, shard: str) -> Path:
+        """A path of this machine to open one of a shard's files at, its bytes compared with the shard's receipt: for
+        files that are read whole. XmodelError: it is missing or damaged."""
+        receipt = _receipt_of(self.folder, shard)
+        entry = next((entry for entry in receipt.files if entry.path == name), None)
+        assert entry is not None, f"{name} is no file of the shard {shard} of {self.label}"
+        path = self.folder.file(name, entry)
+        sha256 = file_digest(path) if path.is_file() else None
+        if sha256 != entry.sha256:
+            raise damaged_file(self.folder, entry, sha256)
+        return path
+
+    def checked(self, digest: "Digest") -> "Digest":
+        """A digest of its files that compares each with its receipt. XmodelError: one differs, or has no receipt."""
+        entries = {f"{self.folder}/{name}": stored.entry for name, stored in self.stored().items()}
+
+        def compare(file: Path | RemoteFile) -> str:
+            sha256, place = digest(file), file.address if isinstance(file, RemoteFile) else str(file)
+            entry = entries.get(place)
+            if entry is None or entry.sha256 != sha256:
+                raise damaged_file(self.folder, entry or FileEntry(place, 0, ""), sha256)
+            return sha256
+
+        return compare
+
+    def tree(self, name: str, digest: "Digest") -> Path:
+        """A path of this machine that holds all files of a subfolder. XmodelError: one differs from its receipt."""
+        path, entries = self.folder.tree(name), self.stored()
+        for file in sorted(file for file in path.rglob("*") if file.is_file()):
+            inside = f"{name}/{file.relative_to(path).as_posix()}"
+            entry = entries[inside].entry if inside in entries else FileEntry(inside, 0, "")
+            if (sha256 := digest(file)) != entry.sha256:
+                raise damaged_file(self.folder, entry, sha256)
+        return path
 
     def files(self, pattern: str) -> dict[str, Path]:
         """Name of each file that matches → a path of this machine to open it at, sorted. * matches within one path
@@ -86,18 +118,73 @@ class Artifact:
         return self.folder.files(pattern)
 
 
-def read_manifest(data: bytes | None, where: object) -> dict[str, Any]:
-    """A manifest as plain JSON. XmodelError, naming `where`: it cannot be read."""
+Digest = Callable[[Path | RemoteFile], str]
+"""A file's sha256."""
+
+
+def read_manifest(data: bytes | None, folder: Folder) -> dict[str, Any]:
+    """The manifest of the artifact in `folder`. XmodelError: its bytes are damaged, or it is another artifact's."""
     try:
-        return json.loads(data or b"")
-    except ValueError as error:
+        values = open_json(data or b"")
+        place = "{}/{}-{:.8}".format(*(values.get(key) for key in ("kind", "name", "fingerprint")))
+        if "receipts" in values and not str(folder).endswith(f"/{place}"):
+            raise ValueError(f"the manifest of {place}")
+        return values
+    except (ValueError, TypeError) as error:
         raise XmodelError(
             "a manifest cannot be read",
             expected="the JSON that a finished stage leaves",
             found=error,
-            where=where,
+            where=f"{folder}/{MANIFEST}",
             remedy="delete this manifest; the next run finishes the stage from its shards",
         ) from error
+
+
+def _receipt_of(folder: Folder, shard: str) -> Receipt:
+    if (data := folder.read(receipt_name(shard))) is None:
+        raise _missing_receipt(folder, shard)
+    return read_receipt(data, folder, shard)
+
+
+def _missing_receipt(folder: Folder, shard: str) -> XmodelError:
+    return XmodelError(
+        "a receipt is missing",
+        expected="one for each shard that the manifest lists",
+        where=f"{folder}/{receipt_name(shard)}",
+        remedy=f"delete {folder.name}/{MANIFEST}; the next run builds the shard again",
+    )
+
+
+def listed_receipts(folder: Folder, manifest: dict[str, Any]) -> dict[str, Receipt]:
+    """The receipts of a finished artifact, by shard, sorted. XmodelError: one is missing, damaged, or names other files
+    than when the artifact was finished."""
+    files = folder.files(receipt_name("*"))
+    listed: dict[str, str] | None = manifest.get("receipts")
+    receipts = {}
+    for shard in sorted(path.stem for path in files.values()) if listed is None else sorted(listed):
+        if (path := files.get(receipt_name(shard))) is None:
+            raise _missing_receipt(folder, shard)
+        receipts[shard] = read_receipt(path.read_bytes(), folder, shard)
+        if listed is not None and receipts[shard].files_digest != listed[shard]:
+            raise XmodelError(
+                "a receipt is not the one that the artifact was finished with",
+                expected=f"files with the digest {listed[shard][:12]}…, as its manifest says",
+                found=f"{receipts[shard].files_digest[:12]}…",
+                where=f"{folder}/{receipt_name(shard)}",
+                remedy=f"delete it and {folder.name}/{MANIFEST}; the next run builds its shard again",
+            )
+    return receipts
+
+
+def damaged_file(folder: Folder, entry: FileEntry, sha256: str | None) -> XmodelError:
+    """What to say of a file that differs from its receipt; `sha256`: of what is there, None where nothing is."""
+    return XmodelError(
+        "a file of the workspace differs from its receipt",
+        expected=f"{entry.bytes:,} bytes, sha256 {entry.sha256[:12]}…",
+        found="no such file" if sha256 is None else f"sha256 {sha256[:12]}…",
+        where=f"{folder}/{entry.path}",
+        remedy=f"delete it and {folder.name}/{MANIFEST}; the next run builds it again",
+    )
 
 
 @dataclass
@@ -114,7 +201,11 @@ class Build:
         data = self.folder.read(name)
         if data is None:
             return None
-        receipt = read_receipt(data, f"{self.folder}/{name}")
+        try:
+            receipt = read_receipt(data, self.folder, shard)
+        except XmodelError:
+            self.folder.remove(name)  # no record of what was done: the shard is built again
+            return None
         for entry in receipt.files:
             if self.folder.size(entry.path) != entry.bytes:
                 self.folder.remove(name)  # a file went missing after its receipt: the shard is built again
@@ -125,18 +216,22 @@ class Build:
         """Removes a finished shard that only the stage itself used."""
         name = receipt_name(shard)
         if data := self.folder.read(name):
-            files = read_receipt(data, f"{self.folder}/{name}").files
+            files = read_receipt(data, self.folder, shard).files
             self.folder.remove(name)
             for entry in files:
                 self.folder.remove(entry.path)
 
     def commit(
-        self, rows: dict[str, list[dict[str, Any]]] | None = None, facts: dict[str, Any] | None = None
+        self,
+        rows: dict[str, list[dict[str, Any]]] | None = None,
+        facts: dict[str, Any] | None = None,
+        files: Sequence[str] = (),
     ) -> Artifact:
-        """Writes the manifest, which completes the artifact. Its `seconds` are those of its shards or of this build,
-        whichever is more: a build may have resumed after shards of an earlier one."""
+        """Writes the manifest, which completes the artifact. `files`: patterns of the files that no receipt names; the
+        manifest lists their digests. Its `seconds` are those of its shards or of this build, whichever is more: a build
+        may have resumed after shards of an earlier one."""
         artifact = Artifact(self.identity.kind, self.identity.name, self.identity.fingerprint, self.folder)
-        shards = [receipt.seconds for receipt in artifact.receipts().values()]
+        receipts = listed_receipts(self.folder, {})
         manifest = {
             "kind": self.identity.kind,
             "name": self.identity.name,
@@ -146,11 +241,19 @@ class Build:
             "inputs": self.identity.inputs,
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "code_version": version("xmodel"),
-            "seconds": round(max(time.monotonic() - self._started, sum(shards)), 3),
+            "seconds": round(
+                max(time.monotonic() - self._started, sum(receipt.seconds for receipt in receipts.values())), 3
+            ),
             "rows": rows or {},
             "facts": facts or {},
+            "receipts": {shard: receipt.files_digest for shard, receipt in receipts.items()},
+            "files": {
+                name: {"bytes": path.stat().st_size, "sha256": file_digest(path)}
+                for pattern in files
+                for name, path in self.folder.files(pattern).items()
+            },
         }
-        self.folder.write(MANIFEST, json.dumps(manifest, ensure_ascii=False, sort_keys=True, indent=1).encode())
+        self.folder.write(MANIFEST, seal_json(manifest, indent=1))
         self.folder.tidy()  # a killed worker's shard may have been built by another
         return artifact
 
@@ -166,10 +269,18 @@ class Store:
         return self.root / identity.kind / identity.label
 
     def find(self, identity: Identity) -> Artifact | None:
-        """The artifact; None unless it is complete."""
+        """The artifact; None unless it is complete. XmodelError: its manifest is damaged, or another artifact's."""
         folder = self.folder(identity)
-        if folder.size(MANIFEST) is None:
+        if (data := folder.read(MANIFEST)) is None:
             return None
+        if (found := read_manifest(data, folder)["fingerprint"]) != identity.fingerprint:
+            raise XmodelError(
+                "an artifact's folder holds another artifact",
+                expected=f"fingerprint {identity.fingerprint}",
+                found=found,
+                where=f"{folder}/{MANIFEST}",
+                remedy="delete this folder, or give the recipe another name",
+            )
         return Artifact(identity.kind, identity.name, identity.fingerprint, folder)
 
     def build(self, identity: Identity) -> Build:
@@ -183,9 +294,9 @@ class Store:
         """The complete artifacts of a kind (and name), the newest last."""
         dated = []
         for place, path in self.root.files(f"{kind}/*/{MANIFEST}").items():
-            manifest = read_manifest(path.read_bytes(), f"{self.root}/{place}")
+            folder = self.root / kind / place.split("/")[1]
+            manifest = read_manifest(path.read_bytes(), folder)
             if name in (None, manifest["name"]):
-                folder = self.root / kind / place.split("/")[1]
                 artifact = Artifact(kind, manifest["name"], manifest["fingerprint"], folder)
                 dated.append((manifest["created_at"], path.stat().st_mtime_ns, artifact))
         return [artifact for *_, artifact in sorted(dated, key=lambda row: row[:2])]

@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 
 from xmodel_core.artifacts import FileEntry, Folder, LocalFolder, Place, file_digest, open_folder
 from xmodel_core.artifacts.lock import exclusive
-from xmodel_core.artifacts.shard import read_receipt
-from xmodel_core.artifacts.store import MANIFEST, read_manifest
+from xmodel_core.artifacts.shard import receipt_name
+from xmodel_core.artifacts.store import MANIFEST, damaged_file, listed_receipts, read_manifest
 from xmodel_core.errors import XmodelError
 from xmodel_core.ledger.tables import COUNT, FLAG, NUMBER, TABLES, Table
 
@@ -132,10 +132,15 @@ def _collect(root: Folder) -> _Collected:
     """Reads the workspace: finished artifacts, and the metrics of running trainings."""
     collected = _Collected()
     manifests = []
+    sealed: dict[str, tuple[Folder, FileEntry]] = {}
     for name, path in root.files(f"*/*/{MANIFEST}").items():
-        manifest = read_manifest(path.read_bytes(), f"{root}/{name}")
+        place = name.rpartition("/")[0]
+        folder = root / place
+        manifest = read_manifest(path.read_bytes(), folder)
+        entries = [FileEntry(part, **entry) for part, entry in manifest.get("files", {}).items()]
+        sealed |= {f"{place}/{entry.path}": (folder, entry) for entry in entries}
         try:
-            row = _artifact_row(manifest, name.rpartition("/")[0])
+            row = _artifact_row(manifest, place)
             manifests.append((str(row["created_at"]), row["path"], manifest, row))
         except (KeyError, TypeError) as error:
             raise XmodelError(
@@ -148,13 +153,14 @@ def _collect(root: Folder) -> _Collected:
     for name, part in root.files("runs/*/metrics/*/*.parquet").items():
         # A training that resumes from a checkpoint removes the parts after it: one may just have been removed.
         with contextlib.suppress(FileNotFoundError):
+            if name in sealed and (sha256 := file_digest(part)) != sealed[name][1].sha256:
+                raise damaged_file(*sealed[name], sha256)
             collected.add(name.split("/")[3], f"{root}/{name}", 0, _metrics_part(part))
     for age, (_, place, manifest, row) in enumerate(sorted(manifests, key=lambda dated: dated[:2])):
         collected.add("artifacts", f"{root}/{place}/{MANIFEST}", age, [row])
-        for name, receipt_file in root.files(f"{place}/receipts/*.json").items():
-            where = f"{root}/{name}"
-            for table, rows in read_receipt(receipt_file.read_bytes(), where).rows.items():
-                collected.add(table, where, age, rows)
+        for shard, receipt in listed_receipts(root / place, manifest).items():
+            for table, rows in receipt.rows.items():
+                collected.add(table, f"{root}/{place}/{receipt_name(shard)}", age, rows)
         for table, rows in manifest.get("rows", {}).items():
             collected.add(table, f"{root}/{place}/{MANIFEST}", age, rows)
     return collected

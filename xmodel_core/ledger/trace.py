@@ -65,7 +65,7 @@ def _encodings(
             continue
         for part in ("documents", "validation"):
             shard = f"{part}-{number}"
-            start, end = _span(shards.file(f"{shard}.index"), row)
+            start, end = _span(shards.folder.file(f"{shard}.index"), row)
             if end == start:
                 continue  # it is in the other part
             held_out = part == "validation"
@@ -120,7 +120,7 @@ def trace(workspace: Place, document: str, steps_of: StepsOf | None = None) -> l
                 # A key (source, id) is unique in a corpus, and a document stays in the file of its raw file's number.
                 kept = _rows(
                     connection,
-                    [path for path in [corpus.file(f"documents/{name}")] if decision["kept"] and path.exists()],
+                    [path for path in [corpus.folder.file(f"documents/{name}")] if decision["kept"] and path.exists()],
                     "source = $2 and id = $3",
                     [decision["source"], decision["id"]],
                 )
