@@ -85,7 +85,7 @@ def _benchmarks_folder(session: Session) -> tuple[Path, dict[str, set[str]]]:
     folder = session.recipe.corpus.decontaminate.benchmarks
     assert folder is not None
     if folder.startswith(RAW_SCHEME):
-        path = session.artifact("sample world").tree(folder.removeprefix(RAW_SCHEME), session.store.digest)
+        path = session.artifact("sample world").folder.tree(folder.removeprefix(RAW_SCHEME))
     else:
         path = Path(folder).expanduser()
     return path.resolve(), splits_asked(load_suites(session.recipe.evaluation.suites, session.spec_folder))

@@ -24,6 +24,8 @@ from xmodel_core.errors import XmodelError
 
 MANIFEST = "manifest.json"
 DIGESTS = "digests.json"
+Digest = Callable[[Path | RemoteFile], str]
+"""A file's sha256; `Store.digest` remembers those that it has computed."""
 
 
 @dataclass(frozen=True)
@@ -77,49 +79,26 @@ class Artifact:
         entries = [entry for receipt in self.receipts().values() for entry in receipt.files]
         return {entry.path: StoredFile(self.folder, entry) for entry in entries}
 
-    def file(self, name: str, shard: str) -> Path:
-        """A path of this machine to open one of a shard's files at, its bytes compared with the shard's receipt: for
-        files that are read whole. XmodelError: it is missing or damaged."""
-        receipt = _receipt_of(self.folder, shard)
-        entry = next((entry for entry in receipt.files if entry.path == name), None)
-        assert entry is not None, f"{name} is no file of the shard {shard} of {self.label}"
+    def file(self, name: str) -> Path:
+        """A path of this machine to open one of its files at, its bytes compared with its receipt: for small artifacts,
+        whose files are read whole. XmodelError: it is missing or damaged."""
+        entry = self.stored()[name].entry
         path = self.folder.file(name, entry)
-        sha256 = file_digest(path) if path.is_file() else None
-        if sha256 != entry.sha256:
+        if (sha256 := file_digest(path) if path.is_file() else None) != entry.sha256:
             raise damaged_file(self.folder, entry, sha256)
         return path
 
-    def checked(self, digest: "Digest") -> "Digest":
-        """A digest of its files that compares each with its receipt. XmodelError: one differs, or has no receipt."""
-        entries = {f"{self.folder}/{name}": stored.entry for name, stored in self.stored().items()}
-
-        def compare(file: Path | RemoteFile) -> str:
-            sha256, place = digest(file), file.address if isinstance(file, RemoteFile) else str(file)
-            entry = entries.get(place)
-            if entry is None or entry.sha256 != sha256:
-                raise damaged_file(self.folder, entry or FileEntry(place, 0, ""), sha256)
-            return sha256
-
-        return compare
-
-    def tree(self, name: str, digest: "Digest") -> Path:
-        """A path of this machine that holds all files of a subfolder. XmodelError: one differs from its receipt."""
-        path, entries = self.folder.tree(name), self.stored()
-        for file in sorted(file for file in path.rglob("*") if file.is_file()):
-            inside = f"{name}/{file.relative_to(path).as_posix()}"
-            entry = entries[inside].entry if inside in entries else FileEntry(inside, 0, "")
-            if (sha256 := digest(file)) != entry.sha256:
-                raise damaged_file(self.folder, entry, sha256)
-        return path
+    def verify(self, digest: Digest) -> None:
+        """Compares all its files with their receipts. XmodelError: one is missing or damaged."""
+        for name, stored in self.stored().items():
+            raw = self.folder.raw(name)
+            if (sha256 := digest(raw) if raw else None) != stored.entry.sha256:
+                raise damaged_file(self.folder, stored.entry, sha256)
 
     def files(self, pattern: str) -> dict[str, Path]:
         """Name of each file that matches → a path of this machine to open it at, sorted. * matches within one path
         component."""
         return self.folder.files(pattern)
-
-
-Digest = Callable[[Path | RemoteFile], str]
-"""A file's sha256."""
 
 
 def read_manifest(data: bytes | None, folder: Folder) -> dict[str, Any]:
@@ -138,12 +117,6 @@ def read_manifest(data: bytes | None, folder: Folder) -> dict[str, Any]:
             where=f"{folder}/{MANIFEST}",
             remedy="delete this manifest; the next run finishes the stage from its shards",
         ) from error
-
-
-def _receipt_of(folder: Folder, shard: str) -> Receipt:
-    if (data := folder.read(receipt_name(shard))) is None:
-        raise _missing_receipt(folder, shard)
-    return read_receipt(data, folder, shard)
 
 
 def _missing_receipt(folder: Folder, shard: str) -> XmodelError:

@@ -235,7 +235,7 @@ def build_corpus(
     for table in ("document_flow", "edits"):
         rows[table] += masked[table]
     if benchmarks:
-        index = BenchmarkIndex.load(benchmarks.file(INDEX, "index"))
+        index = BenchmarkIndex.load(benchmarks.file(INDEX))
         rows["contamination"] = contamination_rows(decisions, identity.label, index)
     rows["sources"] = [_source_row(part.files) for part in scanned]
     return build.commit(rows, {"sources": {part.files.source.name: _facts(build, part.files) for part in scanned}})

@@ -77,7 +77,7 @@ def _missing(suite: Suite, task: Task, folder: Path | None, absent: list[str]) -
 
 
 def _select_tasks(
-    config: EvaluationConfig, suites: Sequence[Suite], raw: Artifact | None, store: Store
+    config: EvaluationConfig, suites: Sequence[Suite], raw: Artifact | None
 ) -> tuple[list[_SelectedTask], list[dict[str, str]]]:
     """The tasks to evaluate, and those skipped for lack of data. XmodelError: a task that the config names does not
     exist or has no data; no task has data."""
@@ -90,7 +90,7 @@ def _select_tasks(
         )
     own_data = Path(config.data) if config.data else None
     # raw:// is what the recipe makes itself; here its benchmarks.
-    raw_data = raw.tree("benchmarks", store.digest).parent if raw else None
+    raw_data = raw.folder.tree("benchmarks").parent if raw else None
     selected, absences = [], []
     for suite in suites:
         for task in suite.tasks:
@@ -124,7 +124,7 @@ def identity(
     XmodelError: `evaluation.tasks` names a task that no suite has or that has no data; no task has data; the
     checkpoint's folder lacks one of its files.
     """
-    selected, _ = _select_tasks(config, suites, raw, store)
+    selected, _ = _select_tasks(config, suites, raw)
     selected_names = {(task.suite, task.task.task) for task in selected}
     recorded_suites = [
         {
@@ -284,7 +284,7 @@ def run(
         return done
     from xmodel_core.evaluation.scores import published_rows
 
-    selected, skipped = _select_tasks(config, suites, raw, store)
+    selected, skipped = _select_tasks(config, suites, raw)
     build = store.build(evaluation)
     if unfinished := [task for task in selected if build.finished(task.shard) is None]:
         with _quiet_harness(config.threads):

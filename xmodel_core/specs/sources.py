@@ -184,8 +184,6 @@ def resolve(source: Source, digest: Digest, raw: Artifact | None = None) -> Sour
     object store or hub that refuses access.
     """
     uri, suffixes = place_of(source, raw), SUFFIXES[source.format]
-    if raw is not None and source.uri.startswith(RAW_SCHEME):
-        digest = raw.checked(digest)
     if "://" in uri and not remote.is_remote(uri):
         raise MissingInput(
             f"the source {source.name} is declared but not available",

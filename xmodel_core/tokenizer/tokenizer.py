@@ -55,7 +55,7 @@ class Tokenizer:
     @classmethod
     def load(cls, source: Artifact | Path) -> "Tokenizer":
         """A tokenizer from its artifact or from a .model file. XmodelError where there is none."""
-        path = source.file("tokenizer.model", "tokenizer") if isinstance(source, Artifact) else source
+        path = source.file("tokenizer.model") if isinstance(source, Artifact) else source
         try:
             return cls(path.read_bytes())
         except (OSError, RuntimeError) as error:

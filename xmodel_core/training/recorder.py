@@ -137,7 +137,7 @@ class Recorder:
             self._metrics.put(step)
 
         state = {"phase": phase, "tokens": tokens, "world_size": rank_and_world()[1]}
-        tokenizer = job.tokenizer.file("tokenizer.model", "tokenizer")
+        tokenizer = job.tokenizer.file("tokenizer.model")
         save_checkpoint(job.folder, step, state, self._model, optimizer, tokenizer, put_rows)
         prune(job.folder, job.training.keep_checkpoints, job.phase_ends)
 

@@ -101,7 +101,7 @@ def verify_shards(store: Store, run: Artifact) -> None:
 
 
 def _plan_values(plan: Artifact) -> dict[str, Any]:
-    return json.loads(plan.file("plan.json", "plan").read_text(encoding="utf-8"))
+    return json.loads(plan.file("plan.json").read_text(encoding="utf-8"))
 
 
 def job_of(label: str, folder: Folder, inputs: TrainingInputs) -> "Job":

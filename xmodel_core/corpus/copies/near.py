@@ -166,7 +166,7 @@ def filter_pairs(pairs: Array, similarity: Array) -> pa.Table:
 
 def read_pairs(pairs: Artifact, threshold: float) -> Array:
     """int64 [m, 2]: the pairs with at least this similarity."""
-    table = pq.ParquetFile(pairs.file("pairs.parquet", "pairs")).read()
+    table = pq.ParquetFile(pairs.file("pairs.parquet")).read()
     # The column is float32: a share like 0.7 is slightly less there.
     close = table["jaccard"].to_numpy() >= np.float32(threshold)
     return np.stack((table["a"].to_numpy(), table["b"].to_numpy()), 1)[close]

@@ -14,13 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xmodel_core.artifacts import Artifact, Build, Folder, Store, fingerprint, write_shard
+from xmodel_core.artifacts import Artifact, Build, Folder, Store, file_digest, fingerprint, write_shard
 from xmodel_core.cluster import Cluster
 from xmodel_core.corpus.decide.decisions import Decisions
 from xmodel_core.corpus.mask.kinds import Kind, MaskConfig
 from xmodel_core.corpus.measure.scanned import ScannedFile
 from xmodel_core.corpus.write.masked import CountingMask
-from xmodel_core.errors import XmodelError
 
 DOCUMENTS = pa.schema(
     [
@@ -99,10 +98,11 @@ def write_documents(task: DocumentsTask) -> None:
 
 def _copy(earlier: Artifact, path: str, target: Path) -> dict[str, Any] | None:
     """The earlier receipt's facts; None where its file is gone or damaged."""
-    with contextlib.suppress(OSError, XmodelError):
-        shard = f"documents-{Path(path).stem}"
-        shutil.copyfile(earlier.file(path, shard), target)
-        return earlier.receipts()[shard].facts
+    receipt = earlier.receipts()[f"documents-{Path(path).stem}"]
+    with contextlib.suppress(OSError):
+        shutil.copyfile(earlier.folder.file(path), target)
+        if [(entry.path, entry.sha256) for entry in receipt.files] == [(path, file_digest(target))]:
+            return receipt.facts
     return None
 
 
