@@ -1,4 +1,4 @@
-"""A small S3 server on loopback whose conditional writes hold, as those of AWS, Ceph or MinIO do; rclone's ignore them."""
+"""A small S3 server on loopback whose conditional writes hold, as those of AWS do; rclone's ignores conditions."""
 
 import hashlib
 import threading

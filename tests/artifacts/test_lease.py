@@ -80,7 +80,7 @@ def test_it_names_its_holder_and_is_gone_afterwards(tmp_path: Path) -> None:
         holder = lease_holder(folder)
         assert (record["host"], record["process"]) == (socket.gethostname(), os.getpid())
         assert holder is not None and (holder.host, holder.process) == (socket.gethostname(), os.getpid())
-        pickle.loads(pickle.dumps(held)).check()  # a worker of it, anywhere, may ask
+        pickle.loads(pickle.dumps(held)).check()  # noqa: S301 - a worker of it, anywhere, may ask
     assert not (tmp_path / LEASE).exists() and lease_holder(folder) is None
     with pytest.raises(XmodelError, match="no lease"):
         held.check()
@@ -90,9 +90,9 @@ def test_a_live_process_keeps_it_and_a_killed_one_is_taken_over_at_once(
     tmp_path: Path, other: Callable[..., Other]
 ) -> None:
     first = other()
-    with pytest.raises(XmodelError, match=rf"trained already(.|\n)*process {first.process.pid}"):
-        with lease(LocalFolder(tmp_path)):
-            pass
+    named = rf"trained already(.|\n)*process {first.process.pid}"
+    with pytest.raises(XmodelError, match=named), lease(LocalFolder(tmp_path)):
+        pass
     assert first.check() == "checked\n", "a refused taker has changed nothing"
     first.process.kill()  # not waited for: a zombie holds nothing
     os.waitid(os.P_PID, first.process.pid, os.WEXITED | os.WNOWAIT)

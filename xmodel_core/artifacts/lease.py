@@ -18,7 +18,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from xmodel_core.artifacts.folder import Folder
 from xmodel_core.artifacts.process import ProcessId, this_process
@@ -33,6 +32,10 @@ LEASE = "lease.json"
 _log = logging.getLogger(__name__)
 _held_here: set[str] = set()
 """Tokens of the leases that threads of this process hold: its own process id alone does not say that it holds one."""
+
+
+class LeaseLost(XmodelError):
+    """The lease that was granted is another's now, or gone."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +96,12 @@ class Lease:
 
     def check(self) -> None:
         """Returns while the folder is ours, and for a while after: a heartbeat that is due is given first, so that
-        nobody finds this lease silent while the caller writes. XmodelError: another process has it, or nobody."""
+        nobody finds this lease silent while the caller writes. LeaseLost: another process has it, or nobody."""
         while True:
             stored = self.folder.read(LEASE)
             record = _Record.read(stored)
             if record is None or record.token != self.token:
-                raise XmodelError(
+                raise LeaseLost(
                     "this run belongs to another process now",
                     expected="the lease that this process took when it began",
                     found=f"{record.holder} holds it" if record else "no lease",
@@ -144,15 +147,10 @@ def _beat(held: Lease, stop: threading.Event) -> None:
         try:
             held.check()
             warned = False
+        except LeaseLost as lost:
+            _log.warning("%s", lost)
+            return
         except Exception as error:
-            record = None
-            try:
-                record = _Record.read(held.folder.read(LEASE))
-            except Exception as unread:
-                error = unread
-            if record and record.token != held.token:
-                _log.warning("%s: taken over by %s", held.folder, record.holder)
-                return
             if not warned:
                 warned = True
                 _log.warning("%s: no heartbeat (%s: %s)", held.folder, type(error).__name__, error)

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xmodel_core.artifacts.disk import PARTIAL, new_staging_folder, put_on_disk, remove_dead_staging, write_atomically
+from xmodel_core.artifacts.disk import (
+    PARTIAL,
+    naming_a_full_disk,
+    new_staging_folder,
+    put_on_disk,
+    remove_dead_staging,
+    write_atomically,
+)
 from xmodel_core.artifacts.folder import FileEntry, Folder
 from xmodel_core.artifacts.lock import exclusive
 
@@ -63,7 +70,7 @@ class LocalFolder(Folder):
         write_atomically(self.at / name, data)
 
     def exchange(self, name: str, old: bytes | None, new: bytes | None) -> bool:
-        with exclusive(self.at / f".{name}.lock", EXCHANGE_WAIT_SECONDS):
+        with naming_a_full_disk(self.at), exclusive(self.at / f".{name}.lock", EXCHANGE_WAIT_SECONDS):
             if self.read(name) != old:
                 return False
             if new is None:

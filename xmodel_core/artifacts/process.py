@@ -4,6 +4,7 @@ Process ids are reused, host names are shared by containers, clocks are set: a p
 (in the kernel's ticks, where it tells them), on one boot of one machine, in one namespace of process ids.
 """
 
+import hashlib
 import os
 import socket
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ class ProcessId:
 
     host: str
     machine: str
-    """The boot and the namespace that `process` counts in; '' where the system does not tell: then the host counts."""
+    """Digest of the boot and the namespace that `process` counts in; '' where there is none: then the host counts."""
     process: int
     started: str
 
@@ -37,9 +38,10 @@ class ProcessId:
 @cache
 def _machine() -> str:
     try:
-        return f"{BOOT.read_text(encoding='ascii').strip()}/{NAMESPACE.readlink().name}"
+        place = BOOT.read_text(encoding="ascii") + NAMESPACE.readlink().name
     except OSError:
         return ""
+    return hashlib.sha256(place.encode()).hexdigest()[:12]
 
 
 def _started(process: int) -> str | None:

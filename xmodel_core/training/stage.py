@@ -166,6 +166,8 @@ def run(inputs: TrainingInputs, on_checkpoint: Callable[[Path, int], None] | Non
     total, tokens_after = config.total_steps, job.stream.tokens_after
     named = f"train {inputs.name}"
     with lease(build.folder) as held, watch(build.folder, named, total, tokens_after, on_checkpoint):
+        if done := store.find(identified):  # by the process that held the lease until now
+            return done
         threads = config.threads_per_worker
         # Ray's own files: not used afterwards, but every one of its workers must be able to reach them.
         local = build.folder.working_folder() / "ray"
