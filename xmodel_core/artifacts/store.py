@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from xmodel_core.artifacts.fingerprint import canonical_json, file_digest, fingerprint, stream_digest
-from xmodel_core.artifacts.folder import FileEntry, Folder, StoredFile
+from xmodel_core.artifacts.folder import Folder, StoredFile
+from xmodel_core.artifacts.manifest import MANIFEST, damaged_file, listed_receipts, read_manifest
 from xmodel_core.artifacts.place import Place, open_folder
 from xmodel_core.artifacts.remote import RemoteFile, open_stream
-from xmodel_core.artifacts.sealed_json import open_json, seal_json
-from xmodel_core.artifacts.shard import Receipt, read_receipt, receipt_name
+from xmodel_core.artifacts.sealed_json import seal_json
+from xmodel_core.artifacts.shard import Receipt, finished_shard, receipt_name
 from xmodel_core.errors import XmodelError
 
-MANIFEST = "manifest.json"
 DIGESTS = "digests.json"
+WORK = ".work"
 Digest = Callable[[Path | RemoteFile], str]
 """A file's sha256; `Store.digest` remembers those that it has computed."""
 
@@ -101,65 +102,6 @@ class Artifact:
         return self.folder.files(pattern)
 
 
-def read_manifest(data: bytes | None, folder: Folder) -> dict[str, Any]:
-    """The manifest of the artifact in `folder`. XmodelError: its bytes are damaged, or it is another artifact's."""
-    try:
-        values = open_json(data or b"")
-        place = "{}/{}-{:.8}".format(*(values.get(key) for key in ("kind", "name", "fingerprint")))
-        if "receipts" in values and not str(folder).endswith(f"/{place}"):
-            raise ValueError(f"the manifest of {place}")
-        return values
-    except (ValueError, TypeError) as error:
-        raise XmodelError(
-            "a manifest cannot be read",
-            expected="the JSON that a finished stage leaves",
-            found=error,
-            where=f"{folder}/{MANIFEST}",
-            remedy="delete this manifest; the next run finishes the stage from its shards",
-        ) from error
-
-
-def _missing_receipt(folder: Folder, shard: str) -> XmodelError:
-    return XmodelError(
-        "a receipt is missing",
-        expected="one for each shard that the manifest lists",
-        where=f"{folder}/{receipt_name(shard)}",
-        remedy=f"delete {folder.name}/{MANIFEST}; the next run builds the shard again",
-    )
-
-
-def listed_receipts(folder: Folder, manifest: dict[str, Any]) -> dict[str, Receipt]:
-    """The receipts of a finished artifact, by shard, sorted. XmodelError: one is missing, damaged, or names other files
-    than when the artifact was finished."""
-    files = folder.files(receipt_name("*"))
-    listed: dict[str, str] | None = manifest.get("receipts")
-    receipts = {}
-    for shard in sorted(path.stem for path in files.values()) if listed is None else sorted(listed):
-        if (path := files.get(receipt_name(shard))) is None:
-            raise _missing_receipt(folder, shard)
-        receipts[shard] = read_receipt(path.read_bytes(), folder, shard)
-        if listed is not None and receipts[shard].files_digest != listed[shard]:
-            raise XmodelError(
-                "a receipt is not the one that the artifact was finished with",
-                expected=f"files with the digest {listed[shard][:12]}…, as its manifest says",
-                found=f"{receipts[shard].files_digest[:12]}…",
-                where=f"{folder}/{receipt_name(shard)}",
-                remedy=f"delete it and {folder.name}/{MANIFEST}; the next run builds its shard again",
-            )
-    return receipts
-
-
-def damaged_file(folder: Folder, entry: FileEntry, sha256: str | None) -> XmodelError:
-    """What to say of a file that differs from its receipt; `sha256`: of what is there, None where nothing is."""
-    return XmodelError(
-        "a file of the workspace differs from its receipt",
-        expected=f"{entry.bytes:,} bytes, sha256 {entry.sha256[:12]}…",
-        found="no such file" if sha256 is None else f"sha256 {sha256[:12]}…",
-        where=f"{folder}/{entry.path}",
-        remedy=f"delete it and {folder.name}/{MANIFEST}; the next run builds it again",
-    )
-
-
 @dataclass
 class Build:
     """An artifact that is being built."""
@@ -170,29 +112,20 @@ class Build:
 
     def finished(self, shard: str) -> Receipt | None:
         """The receipt of a finished shard; None unless all its files exist at their sizes."""
-        name = receipt_name(shard)
-        data = self.folder.read(name)
-        if data is None:
-            return None
-        try:
-            receipt = read_receipt(data, self.folder, shard)
-        except XmodelError:
-            self.folder.remove(name)  # no record of what was done: the shard is built again
-            return None
-        for entry in receipt.files:
-            if self.folder.size(entry.path) != entry.bytes:
-                self.folder.remove(name)  # a file went missing after its receipt: the shard is built again
-                return None
-        return receipt
+        return finished_shard(self.folder, shard)
 
-    def discard(self, shard: str) -> None:
-        """Removes a finished shard that only the stage itself used."""
-        name = receipt_name(shard)
-        if data := self.folder.read(name):
-            files = read_receipt(data, self.folder, shard).files
-            self.folder.remove(name)
-            for entry in files:
-                self.folder.remove(entry.path)
+    @property
+    def work(self) -> Folder:
+        """For shards that only the stage itself uses: removed when the artifact is complete."""
+        return self.folder / WORK
+
+    def completed_by_another(self) -> Artifact | None:
+        """The artifact, where another builder has completed it, and removed the shards of `work` on which this one may
+        have failed."""
+        if self.folder.size(MANIFEST) is None:
+            return None
+        self.folder.remove_tree(WORK)
+        return Artifact(self.identity.kind, self.identity.name, self.identity.fingerprint, self.folder)
 
     def commit(
         self,
@@ -202,9 +135,13 @@ class Build:
     ) -> Artifact:
         """Writes the manifest, which completes the artifact. `files`: patterns of the files that no receipt names; the
         manifest lists their digests. Its `seconds` are those of its shards or of this build, whichever is more: a build
-        may have resumed after shards of an earlier one."""
+        may have resumed after shards of an earlier one. Where another builder has completed it first, its manifest
+        stays."""
+        if finished := self.completed_by_another():
+            return finished
         artifact = Artifact(self.identity.kind, self.identity.name, self.identity.fingerprint, self.folder)
         receipts = listed_receipts(self.folder, {})
+        seconds = [receipt.seconds for receipt in receipts.values()]
         manifest = {
             "kind": self.identity.kind,
             "name": self.identity.name,
@@ -214,9 +151,7 @@ class Build:
             "inputs": self.identity.inputs,
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "code_version": version("xmodel"),
-            "seconds": round(
-                max(time.monotonic() - self._started, sum(receipt.seconds for receipt in receipts.values())), 3
-            ),
+            "seconds": round(max(time.monotonic() - self._started, sum(seconds)), 3),
             "rows": rows or {},
             "facts": facts or {},
             "receipts": {shard: receipt.files_digest for shard, receipt in receipts.items()},
@@ -227,6 +162,7 @@ class Build:
             },
         }
         self.folder.write(MANIFEST, seal_json(manifest, indent=1))
+        self.folder.remove_tree(WORK)
         self.folder.tidy()  # a killed worker's shard may have been built by another
         return artifact
 
