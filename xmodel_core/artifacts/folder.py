@@ -95,6 +95,10 @@ class Folder(ABC):
         """File that matches → a value that changes whenever the file is written again."""
 
     @abstractmethod
+    def sizes(self) -> dict[str, int]:
+        """Every file below, at any depth, with its size in bytes, sorted by name."""
+
+    @abstractmethod
     def file(self, name: str, entry: FileEntry | None = None) -> Path:
         """A path of this machine to open a file at; one that does not exist if the file is missing.
 

@@ -100,6 +100,14 @@ class LocalFolder(Folder):
     def versions(self, pattern: str) -> dict[str, str]:
         return {name: str((self.at / name).stat().st_mtime_ns) for name in self.names(pattern)}
 
+    def sizes(self) -> dict[str, int]:
+        sizes = {}
+        for path in sorted(self.at.rglob("*")):
+            with contextlib.suppress(FileNotFoundError):  # gone since it was listed
+                if path.is_file():
+                    sizes[path.relative_to(self.at).as_posix()] = path.stat().st_size
+        return sizes
+
     def file(self, name: str, entry: FileEntry | None = None) -> Path:
         return self.at / name
 

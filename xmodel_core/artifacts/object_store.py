@@ -118,6 +118,10 @@ class RemoteFolder(Folder):
     def versions(self, pattern: str) -> dict[str, str]:
         return {name: f"{file.version}:{file.bytes}" for name, file in self._matching(pattern).items()}
 
+    def sizes(self) -> dict[str, int]:
+        below = remote.list_below(self.address)
+        return {file.address.removeprefix(f"{self.address}/"): file.bytes for file in below}
+
     def file(self, name: str, entry: FileEntry | None = None) -> Path:
         if entry is not None:
             return _fetched_and_checked(f"{self.address}/{name}", entry)
