@@ -183,5 +183,5 @@ def run(inputs: TrainingInputs, on_checkpoint: Callable[[Path, int], None] | Non
                 "steps": total,
                 "tokens": config.total_tokens,
             },
-            files=("metrics/*/*.parquet", "checkpoints/*/manifest.json"),
+            files=("metrics/*/*.parquet", "checkpoints/step-*/manifest.json"),
         )
