@@ -46,7 +46,7 @@ COMMANDS = {
     "sources": CommandEntry("sources:sources", "List the declared sources; `check` verifies them."),
     "ledger": CommandEntry("ledger:ledger", "Query the ledger with SQL or a named query."),
     "trace": CommandEntry("trace:trace", "Follow one document through every stage."),
-    "audit": CommandEntry("audit:audit", "Verify a run's token stream against its shards."),
+    "audit": CommandEntry("audit:audit", "Verify every file, and a run's tokens against its shards."),
     "report": CommandEntry("report:report", "Write a self-contained HTML page about a run."),
     "generate": CommandEntry("generate_chat:generate", "Continue prompts with a checkpoint."),
     "chat": CommandEntry("generate_chat:chat", "Talk with a checkpoint."),

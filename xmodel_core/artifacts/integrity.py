@@ -110,6 +110,8 @@ class _Inspector:
         self.folder = artifact.root / artifact.place
         self.result = Inspection(artifact.place, len(artifact.sizes))
         self.accounted = {MANIFEST}
+        self.lists_are_whole = True
+        """Whether manifest and receipts are: else a file that they do not list may well belong to the artifact."""
 
     def run(self) -> Inspection:
         receipts, files = self._manifest()
@@ -121,10 +123,10 @@ class _Inspector:
         for name in self.artifact.sizes:
             if match := CHECKPOINT.fullmatch(name):
                 self._checkpoint(match[1])
-        if self.result.finished:
+        if self.result.finished and self.lists_are_whole:
             for name in sorted(self.artifact.sizes.keys() - self.accounted):
                 if not NOT_DATA.fullmatch(name):
-                    self._damage(name, "no file", f"{self.artifact.sizes[name]:,} bytes", "delete it: no stage wrote it")
+                    self._damage(name, "no file", f"{self.artifact.sizes[name]:,} bytes", "delete it")
         return self.result
 
     def _damage(self, name: str, expected: object, found: object, remedy: str) -> None:
@@ -149,10 +151,12 @@ class _Inspector:
             manifest = read_manifest(data, self.folder)
         except XmodelError as error:
             self._damage(MANIFEST, error.expected, error.found, remedy_of(self.artifact.place, MANIFEST))
-            self.result.finished = False  # what it lists is not known
+            self.lists_are_whole = False
             return None, []
-        entries = [FileEntry(name, **values) for name, values in manifest.get("files", {}).items()]
-        return manifest.get("receipts"), entries
+        if "receipts" not in manifest:
+            self.lists_are_whole = False
+            return None, []
+        return manifest["receipts"], [FileEntry(name, **values) for name, values in manifest["files"].items()]
 
     def _receipt(self, shard: str, listed: dict[str, str] | None) -> Receipt | None:
         name = receipt_name(shard)
@@ -161,6 +165,7 @@ class _Inspector:
         data = self._read(name)
         if data is None:
             self._damage(name, "a receipt, as the manifest lists", "no such file", remedy)
+            self.lists_are_whole = False
             return None
         if listed is not None and shard not in listed:
             self._damage(name, "no receipt of this name in the manifest", f"{len(data):,} bytes", "delete it")
@@ -169,10 +174,12 @@ class _Inspector:
             receipt = read_receipt(data, self.folder, shard)
         except XmodelError as error:
             self._damage(name, error.expected, error.found, remedy)
+            self.lists_are_whole = False
             return None
         if listed is not None and receipt.files_digest != listed[shard]:
             found = f"files with the digest {receipt.files_digest[:12]}…"
             self._damage(name, f"{listed[shard][:12]}…, as the manifest lists", found, remedy)
+            self.lists_are_whole = False
             return None
         return receipt
 

@@ -29,6 +29,7 @@ from xmodel_core.ledger.tables import COUNT, FLAG, NUMBER, TABLES, Table
 
 LEDGER = "ledger.duckdb"
 LOCK = ".ledger.lock"
+MEMORY = "ledger.json"
 BUILDING = ".ledger-building-"
 VIEWS_SQL = Path(__file__).with_name("views.sql")
 ARROW = {COUNT: pa.int64(), NUMBER: pa.float64(), FLAG: pa.bool_()}
@@ -128,7 +129,7 @@ def _artifact_row(manifest: dict[str, Any], place: str) -> dict[str, Any]:
     return {**row, **plain, "path": place, "label": place.rpartition("/")[2]}
 
 
-def _collect(root: Folder) -> _Collected:
+def collect(root: Folder) -> _Collected:
     """Reads the workspace: finished artifacts, and the metrics of running trainings."""
     collected = _Collected()
     manifests = []
@@ -166,7 +167,7 @@ def _collect(root: Folder) -> _Collected:
     return collected
 
 
-def _write(collected: _Collected, path: Path) -> None:
+def write(collected: _Collected, path: Path) -> None:
     with contextlib.closing(duckdb.connect(path)) as connection:
         # One thread: sums of seconds are added in one order, and tables of thousands of rows need no more.
         connection.execute("set threads = 1")
@@ -179,6 +180,22 @@ def _write(collected: _Collected, path: Path) -> None:
                 connection.unregister("collected")
         connection.execute(VIEWS_SQL.read_text(encoding="utf-8"))
         connection.execute("commit")
+
+
+def is_current(root: Folder) -> bool:
+    """Whether the ledger was built from what the workspace holds now, as far as this machine knows."""
+    if isinstance(root, LocalFolder):
+        return _is_current(root.at, root.at / LEDGER)
+    known = _known_of(root)
+    return bool(known.get("ledger")) and known == {"inputs": _inputs_digest(root), "ledger": root.versions(LEDGER)}
+
+
+def _known_of(root: Folder) -> dict[str, Any]:
+    """What this machine remembers of a ledger on an object store: the digest of its inputs, and its version."""
+    try:
+        return json.loads((root.working_folder() / MEMORY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def _is_current(root: Path, ledger: Path) -> bool:
@@ -245,7 +262,7 @@ def _built(root: Folder, beside: Path) -> Iterator[Path]:
     new = beside / f"{BUILDING}{os.getpid()}-{secrets.token_hex(4)}.duckdb"
     try:
         started = time.time_ns()
-        _write(_collect(root), new)
+        write(collect(root), new)
         # What is written while the ledger is built may or may not be in it: it must count as newer.
         os.utime(new, ns=(started, started))
         yield new
@@ -257,14 +274,10 @@ def _refresh_remote(root: Folder) -> Path:
     """Builds the ledger on this machine and uploads it. The digest of its inputs is remembered on this machine only:
     another one builds it once more, which is harmless."""
     working = root.working_folder()
-    memory = working / "ledger.json"
+    memory = working / MEMORY
     with exclusive(working / LOCK):
         inputs = _inputs_digest(root)
-        try:
-            known = json.loads(memory.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            known = {}
-        if known != {"inputs": inputs, "ledger": root.versions(LEDGER)} or not known["ledger"]:
+        if not is_current(root):
             if not root.names("*/*/*"):
                 raise _no_workspace(root)
             with _built(root, working) as new:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from xmodel_core.artifacts import Artifact, Folder, Identity, Store
 from xmodel_core.artifacts.lease import lease
+from xmodel_core.artifacts.store import Digest
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.training.config import TrainingConfig
@@ -92,12 +93,12 @@ def stream_of(store: Store, run: Artifact) -> "TokenStream":
     return open_stream(values, config, open_tokens(config, shards, manifest["inputs"]["tokenizer"]))
 
 
-def verify_shards(store: Store, run: Artifact) -> None:
+def verify_shards(store: Store, run: Artifact, digest: Digest) -> None:
     """Compares the token shards of a finished run with their receipts; XmodelError names the first that differs."""
     from xmodel_core.artifacts.token_shards import TokenShards
 
     for artifact in _inputs_of(store, run)[2].values():
-        TokenShards(artifact).verify(store.digest)
+        TokenShards(artifact).verify(digest)
 
 
 def _plan_values(plan: Artifact) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""Whether the ledger says what the artifacts say: its rows against those of a new one, built aside.
+
+Takes a workspace; gives what differs. It writes nothing there, and no ledger is replaced: `refresh` does that.
+"""
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+import duckdb
+
+from xmodel_core.artifacts import Place, open_folder
+from xmodel_core.ledger.build import LEDGER, collect, is_current, write
+from xmodel_core.ledger.tables import TABLES
+
+
+def differences(workspace: Place) -> list[str]:
+    """What is wrong with the workspace's ledger: it cannot be read, or the tables whose rows are not those of the
+    artifacts. Empty where all is well, where there is no ledger, and where it is older than the artifacts: the next
+    command builds it then. XmodelError: a manifest, receipt or metrics part is damaged."""
+    root = open_folder(workspace)
+    ledger = root.file(LEDGER)
+    if not ledger.is_file():
+        return []
+    try:
+        rows = _rows(ledger)
+    except duckdb.Error as error:
+        return [str(error).splitlines()[0]]
+    if not is_current(root):
+        return []
+    with tempfile.TemporaryDirectory(prefix="xmodel-audit-") as folder:
+        aside = Path(folder) / LEDGER
+        write(collect(root), aside)
+        expected = _rows(aside)
+    return [f"other rows of {table}" for table in TABLES if rows[table] != expected[table]]
+
+
+def _rows(ledger: Path) -> dict[str, list[str]]:
+    """Every row of every table, as text: of two NaN each is itself. Reading all of them checks every block."""
+    with contextlib.closing(duckdb.connect()) as connection:
+        connection.execute("set threads = 1")
+        quoted = str(ledger).replace("'", "''")
+        connection.execute(f"attach '{quoted}' as ledger (read_only)")
+        return {
+            table: [repr(row) for row in connection.execute(f'from ledger."{table}"').fetchall()] for table in TABLES
+        }
