@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 READ_MODELS = ("ledger.duckdb", "digests")
 """What can be made again from the rest at any time: verified by comparison, or line by line when it is read."""
 NOTICES = {
-    "unfinished": "not finished; what there is of it was verified",
-    "not_sealed": "not sealed: written by 0.1.0, so its counts and settings were not verified, only its files",
-    "other_files": "belongs to no artifact",
+    "unfinished": "not finished; what there is of them was verified",
+    "not_sealed": "not sealed, since an earlier version wrote them: files were verified, counts and settings were not",
+    "other_files": "of no artifact, not verified",
 }
 ONE_PROCESS_BYTES = 1 << 30
 """Less is read before worker processes have started."""
@@ -78,9 +78,8 @@ def lines_of(result: dict[str, Any]) -> list[str]:
 
     lines = [str(Damage(**damage)) for damage in result["damaged"]]
     for key, words in NOTICES.items():
-        lines += [f"{name}: {words}" for name in result[key]]
-    summary = f"{result['files']:,} files of {result['artifacts']:,} artifacts, {result['bytes']:,} bytes: "
-    return [
-        *lines,
-        summary + (f"{len(result['damaged']):,} damaged" if result["damaged"] else "all as they were written"),
-    ]
+        if names := result[key]:
+            lines.append(f"{words}: {', '.join(names[:5])}" + (f" and {len(names) - 5:,} more" if names[5:] else ""))
+    counts = f"{result['files']:,} files of {result['artifacts']:,} artifacts, {result['bytes']:,} bytes"
+    damaged = f"{len(result['damaged']):,} damaged" if result["damaged"] else "all as they were written"
+    return [*lines, f"{counts}: {damaged}"]

@@ -168,6 +168,7 @@ def collect(root: Folder) -> _Collected:
 
 
 def write(collected: _Collected, path: Path) -> None:
+    """Writes a ledger of these rows."""
     with contextlib.closing(duckdb.connect(path)) as connection:
         # One thread: sums of seconds are added in one order, and tables of thousands of rows need no more.
         connection.execute("set threads = 1")

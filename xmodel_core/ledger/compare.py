@@ -41,6 +41,5 @@ def _rows(ledger: Path) -> dict[str, list[str]]:
         connection.execute("set threads = 1")
         quoted = str(ledger).replace("'", "''")
         connection.execute(f"attach '{quoted}' as ledger (read_only)")
-        return {
-            table: [repr(row) for row in connection.execute(f'from ledger."{table}"').fetchall()] for table in TABLES
-        }
+        read = {table: connection.execute(f'from ledger."{table}"').fetchall() for table in TABLES}
+    return {table: [repr(row) for row in rows] for table, rows in read.items()}
