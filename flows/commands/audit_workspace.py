@@ -62,14 +62,14 @@ def _ledger_damage(root: "Folder", damaged: bool) -> list["Damage"]:
     from xmodel_core.ledger.build import LEDGER
     from xmodel_core.ledger.compare import differences
 
-    remedy = "delete it; `xmodel ledger` builds it again"
     try:
         found = differences(root)
     except XmodelError as error:
         if damaged:
             return []
-        return [Damage(str(error.where), str(error.expected), str(error.found), error.remedy or "")]
-    return [Damage(LEDGER, "the rows of manifests, receipts and metrics", ", ".join(found), remedy)] if found else []
+        return [Damage(str(error.where), str(error.expected), str(error.found), (), error.remedy or "")]
+    expected, then = "the rows of manifests, receipts and metrics", "and `xmodel ledger` builds it again"
+    return [Damage(LEDGER, expected, ", ".join(found), (LEDGER,), then)] if found else []
 
 
 def lines_of(result: dict[str, Any]) -> list[str]:

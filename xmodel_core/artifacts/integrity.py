@@ -21,7 +21,6 @@ from xmodel_core.errors import XmodelError
 
 RECEIPT = re.compile(r"receipts/([^/]+)\.json")
 CHECKPOINT = re.compile(r"(checkpoints/step-\d+)/" + re.escape(MANIFEST))
-METRICS = re.compile(r"metrics/.*")
 # A builder at work, or what training set aside and said so: nothing reads it as part of the artifact.
 NOT_DATA = re.compile(r"(.*/)?\.[^/]*(/.*)?|lease\.json|progress\.json|ray/.*|checkpoints/damaged-.*")
 
@@ -34,10 +33,14 @@ class Damage:
     """Its path in the workspace."""
     expected: str
     found: str
-    remedy: str
+    delete: tuple[str, ...]
+    """What to delete, in the workspace."""
+    then: str
+    """What brings it back."""
 
     def __str__(self) -> str:
-        return f"{self.file}: expected {self.expected}, found {self.found}; {self.remedy}"
+        away = f"delete {' and '.join(self.delete)}, " if self.delete else ""
+        return f"{self.file}: expected {self.expected}, found {self.found}; {away}{self.then}"
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,6 @@ class ListedFile:
     root: Folder
     place: str
     entry: FileEntry
-    remedy: str
 
     @property
     def name(self) -> str:
@@ -126,14 +128,18 @@ class _Inspector:
         if self.result.finished and self.lists_are_whole:
             for name in sorted(self.artifact.sizes.keys() - self.accounted):
                 if not NOT_DATA.fullmatch(name):
-                    self._damage(name, "no file", f"{self.artifact.sizes[name]:,} bytes", "delete it")
+                    self._extra(name, "no file")
         return self.result
 
-    def _damage(self, name: str, expected: object, found: object, remedy: str) -> None:
+    def _damage(self, name: str, expected: object, found: object) -> None:
         # One file may be named twice, by the receipt that lists it and by the manifest.
-        file = f"{self.artifact.place}/{name}"
-        if file not in {damage.file for damage in self.result.damaged}:
-            self.result.damaged.append(Damage(file, str(expected), str(found), remedy))
+        damage = damage_of(self.artifact.place, name, str(expected), str(found))
+        if damage.file not in {known.file for known in self.result.damaged}:
+            self.result.damaged.append(damage)
+
+    def _extra(self, name: str, expected: str) -> None:
+        file, size = f"{self.artifact.place}/{name}", self.artifact.sizes[name]
+        self.result.damaged.append(Damage(file, expected, f"{size:,} bytes", (file,), "nothing reads it"))
 
     def _read(self, name: str) -> bytes | None:
         data = self.folder.read(name) if name in self.artifact.sizes else None
@@ -150,7 +156,7 @@ class _Inspector:
         try:
             manifest = read_manifest(data, self.folder)
         except XmodelError as error:
-            self._damage(MANIFEST, error.expected, error.found, remedy_of(self.artifact.place, MANIFEST))
+            self._damage(MANIFEST, error.expected, error.found)
             self.lists_are_whole = False
             return None, []
         if "receipts" not in manifest:
@@ -161,24 +167,23 @@ class _Inspector:
     def _receipt(self, shard: str, listed: dict[str, str] | None) -> Receipt | None:
         name = receipt_name(shard)
         self.accounted.add(name)
-        remedy = remedy_of(self.artifact.place, name)
         data = self._read(name)
         if data is None:
-            self._damage(name, "a receipt, as the manifest lists", "no such file", remedy)
+            self._damage(name, "a receipt, as the manifest lists", "no such file")
             self.lists_are_whole = False
             return None
         if listed is not None and shard not in listed:
-            self._damage(name, "no receipt of this name in the manifest", f"{len(data):,} bytes", "delete it")
+            self._extra(name, "no receipt that the manifest does not list")
             return None
         try:
             receipt = read_receipt(data, self.folder, shard)
         except XmodelError as error:
-            self._damage(name, error.expected, error.found, remedy)
+            self._damage(name, error.expected, error.found)
             self.lists_are_whole = False
             return None
         if listed is not None and receipt.files_digest != listed[shard]:
             found = f"files with the digest {receipt.files_digest[:12]}…"
-            self._damage(name, f"{listed[shard][:12]}…, as the manifest lists", found, remedy)
+            self._damage(name, f"{listed[shard][:12]}…, as the manifest lists", found)
             self.lists_are_whole = False
             return None
         return receipt
@@ -189,7 +194,7 @@ class _Inspector:
         try:
             sealed = read_seal(self.folder.read(manifest), f"{self.folder}/{name}")
         except DamagedFolder as error:
-            self._damage(manifest, error.expected, error.found, remedy_of(self.artifact.place, manifest))
+            self._damage(manifest, error.expected, error.found)
             self.accounted.update(file for file in self.artifact.sizes if file.startswith(f"{name}/"))
             return
         if sealed is not None:
@@ -198,13 +203,13 @@ class _Inspector:
     def _list(self, entries: Iterable[FileEntry]) -> None:
         for entry in entries:
             self.accounted.add(entry.path)
-            remedy, size = remedy_of(self.artifact.place, entry.path), self.artifact.sizes.get(entry.path)
+            size = self.artifact.sizes.get(entry.path)
             if size is None:
-                self._damage(entry.path, f"{entry.bytes:,} bytes", "no such file", remedy)
+                self._damage(entry.path, f"{entry.bytes:,} bytes", "no such file")
             elif size != entry.bytes:
-                self._damage(entry.path, f"{entry.bytes:,} bytes", f"{size:,} bytes", remedy)
+                self._damage(entry.path, f"{entry.bytes:,} bytes", f"{size:,} bytes")
             elif entry.sha256:
-                self.result.listed.append(ListedFile(self.artifact.root, self.artifact.place, entry, remedy))
+                self.result.listed.append(ListedFile(self.artifact.root, self.artifact.place, entry))
             else:
                 self.result.sealed = False  # a checkpoint of 0.1.0 lists sizes alone
 
@@ -215,7 +220,7 @@ def check(file: ListedFile) -> Damage | None:
     found = "no such file" if raw is None else f"sha256 {(sha256 := digest_now(raw))[:12]}…"
     if raw is not None and sha256 == file.entry.sha256:
         return None
-    return Damage(file.name, f"sha256 {file.entry.sha256[:12]}…", found, file.remedy)
+    return damage_of(file.place, file.entry.path, f"sha256 {file.entry.sha256[:12]}…", found)
 
 
 def digest_now(file: Path | RemoteFile) -> str:
@@ -226,16 +231,16 @@ def digest_now(file: Path | RemoteFile) -> str:
         return stream_digest(stream)
 
 
-def remedy_of(place: str, name: str) -> str:
-    """What brings a damaged file of an artifact back."""
-    manifest = f"{place}/{MANIFEST}"
+def damage_of(place: str, name: str, expected: str, found: str) -> Damage:
+    """The damage to a file of an artifact, with what brings it back."""
+    file, manifest = f"{place}/{name}", f"{place}/{MANIFEST}"
     if name == MANIFEST:
-        return f"delete {manifest}; the next run finishes the stage from its shards"
-    if name.startswith("checkpoints/"):
+        delete, then = (file,), "and the next run finishes the stage from its shards"
+    elif name.startswith("checkpoints/"):
         checkpoint = "/".join(name.split("/")[:2])
-        return f"delete {place}/{checkpoint} and {manifest}; the next run trains on from the checkpoint before"
-    if METRICS.fullmatch(name):
-        return f"delete {place} to train it again; or only this file and {manifest}: its rows are then missing"
-    if RECEIPT.fullmatch(name):
-        return f"delete it and {manifest}; the next run builds its shard again"
-    return f"delete it and {manifest}; the next run builds it again"
+        delete, then = (f"{place}/{checkpoint}", manifest), "and the next run trains on from the checkpoint before"
+    elif name.startswith("metrics/"):
+        delete, then = (file, manifest), f"and its rows are missing; or delete {place}, and the next run trains again"
+    else:
+        delete, then = (file, manifest), "and the next run builds it again"
+    return Damage(file, expected, found, delete, then)

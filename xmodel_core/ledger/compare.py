@@ -13,6 +13,8 @@ from xmodel_core.artifacts import Place, open_folder
 from xmodel_core.ledger.build import LEDGER, collect, is_current, write
 from xmodel_core.ledger.tables import TABLES
 
+VIEWS = "the views"
+
 
 def differences(workspace: Place) -> list[str]:
     """What is wrong with the workspace's ledger: it cannot be read, or the tables whose rows are not those of the
@@ -32,14 +34,17 @@ def differences(workspace: Place) -> list[str]:
         aside = Path(folder) / LEDGER
         write(collect(root), aside)
         expected = _rows(aside)
-    return [f"other rows of {table}" for table in TABLES if rows[table] != expected[table]]
+    return [f"other rows of {name}" for name in expected if rows[name] != expected[name]]
 
 
 def _rows(ledger: Path) -> dict[str, list[str]]:
-    """Every row of every table, as text: of two NaN each is itself. Reading all of them checks every block."""
+    """Every row of every table, and what the views say, as text: of two NaN each is itself. Reading all of them checks
+    the checksum of every block in use."""
     with contextlib.closing(duckdb.connect()) as connection:
         connection.execute("set threads = 1")
         quoted = str(ledger).replace("'", "''")
         connection.execute(f"attach '{quoted}' as ledger (read_only)")
         read = {table: connection.execute(f'from ledger."{table}"').fetchall() for table in TABLES}
-    return {table: [repr(row) for row in rows] for table, rows in read.items()}
+        views = "select view_name, sql from duckdb_views() where database_name = 'ledger' and not internal order by all"
+        read[VIEWS] = connection.execute(views).fetchall()
+    return {name: [repr(row) for row in rows] for name, rows in read.items()}

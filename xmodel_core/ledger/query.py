@@ -18,6 +18,8 @@ from xmodel_core.ledger.tables import TABLES, VIEWS
 from xmodel_core.specs.strict import nearest
 
 QUERIES = Path(__file__).with_name("queries")
+DAMAGE = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
+"""What DuckDB raises where a block of the file is not the one that was written."""
 Rows = list[tuple[Any, ...]]
 
 
@@ -46,9 +48,18 @@ def open_ledger(workspace: Place) -> Iterator[duckdb.DuckDBPyConnection]:
     with contextlib.closing(duckdb.connect()) as connection:
         connection.execute("set threads = 1")
         quoted = str(path).replace("'", "''")
-        connection.execute(f"attach '{quoted}' as ledger (read_only)")
-        connection.execute("use ledger")
-        yield connection
+        try:
+            connection.execute(f"attach '{quoted}' as ledger (read_only)")
+            connection.execute("use ledger")
+            yield connection
+        except DAMAGE as error:
+            raise XmodelError(
+                "the ledger cannot be read",
+                expected="the file that `xmodel ledger` built",
+                found=str(error).splitlines()[0],
+                where=f"{root}/{LEDGER}",
+                remedy="delete it; the next command builds it again",
+            ) from None
 
 
 def _text_of(query: str) -> str:
@@ -77,6 +88,8 @@ def run_query(workspace: Place, query: str, parameters: dict[str, Any] | None = 
             if result.description is None:
                 return [], []
             return [column[0] for column in result.description], result.fetchall()
+        except DAMAGE:
+            raise
         except duckdb.Error as error:
             raise XmodelError(
                 "the ledger refuses this query",
