@@ -18,7 +18,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from xmodel_core.artifacts.folder import Folder
 from xmodel_core.artifacts.process import ProcessId, this_process
@@ -144,7 +143,7 @@ def _beat(held: Lease, stop: threading.Event) -> None:
         try:
             held.check()
             warned = False
-        except Exception as error:
+        except Exception:
             record = None
             try:
                 record = _Record.read(held.folder.read(LEASE))
