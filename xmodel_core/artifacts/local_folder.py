@@ -54,6 +54,10 @@ class LocalFolder(Folder):
         return new_staging_folder(self.at)
 
     def put(self, staging: Path, entries: Sequence[FileEntry]) -> None:
+        with naming_a_full_disk(self.at):
+            self._put(staging, entries)
+
+    def _put(self, staging: Path, entries: Sequence[FileEntry]) -> None:
         for entry in entries:
             target = self.at / entry.path
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from xmodel_core.artifacts import Place, open_folder
-from xmodel_core.ledger.build import LEDGER, collect, is_current, write
+from xmodel_core.ledger.build import LEDGER, attach, collect, is_current, write
 from xmodel_core.ledger.tables import TABLES
 
 VIEWS = "the views"
@@ -41,9 +41,7 @@ def _rows(ledger: Path) -> dict[str, list[str]]:
     """Every row of every table, and what the views say, as text: of two NaN each is itself. Reading all of them checks
     the checksum of every block in use."""
     with contextlib.closing(duckdb.connect()) as connection:
-        connection.execute("set threads = 1")
-        quoted = str(ledger).replace("'", "''")
-        connection.execute(f"attach '{quoted}' as ledger (read_only)")
+        attach(connection, ledger)
         read = {table: connection.execute(f'from ledger."{table}"').fetchall() for table in TABLES}
         views = "select view_name, sql from duckdb_views() where database_name = 'ledger' and not internal order by all"
         read[VIEWS] = connection.execute(views).fetchall()
