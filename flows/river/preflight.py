@@ -11,7 +11,7 @@ from xmodel_core.artifacts.remote import is_remote
 from xmodel_core.config import Recipe
 from xmodel_core.corpus.measure.perplexity import require_kenlm
 from xmodel_core.mixture.plan import Supply, shares
-from xmodel_core.specs import Mixture, Source, load_mixture, load_sources, resolve
+from xmodel_core.specs import Mixture, Source, list_source, load_mixture, load_sources
 from xmodel_core.specs.benchmarks import load_suites
 from xmodel_core.specs.sources import RAW_SCHEME
 
@@ -32,7 +32,7 @@ def check(recipe: Recipe, recipe_file: Path) -> None:
     sources = load_sources(recipe.sources, beside)
     for source in sources:
         if not source.uri.startswith(RAW_SCHEME) and not is_remote(source.uri):
-            resolve(source, lambda _: "")  # which files, not their contents
+            list_source(source)
     mixture_shares(recipe, load_mixture(recipe.mixture, beside), sources, {})
     load_suites(recipe.evaluation.suites, beside)
     if recipe.corpus.perplexity.files():

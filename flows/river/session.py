@@ -18,7 +18,7 @@ from xmodel_core.artifacts.store import MANIFEST
 from xmodel_core.cluster import Cluster, open_cluster
 from xmodel_core.config import Recipe
 from xmodel_core.errors import XmodelError
-from xmodel_core.specs import Source, SourceFiles, load_mixture, load_sources, resolve
+from xmodel_core.specs import Source, SourceFiles, load_mixture, load_sources, resolve_all
 from xmodel_core.training.config import TrainingConfig
 
 # Before torch is first imported: threads that wait for each other sleep instead of spinning. On cores that other
@@ -106,7 +106,8 @@ class Session:
         """The files behind all sources with their digests, checked before the first is read, not after hours of work.
         XmodelError where a source has none."""
         world = self.built("sample world")
-        return {source.name: resolve(source, self.store.digest, world) for source in self.sources}
+        files = resolve_all(self.sources, lambda files: [self.store.digest(file) for file in files], world)
+        return files
 
     def mixture_shares(self) -> dict[str, float]:
         """Source → share of the training tokens that the recipe's mixture asks for, by what the corpus keeps."""
