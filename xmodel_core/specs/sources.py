@@ -7,18 +7,21 @@ relative names, sizes and contents.
 
 import glob
 import posixpath
+import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from xmodel_core.artifacts import Artifact, fingerprint, remote
 from xmodel_core.errors import MissingInput, XmodelError
 from xmodel_core.specs.listing import list_files, readable_name
-from xmodel_core.specs.strict import Strict, nearest, read_yaml, validate
+from xmodel_core.specs.plain_yaml import read_yaml, real_path
+from xmodel_core.specs.strict import Strict, nearest, validate
 
 DATASETS_SPEC = Path(__file__).resolve().parents[2] / "datasets_spec"
 RAW_SCHEME = "raw://"
@@ -31,18 +34,40 @@ SUFFIXES = {
 }
 
 
+LONGEST_NAME_BYTES = 180
+"""Of 255 that a file's name may have; shards and what is written aside add to it."""
+_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029/\\:#~*?\[\]<>|\"]")
+
+
+def _usable_name(name: str) -> str:
+    """A name that can be part of a file's name, of a document's key (source:id#file:row) and of a mixture's."""
+    if not name:
+        raise ValueError("a name must not be empty")
+    if wrong := _NOT_IN_NAMES.search(name):
+        raise ValueError(f"a name must not hold {wrong.group()!r}: files, document keys and mixtures carry it")
+    if name != name.strip() or name[0] == "." or name[-1] == ".":
+        raise ValueError("a name must not begin or end with a blank or a full stop: files carry it")
+    if len(name.encode()) > LONGEST_NAME_BYTES:
+        raise ValueError(f"a name must not be longer than {LONGEST_NAME_BYTES} bytes: files carry it")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_usable_name)]
+"""A source's name, or a category's: what artifacts and mixtures carry."""
+
+
 class Source(Strict):
     """One source of documents."""
 
-    name: str
+    name: Name
     """Its name in mixtures, the ledger and document keys."""
     lang: Literal["zh", "en", "code", "multi"]
     """The declared language; `multi` declares nothing."""
-    category: str
+    category: Name
     """web, book, academic, code, math, social, encyclopedia, news, law, sft …"""
     license: str
     """The licence of the text, as its publisher states it."""
-    uri: str
+    uri: str = Field(min_length=1)
     """Where the files are: a path or glob, relative to the spec's file; s3://… or hf://datasets/OWNER/NAME/…, read
     remotely; raw://… for what a recipe makes itself."""
     format: Literal["jsonl", "parquet", "warc", "html", "text"] = "jsonl"
@@ -50,20 +75,20 @@ class Source(Strict):
     records: Literal["text", "alpaca", "sharegpt"] = "text"
     """What a record is: a document's text, or instruction data that becomes text: alpaca (instruction, input, output)
     or sharegpt (turns, perhaps tools)."""
-    text_field: str = "text"
+    text_field: str = Field(default="text", min_length=1)
     """The field that holds a document's text; of alpaca the answer (default `output`), of sharegpt the turns (default
     `conversations`)."""
-    id_field: str | None = "id"
+    id_field: str | None = Field(default="id", min_length=1)
     """The field that holds a document's id; null: documents are named file:row."""
     policy: Literal["prose", "code"] = "prose"
     """Which quality rules apply."""
     gated: bool | None = None
     """Whether the publisher asks for an account's consent before a download; null: not stated."""
-    published_tokens: int | None = None
+    published_tokens: int | None = Field(default=None, ge=0)
     """Tokens, as published by the source's report."""
-    published_weight: float | None = None
+    published_weight: float | None = Field(default=None, ge=0)
     """Share of training tokens, as published by the report."""
-    published_epochs: float | None = None
+    published_epochs: float | None = Field(default=None, ge=0)
     """Epochs, as published by the report."""
 
     @model_validator(mode="before")
@@ -115,13 +140,13 @@ class SourceFiles:
 def named_spec(kind: str, name: str, beside: Path) -> Path:
     """The file of a spec: `name.yaml` of datasets_spec, or a path relative to `beside`. XmodelError: no such name."""
     if name.endswith((".yaml", ".yml")):
-        return (beside / name).resolve()
+        return real_path(beside / name)
     path = DATASETS_SPEC / kind / f"{name}.yaml"
-    if not path.exists():
+    if len(name.encode()) > LONGEST_NAME_BYTES or not path.exists():
         names = sorted(p.stem for p in (DATASETS_SPEC / kind).glob("*.yaml"))
         near = nearest(name, names)
         raise XmodelError(
-            f"there is no {kind.rstrip('s')} spec named {name}",
+            f"there is no {kind.rstrip('s')} spec named {name[:80]}",
             expected=f"one of {', '.join(names)}, or the path of a .yaml file",
             where=DATASETS_SPEC.name + "/" + kind,
             remedy=f"did you mean {near}?" if near else "check the name",
@@ -129,14 +154,28 @@ def named_spec(kind: str, name: str, beside: Path) -> Path:
     return path
 
 
+def folder_name(name: str) -> str:
+    """A name as a disk that ignores case, and how letters are composed, sees it."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
 def load_sources(names: list[str], beside: Path) -> list[Source]:
     """The sources of several families in order, paths made absolute; each name once."""
     sources: dict[str, Source] = {}
+    folders: dict[str, str] = {}  # the name as a disk that ignores case sees it → as it was written
     for name in names:
         path = named_spec("sources", name, beside)
         for source in validate(SourceFamily, read_yaml(path), path).sources:
+            other = folders.setdefault(folder_name(source.name), source.name)
             if source.name in sources:
                 raise XmodelError(f"the source {source.name} is declared twice", where=path, remedy="rename one")
+            if other != source.name:
+                raise XmodelError(
+                    f"the sources {other} and {source.name} differ only in case",
+                    expected="names that are different folders on every disk",
+                    where=path,
+                    remedy="rename one",
+                )
             if "://" not in source.uri:
                 source = source.model_copy(update={"uri": str(path.parent / source.uri)})
             sources[source.name] = source
