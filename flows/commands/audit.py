@@ -59,14 +59,14 @@ def audit(run: str | None, steps: int | None, workspace: str | None, as_json: bo
 def audit_run(root: "Folder", label: str | None, steps: int | None) -> dict[str, Any]:
     """The audit of a run, by default the newest, as plain data. XmodelError names what does not add up."""
     from xmodel_core.artifacts import Store
-    from xmodel_core.artifacts.integrity import digest_now
+    from xmodel_core.artifacts.digests import read_digest
     from xmodel_core.progress import track
     from xmodel_core.training.order.audit import audit as audit_stream
     from xmodel_core.training.stage import stream_of, verify_shards
 
     store = Store(root)
     run = _find_run(store, label)
-    verify_shards(store, run, digest_now)
+    verify_shards(store, run, read_digest)
     stream = stream_of(store, run)
     last_step = min(steps or stream.total_steps, stream.total_steps)
     result = None

@@ -1,10 +1,8 @@
 """Every byte of a finished workspace is under a digest that something checks: one-byte flips, and larger damage, are
 found by `xmodel audit`, named with what to do, and end no command in a traceback."""
 
-import json
 import os
 import random
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from flows.commands.audit_workspace import audit_workspace
-from tests.conftest import Xmodel
-from tests.river.conftest import SMALL
 from xmodel_core.artifacts import open_folder
 from xmodel_core.artifacts.integrity import artifact_folders, check, inspect
 from xmodel_core.ledger.build import LEDGER

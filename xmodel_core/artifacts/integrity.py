@@ -8,12 +8,10 @@ are there, `check` compares one file's sha256. Neither writes, and neither stops
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from xmodel_core.artifacts.fingerprint import file_digest, stream_digest
+from xmodel_core.artifacts.digests import read_digest
 from xmodel_core.artifacts.folder import FileEntry, Folder
 from xmodel_core.artifacts.manifest import MANIFEST, read_manifest
-from xmodel_core.artifacts.remote import RemoteFile, open_stream
 from xmodel_core.artifacts.sealed_folder import DamagedFolder, read_seal
 from xmodel_core.artifacts.sealed_json import is_sealed
 from xmodel_core.artifacts.shard import Receipt, read_receipt, receipt_name
@@ -217,18 +215,10 @@ class _Inspector:
 def check(file: ListedFile) -> Damage | None:
     """Reads a file once and compares its sha256. The damage; None where it is what was written."""
     raw = file.root.raw(file.name)
-    found = "no such file" if raw is None else f"sha256 {(sha256 := digest_now(raw))[:12]}…"
+    found = "no such file" if raw is None else f"sha256 {(sha256 := read_digest(raw))[:12]}…"
     if raw is not None and sha256 == file.entry.sha256:
         return None
     return damage_of(file.place, file.entry.path, f"sha256 {file.entry.sha256[:12]}…", found)
-
-
-def digest_now(file: Path | RemoteFile) -> str:
-    """SHA-256 of the bytes that are there now, whatever is remembered of them."""
-    if isinstance(file, Path):
-        return file_digest(file)
-    with open_stream(file.address) as stream:
-        return stream_digest(stream)
 
 
 def damage_of(place: str, name: str, expected: str, found: str) -> Damage:
