@@ -89,11 +89,13 @@ class Artifact:
             raise damaged_file(self.folder, entry, sha256)
         return path
 
-    def verify(self, digest: Digest) -> None:
+    def verify(self, digests: DigestMemory) -> None:
         """Compares all its files with their receipts. XmodelError: one is missing or damaged."""
-        for name, stored in self.stored().items():
-            raw = self.folder.raw(name)
-            if (sha256 := digest(raw) if raw else None) != stored.entry.sha256:
+        files = self.stored()
+        places = {name: raw for name in files if (raw := self.folder.raw(name))}
+        known = dict(zip(places, digests.of(list(places.values())), strict=True))
+        for name, stored in files.items():
+            if (sha256 := known.get(name)) != stored.entry.sha256:
                 raise damaged_file(self.folder, stored.entry, sha256)
 
     def files(self, pattern: str) -> dict[str, Path]:
