@@ -29,8 +29,8 @@ from xmodel_core.corpus.measure.perplexity import PERPLEXITY, NgramModels
 from xmodel_core.corpus.measure.signature import key_names, near_keys
 from xmodel_core.corpus.read import READERS, LocalFolder
 from xmodel_core.corpus.text import characters as char
-from xmodel_core.corpus.text.characters import well_formed
 from xmodel_core.corpus.text.batch import Array, TextBatch, make_batch
+from xmodel_core.corpus.text.characters import well_formed
 from xmodel_core.corpus.text.language import detect
 from xmodel_core.specs import RawFile, Source
 from xmodel_core.specs.listing import readable_name

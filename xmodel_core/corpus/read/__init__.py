@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +20,6 @@ from datatrove.io import DataFolder
 from xmodel_core.corpus.config import ScanConfig
 from xmodel_core.corpus.read.reader import Found, Reader
 from xmodel_core.corpus.read.record_files import JsonLinesReader, ParquetReader
-from xmodel_core.corpus.read.unpack import FailureRecorder
 from xmodel_core.corpus.read.warc import WarcReader
 from xmodel_core.corpus.read.whole_files import HtmlReader, TextReader
 
@@ -32,6 +31,7 @@ READERS: dict[str, type[Reader]] = {
     "text": TextReader,
 }
 SMALL_READ_BYTES = 4096
+"""So that a stream's position says closely how much of it was needed."""
 
 
 class LocalFolder(DataFolder):
@@ -47,22 +47,15 @@ class LocalFolder(DataFolder):
         return (self._folder / path).open("rb")
 
 
-class _SmallReads(FailureRecorder):
-    """A stream whose position says closely how much of it was needed."""
-
-    def read(self, size: int = -1) -> bytes:
-        return super().read(min(size, SMALL_READ_BYTES) if size >= 0 else size)
-
-
 class _Watched(LocalFolder):
     """A folder that keeps the stream of its last file."""
 
-    stream: _SmallReads
+    stream: BinaryIO
 
     def open(self, path: str, mode: str = "rb", *_: Any, **__: Any) -> BinaryIO:
         """A file for reading."""
-        self.stream = _SmallReads(super().open(path, mode))
-        return cast(BinaryIO, self.stream)
+        self.stream = super().open(path, mode)
+        return self.stream
 
 
 @dataclass(frozen=True)
@@ -77,7 +70,9 @@ class FirstRecords:
 def first_records(kind: str, path: Path, most: int, most_characters: int) -> FirstRecords:
     """The first records of a file, those set aside among them, as a scan of it reads them."""
     folder, found, characters = _Watched(path.parent), [], 0
-    records = READERS[kind](folder, "text", None, ScanConfig()).read_records(path.name)
+    reader = READERS[kind](folder, "text", None, ScanConfig())
+    reader.read_bytes = SMALL_READ_BYTES
+    records = reader.read_records(path.name)
     for record in records:
         found.append(record)
         characters += sum(len(value) for value in record.fields.values() if isinstance(value, str))

@@ -10,12 +10,12 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 
 from xmodel_core.corpus.read.reader import Found
-from xmodel_core.corpus.read.unpack import READ_BYTES, Gap, pieces
+from xmodel_core.corpus.read.unpack import Gap
 
 MAX_DIGITS = 4_000
 """Python makes no number of more (its time grows with the square); such a number stays the string of its digits."""
@@ -32,10 +32,10 @@ _ENCODINGS = (
 )
 
 
-def json_records(stream: BinaryIO, max_line_bytes: int, id_field: str | None) -> Iterator[Found]:
-    """The records of a file; a longer line is skipped, never held in memory."""
+def json_records(unpacked: Iterator[bytes | Gap], max_line_bytes: int, id_field: str | None) -> Iterator[Found]:
+    """The records of a file's unpacked bytes; a longer line is skipped, never held in memory."""
     indented: _Indented | None = None
-    for row, (line, wrong) in enumerate(_lines(_as_utf8(pieces(stream)), max_line_bytes)):
+    for row, (line, wrong) in enumerate(_lines(_as_utf8(unpacked), max_line_bytes)):
         if indented and (wrong or not indented.takes(line)):
             yield from indented.records(id_field)
             indented = None

@@ -16,6 +16,7 @@ from datatrove.pipeline.readers.base import BaseDiskReader
 from xmodel_core.corpus.config import ScanConfig
 from xmodel_core.corpus.read.fields import NotText, as_json, hoisted, text_of
 from xmodel_core.corpus.read.instructions import NotOfTheForm, as_text
+from xmodel_core.corpus.read.unpack import READ_BYTES
 from xmodel_core.corpus.text.characters import well_formed
 from xmodel_core.specs.listing import readable_name
 
@@ -32,6 +33,9 @@ class Found(NamedTuple):
 
 class Reader(BaseDiskReader):
     """What all formats share: from a record's fields to a document."""
+
+    read_bytes = READ_BYTES
+    """Stored bytes that are read at a time, as far as a format leaves it open."""
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from xmodel_core.corpus.read.instructions import FORM_FIELDS
 from xmodel_core.corpus.read.jsonl import json_records
 from xmodel_core.corpus.read.parquet import PARQUET_MARK, parquet_records
 from xmodel_core.corpus.read.reader import Found, Reader
-from xmodel_core.corpus.read.unpack import READ_BYTES, FailureRecorder
+from xmodel_core.corpus.read.unpack import READ_BYTES, FailureRecorder, pieces
 
 _JSON_STARTS = (
     b"{",
@@ -31,7 +31,7 @@ class _RecordsReader(Reader):
             else:
                 # A character takes at most six bytes when escaped (\\uXXXX); other fields get as much again.
                 limit = 12 * self.config.max_document_chars + READ_BYTES
-                yield from json_records(stream, limit, self.id_field)
+                yield from json_records(pieces(stream, self.read_bytes), limit, self.id_field)
 
     def is_parquet(self, head: bytes) -> bool:
         """Whether a file with these first bytes is read as Parquet."""

@@ -85,14 +85,14 @@ def _inflated(decoder: Any, packed: bytes) -> Iterator[bytes]:
         packed = decoder.unconsumed_tail
 
 
-def _gunzipped(stream: BinaryIO) -> Iterator[bytes | Gap]:
+def _gunzipped(stream: BinaryIO, read_bytes: int) -> Iterator[bytes | Gap]:
     """Everything that can be unpacked of a gzip file, member by member."""
     start: int | None = 0
     while start is not None:
         stream.seek(start)
         end, decoder = start, zlib.decompressobj(wbits=31)
         try:
-            while chunk := stream.read(READ_BYTES):
+            while chunk := stream.read(read_bytes):
                 end += len(chunk)
                 while chunk:
                     if decoder.eof:
@@ -218,18 +218,18 @@ def _unzstd(stream: BinaryIO) -> Iterator[bytes | Gap]:
             start = _next_start(stream, stream.tell() + 1, _ZSTD_START, _is_zstd)
 
 
-def pieces(stream: BinaryIO) -> Iterator[bytes | Gap]:
+def pieces(stream: BinaryIO, read_bytes: int = READ_BYTES) -> Iterator[bytes | Gap]:
     """The bytes of a file, unpacked if they are packed, and the gaps in them: the first bytes decide, not the name."""
     head = stream.read(16)
     stream.seek(0)
     if head[:2] == _GZIP:
-        yield from _gunzipped(stream)
+        yield from _gunzipped(stream, read_bytes)
     elif head[:4] == _ZSTD or (head[1:4] == _SKIPPABLE and head[0] >> 4 == 5):
         yield from _unzstd(stream)
     elif packing := next((name for name, start in _OTHER_PACKINGS.items() if start.match(head)), None):
         yield Gap(f"packed with {packing}, which is not read: pack it with gzip or zstd")
     else:
-        while chunk := stream.read(READ_BYTES):
+        while chunk := stream.read(read_bytes):
             yield chunk
 
 
