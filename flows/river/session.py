@@ -5,6 +5,7 @@ that every stage reads its inputs from and leaves its output in.
 """
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -105,8 +106,12 @@ class Session:
     def source_files(self) -> dict[str, SourceFiles]:
         """The files behind all sources with their digests, checked before the first is read, not after hours of work.
         XmodelError where a source has none."""
-        world = self.built("sample world")
-        files = resolve_all(self.sources, lambda files: [self.store.digest(file) for file in files], world)
+        files = resolve_all(
+            self.sources, lambda files: self.store.digests.of(files, self.cluster.map), self.built("sample world")
+        )
+        for name, of_source in files.items():
+            for line in of_source.left_out:
+                print(f"left out of {name}: {line}", file=sys.stderr, flush=True)
         return files
 
     def mixture_shares(self) -> dict[str, float]:

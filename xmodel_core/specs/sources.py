@@ -100,6 +100,8 @@ class SourceFiles:
 
     source: Source
     files: tuple[RawFile, ...]
+    left_out: tuple[str, ...] = ()
+    """A line for each link to nothing or folder that could not be opened."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -249,6 +251,7 @@ def resolve_all(
                 RawFile(name, file.address if isinstance(file, remote.RemoteFile) else str(file), size, next(digests))
                 for name, file, size in of_one.files
             ),
+            of_one.left_out,
         )
         for of_one in listed
     }
