@@ -49,3 +49,14 @@ def check(recipe: Recipe, recipe_file: Path) -> None:
     load_suites(recipe.evaluation.suites, beside)
     if recipe.corpus.perplexity.files():
         require_kenlm()
+
+
+def check_evaluation(recipe: Recipe, recipe_file: Path) -> None:
+    """XmodelError: the recipe names no suite, or one that is not there. What a checkpoint that is there needs."""
+    if not load_suites(recipe.evaluation.suites, recipe_file.parent):
+        raise XmodelError(
+            f"the recipe {recipe.name} names no suite to evaluate on",
+            expected="evaluation.suites",
+            where=recipe_file,
+            remedy="--set 'evaluation.suites=[commonsense, chinese]'",
+        )
