@@ -1,16 +1,18 @@
 """The `xmodel` command.
 
-Takes command-line arguments; gives exit code 0 (done, and the books closed), 1 (one clear message) or 2 (a wrong
-call). `COMMANDS` is the whole list: a command's module is imported when that command is called, so `--help` answers
-at once.
+Takes command-line arguments; gives exit code 0 (done, and the books closed), 1 (one clear message) or 2 (a wrong call:
+words that no recipe or file could make right, such as an unknown option, or a --set that is not KEY=VALUE). `COMMANDS`
+is the whole list: a command's module is imported when that command is called, so `--help` answers at once.
 """
 
+import errno
 import sys
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import click
 
+from flows.commands.options import with_every_option
 from xmodel_core.errors import XmodelError
 
 
@@ -57,6 +59,10 @@ COMMANDS = {
 }
 
 
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+"""What a system says of a place that cannot be used, whatever the command: not there, not a folder, not allowed."""
+
+
 class _LazyGroup(click.Group):
     """Commands from `COMMANDS`, in its order; only the one that is called is imported."""
 
@@ -71,7 +77,7 @@ class _LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name].target.partition(":")
-        return getattr(import_module(f"flows.commands.{module}"), attribute)
+        return with_every_option(getattr(import_module(f"flows.commands.{module}"), attribute))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -87,14 +93,26 @@ class _LazyGroup(click.Group):
         except Exception as error:  # the one place where an exception becomes a message; -v shows the traceback
             if ctx.params.get("verbose"):
                 raise
-            remedy = "run it again with -v for the traceback, and please report it"
-            bug = f"{type(error).__name__}: {error}\n  what to do: {remedy}"
-            message, code = str(error) if isinstance(error, XmodelError) else bug, 1
+            message, code = message_of(error), 1
             # Prefect's engines keep the exception until the interpreter exits. Without its frames no DuckDB object
             # outlives the interpreter, which nanobind would report in forty lines below our message.
             error.__traceback__ = error.__cause__ = error.__context__ = None
         click.echo(f"xmodel: {message}", err=True)
         sys.exit(code)
+
+
+def message_of(error: Exception) -> str:
+    """What a person reads of an error."""
+    if isinstance(error, XmodelError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in REFUSED and error.filename is not None:
+        remedy = "choose another place, or allow reading and writing there; -v shows where it was asked for"
+        return str(
+            XmodelError("a file or folder cannot be used", found=error.strerror, where=error.filename, remedy=remedy)
+        )
+    return (
+        f"{type(error).__name__}: {error}\n  what to do: run it again with -v for the traceback, and please report it"
+    )
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -10,7 +10,7 @@ from flows.commands.options import in_prefect, recipe_options
 @click.command()
 @recipe_options
 @click.option("--checkpoint", metavar="PATH", help="Checkpoint folder. Default: the last of the recipe's run.")
-@in_prefect
+@in_prefect("evaluation")
 def evaluate(recipe: str, overrides: Sequence[str], workspace: str | None, checkpoint: str | None) -> None:
     """Score a checkpoint on the recipe's benchmark suites."""
     from flows.commands.summary import print_queries

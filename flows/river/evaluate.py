@@ -14,7 +14,7 @@ def evaluate(
     checkpoint: str | None = None,
 ) -> str:
     """Scores a checkpoint of the recipe's run, by default the last. Returns the run's label."""
-    with open_session(recipe, overrides or [], workspace) as session:
+    with open_session(recipe, overrides or [], workspace, "evaluation", alone=checkpoint is not None) as session:
         session.checkpoint = checkpoint_folder(checkpoint) if checkpoint else None
         tasks.build_stages(session, through="evaluation")
         return session.artifact("run").label
