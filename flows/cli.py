@@ -1,10 +1,12 @@
 """The `xmodel` command.
 
-Takes command-line arguments; gives exit code 0 (done, and the books closed), 1 (one clear message), 2 (a wrong call),
-130 (SIGINT) or 143 (SIGTERM). `COMMANDS` is the whole list: a command's module is imported when that command is
-called, so `--help` answers at once.
+Takes command-line arguments; gives exit code 0 (done, and the books closed), 1 (one clear message), 2 (a wrong call:
+words that no recipe or file could make right, such as an unknown option, or a --set that is not KEY=VALUE), 130 (SIGINT)
+or 143 (SIGTERM). `COMMANDS` is the whole list: a command's module is imported when that command is called, so `--help`
+answers at once.
 """
 
+import errno
 import signal
 import sys
 from importlib import import_module
@@ -12,6 +14,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from flows.commands.options import with_every_option
 from xmodel_core.errors import XmodelError
 
 
@@ -58,6 +61,10 @@ COMMANDS = {
 }
 
 
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+"""What a system says of a place that cannot be used, whatever the command: not there, not a folder, not allowed."""
+
+
 class Terminated(BaseException):
     """SIGTERM: what a scheduler, a shutdown or `kill` sends. Like KeyboardInterrupt, no failure of what is running."""
 
@@ -94,7 +101,7 @@ class _LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name].target.partition(":")
-        return getattr(import_module(f"flows.commands.{module}"), attribute)
+        return with_every_option(getattr(import_module(f"flows.commands.{module}"), attribute))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -114,9 +121,7 @@ class _LazyGroup(click.Group):
             from xmodel_core.artifacts.disk import disk_error  # here, so that `--help` answers at once
 
             error = disk_error(error) or error
-            remedy = "run it again with -v for the traceback, and please report it"
-            bug = f"{type(error).__name__}: {error}\n  what to do: {remedy}"
-            message, code = str(error) if isinstance(error, XmodelError) else bug, 1
+            message, code = message_of(error), 1
             # Prefect's engines keep the exception until the interpreter exits. Without its frames no DuckDB object
             # outlives the interpreter, which nanobind would report in forty lines below our message.
             error.__traceback__ = error.__cause__ = error.__context__ = None
@@ -124,6 +129,20 @@ class _LazyGroup(click.Group):
             signal.signal(signal.SIGTERM, before)
         click.echo(f"xmodel: {message}", err=True)
         sys.exit(code)
+
+
+def message_of(error: Exception) -> str:
+    """What a person reads of an error."""
+    if isinstance(error, XmodelError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in REFUSED and error.filename is not None:
+        remedy = "choose another place, or allow reading and writing there; -v shows where it was asked for"
+        return str(
+            XmodelError("a file or folder cannot be used", found=error.strerror, where=error.filename, remedy=remedy)
+        )
+    return (
+        f"{type(error).__name__}: {error}\n  what to do: run it again with -v for the traceback, and please report it"
+    )
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -17,7 +17,7 @@ from flows.commands.options import emit, in_prefect, json_option, recipe_options
     "of the runs of this recipe's name. Builds nothing else.",
 )
 @json_option
-@in_prefect
+@in_prefect("evaluation")
 def evaluate(
     recipe: str, overrides: Sequence[str], workspace: str | None, checkpoint: str | None, as_json: bool
 ) -> None:

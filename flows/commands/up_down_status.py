@@ -9,7 +9,7 @@ from flows.commands.options import emit, json_option, workspace_option
 
 @click.command()
 @workspace_option
-@click.option("--port", type=int, help="The server's port. Default: 4200, or the next free one.")
+@click.option("--port", type=click.IntRange(1, 65535), help="The server's port. Default: 4200, or the next free one.")
 def up(workspace: str | None, port: int | None) -> None:
     """Start a Prefect server with its UI, a worker and the deployments, unless they are up already."""
     from flows.river.session import workspace_folder

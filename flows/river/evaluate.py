@@ -24,7 +24,7 @@ def evaluate(
         session = open_evaluation(recipe, overrides or [], workspace)
         evaluations = tasks.evaluate_checkpoints(session, checkpoint)
     else:
-        with open_session(recipe, overrides or [], workspace) as session:
+        with open_session(recipe, overrides or [], workspace, "evaluation") as session:
             tasks.build_stages(session, through="evaluation")
             built = session.built("evaluation")  # none where the recipe names no suite
             evaluations = [built] if built else []

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from flows.recipes import load_recipe
 from flows.river import preflight
@@ -22,6 +23,9 @@ from xmodel_core.errors import XmodelError
 from xmodel_core.specs import Mixture, Source, SourceFiles, load_mixture, load_sources, resolve_all
 from xmodel_core.specs.benchmarks import Suite, load_suites
 from xmodel_core.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from xmodel_core.planning.needs import Need
 
 # Before torch is first imported: threads that wait for each other sleep instead of spinning. On cores that other
 # work shares, spinning made a training step of two threads three to six times slower than one of one thread.
@@ -156,22 +160,41 @@ def checkpoint_folder(place: str) -> Path:
     return open_folder(folder).tree(name)
 
 
-@contextmanager
-def open_session(recipe: str, overrides: Sequence[str], workspace: str | None) -> Iterator[Session]:
-    """Reads and checks the recipe before anything is started: a wrong key costs no time."""
+class Checked(NamedTuple):
+    """A recipe that can be run here."""
+
+    recipe: Recipe
+    recipe_file: Path
+    store: Store
+    left_out: "list[Need]"
+    """What the run goes on without."""
+
+
+def check_recipe(
+    recipe: str, overrides: Sequence[str], workspace: str | None, through: str, alone: bool = False
+) -> Checked:
+    """Reads the recipe and checks what its stages up to `through` need, or (`alone`) what that stage needs. XmodelError
+    where the recipe is wrong, or something is not here."""
     values, recipe_file = load_recipe(recipe, list(overrides))
-    preflight.check(values, recipe_file)
-    root = workspace_folder(workspace)
-    root.prepare()
-    with open_cluster(values.cluster) as cluster:
-        yield Session(values, recipe_file, Store(root), cluster)
+    (preflight.check_evaluation if alone else preflight.check)(values, recipe_file)
+    store = Store(workspace_folder(workspace))
+    # A session of its own: what a dry walk finds is no output of the run.
+    left_out = preflight.require_needs(Session(values, recipe_file, store), through, alone)
+    return Checked(values, recipe_file, store, left_out)
+
+
+@contextmanager
+def open_session(recipe: str, overrides: Sequence[str], workspace: str | None, through: str) -> Iterator[Session]:
+    """The session of a recipe that `check_recipe` finds nothing wrong with: a wrong key costs no time."""
+    checked = check_recipe(recipe, overrides, workspace, through)
+    checked.store.root.prepare()
+    with open_cluster(checked.recipe.cluster) as cluster:
+        yield Session(checked.recipe, checked.recipe_file, checked.store, cluster)
 
 
 def open_evaluation(recipe: str, overrides: Sequence[str], workspace: str | None) -> Session:
     """A session that evaluates checkpoints that are there: it needs the recipe's suites, and neither its sources nor
     its cluster."""
-    values, recipe_file = load_recipe(recipe, list(overrides))
-    preflight.check_evaluation(values, recipe_file)
-    root = workspace_folder(workspace)
-    root.prepare()
-    return Session(values, recipe_file, Store(root))
+    checked = check_recipe(recipe, overrides, workspace, "evaluation", alone=True)
+    checked.store.root.prepare()
+    return Session(checked.recipe, checked.recipe_file, checked.store)

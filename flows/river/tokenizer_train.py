@@ -11,6 +11,6 @@ def tokenizer_train(
     recipe: str = "quickstart", overrides: list[str] | None = None, workspace: str | None = None
 ) -> str:
     """Returns the tokenizer's label."""
-    with open_session(recipe, overrides or [], workspace) as session:
+    with open_session(recipe, overrides or [], workspace, "shards") as session:
         tasks.build_stages(session, through="shards")
         return session.artifact("tokenizer").label

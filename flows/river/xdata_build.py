@@ -17,7 +17,7 @@ def xdata_build(
 ) -> dict[str, Any]:
     """Returns the corpus's label and the mixture's shares; with `decisions_only` the rows of document_flow and
     document_drops that the thresholds would give, and no document is written."""
-    with open_session(recipe, overrides or [], workspace) as session:
+    with open_session(recipe, overrides or [], workspace, "near copies" if decisions_only else "corpus") as session:
         if decisions_only:
             tasks.build_stages(session, through="near copies")
             return tasks.preview_decisions(session)

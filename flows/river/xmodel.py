@@ -17,7 +17,7 @@ def xmodel(
     recipe: str = "quickstart", overrides: list[str] | None = None, workspace: str | None = None
 ) -> dict[str, Any]:
     """Raw documents in, an evaluated model and its report out. Returns the report's path and the stages' states."""
-    with open_session(recipe, overrides or [], workspace) as session:
+    with open_session(recipe, overrides or [], workspace, "report") as session:
         tasks.build_stages(session, through="report")
         tasks.close_the_books(session)
         return {"report": f"{session.artifact('report').folder}/index.html", "stages": session.stages()}

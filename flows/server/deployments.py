@@ -12,12 +12,6 @@ from xmodel_core.errors import XmodelError
 
 def register_deployments(state: State) -> None:
     """Registers what prefect.yaml declares, the only place where deployments are written down."""
-    if not PREFECT_YAML.is_file():
-        raise XmodelError(
-            "prefect.yaml, which declares the deployments, is missing",
-            expected=PREFECT_YAML,
-            remedy="`xmodel up` works from a checkout: git clone, then make setup",
-        )
     finished = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_YAML)],
         cwd=state_folder(),

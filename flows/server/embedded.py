@@ -15,6 +15,7 @@ import tempfile
 from dataclasses import replace
 
 from flows.server import profile as prefect_profile
+from flows.server.home import require_prefect_home
 from flows.server.rest_api import wait_until_healthy
 from flows.server.settings import HOST, PRIVATE, START_SECONDS
 from flows.server.state import exclusive, load_state, save_state
@@ -27,8 +28,10 @@ def quiet_prefect() -> None:
     """Sets Prefect's settings for a flow that a person runs in a shell; call it before `prefect` is imported.
 
     After `xmodel up`, the run appears in its UI. Otherwise, and where the profile names a server of ours that is gone
-    (after a restart of the machine, say), `ensure_server` starts one for the time of the run.
+    (after a restart of the machine, say), `ensure_server` starts one for the time of the run. XmodelError where Prefect
+    has no home that it could use.
     """
+    require_prefect_home()
     quiet = {
         **PRIVATE,
         # Prefect's log lines would break progress bars in the terminal; errors are printed once, by `flows.cli`.

@@ -7,7 +7,8 @@ HOST = "127.0.0.1"
 FIRST_PORT = 4200
 POOL = "local"
 """The work pool of our deployments and worker."""
-PREFECT_YAML = Path(__file__).resolve().parents[2] / "prefect.yaml"
+PREFECT_YAML = Path(__file__).with_name("prefect.yaml")
+"""The deployments: here a link to the file of the top level, in an installed package a file of its own."""
 START_SECONDS = 180.0
 STOP_SECONDS = 20.0
 

@@ -2,12 +2,12 @@
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from flows.server.home import prefect_home, require_prefect_home
 from flows.server.process import Process
 from flows.server.profile import SavedProfile
 from flows.server.settings import HOST
@@ -40,12 +40,13 @@ class State:
 
 def state_folder() -> Path:
     """The folder of state and logs: in Prefect's home, so that another home has another server."""
-    return Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser().resolve() / "xmodel"
+    return prefect_home().resolve() / "xmodel"
 
 
 @contextmanager
 def exclusive() -> Iterator[None]:
     """One `up` or `down` at a time."""
+    require_prefect_home()
     folder = state_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the saved profile may hold API keys
     with (folder / "lock").open("w") as lock:

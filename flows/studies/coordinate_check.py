@@ -25,7 +25,7 @@ def coordinate_check(
     """Returns the table of slopes, and where it and its pictures are."""
     steps = steps or [1, 2, 5, 10]
     compared = Widths(widths or [64, 128, 256, 512, 1024], base_width, layers, head_size)
-    with open_session(recipe, overrides or [], workspace) as session:
+    with open_session(recipe, overrides or [], workspace, "plan") as session:
         short = session.with_training(study.schedule(session.recipe.training, max(steps)))
         tasks.build_stages(short, through="plan")
         settings = {"widths": compared, "steps": steps, "seeds": seeds}

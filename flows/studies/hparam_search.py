@@ -15,7 +15,7 @@ def hparam_search(
 ) -> dict[str, Any]:
     """The recipe's model and training are the proxy. Returns the best trial, the one at the report's values, what
     mattered, and where the page about it is."""
-    with open_session(recipe, overrides or [], workspace) as session:
+    with open_session(recipe, overrides or [], workspace, "plan") as session:
         stage.require_mup(session.recipe.model)
         tasks.build_stages(session, through="plan")
         settings = {"search": session.recipe.search}

@@ -27,7 +27,7 @@ def lr_transfer(
     """Trains `steps` steps: the recipe's schedule, shortened. Returns losses, best rates, and whether the best rate is
     on the grid's edge."""
     compared = Widths(widths or [64, 128, 256, 512], base_width, layers, head_size)
-    with open_session(recipe, overrides or [], workspace) as session:
+    with open_session(recipe, overrides or [], workspace, "plan") as session:
         short = session.with_training(of_length(session.recipe.training, steps))
         tasks.build_stages(short, through="plan")
         settings = {

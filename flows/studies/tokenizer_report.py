@@ -18,7 +18,7 @@ def tokenizer_report(
     against: list[str] | None = None,
 ) -> dict[str, Any]:
     """`against`: paths of .model or tokenizer.json files. Returns what `facts` says."""
-    with open_session(recipe, overrides or [], workspace) as session:
+    with open_session(recipe, overrides or [], workspace, "tokenizer") as session:
         tasks.build_stages(session, through="tokenizer")
         others = [Path(path).expanduser().resolve() for path in against or []]
         return facts(tasks.report_tokenizer(session, others))

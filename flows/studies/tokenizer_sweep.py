@@ -18,7 +18,7 @@ def tokenizer_sweep(
     zh_shares: list[float] | None = None,
 ) -> dict[str, Any]:
     """By default half, once and twice the recipe's size. Returns the table, and where it and its picture are."""
-    with open_session(recipe, overrides or [], workspace) as session:
+    with open_session(recipe, overrides or [], workspace, "corpus") as session:
         own = session.recipe.tokenizer.vocab_size
         tasks.build_stages(session, through="corpus")
         grid = SweepGrid(vocab_sizes or [own // 2, own, own * 2], zh_shares or [0.3, 0.5, 0.7])
