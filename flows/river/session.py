@@ -5,12 +5,13 @@ that every stage reads its inputs from and leaves its output in.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
-from flows.recipes import load_recipe
+from flows.recipes import load_recipe, recipe_names
 from flows.river import preflight
 from xmodel_core.artifacts import Artifact, Folder, Identity, Store, open_folder
 from xmodel_core.artifacts.remote import is_remote
@@ -24,6 +25,9 @@ from xmodel_core.training.config import TrainingConfig
 # Before torch is first imported: threads that wait for each other sleep instead of spinning. On cores that other
 # work shares, spinning made a training step of two threads three to six times slower than one of one thread.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+ClusterKind = Literal["local", "ray"]
 
 
 class NotKnownYet(Exception):
@@ -43,6 +47,8 @@ class Session:
         self.mixture = load_mixture(recipe.mixture, self.spec_folder)
         self.checkpoint: Path | None = None
         """The checkpoint to evaluate; None: the last of the recipe's run."""
+        self.on_checkpoint: Callable[[Path, int], None] | None = None
+        """Called with the folder and step of each checkpoint that the run saves while it trains."""
         self.built_before = set(store.root.names(f"*/*/{MANIFEST}"))
         """The manifests that were there when the session opened."""
         self._outputs: dict[tuple[str, str], Artifact | Identity] = {}
@@ -130,6 +136,11 @@ def workspace_folder(workspace: str | None) -> Folder:
     return open_folder(folder)
 
 
+def place_of(recipe: str, recipe_file: Path) -> str:
+    """A recipe's name, or the absolute path of its file: the same recipe, read from any folder."""
+    return recipe if recipe in recipe_names() else str(recipe_file.resolve())
+
+
 def checkpoint_folder(place: str) -> Path:
     """A checkpoint given by its path or s3:// address, to open on this machine."""
     if not is_remote(place):
@@ -139,9 +150,13 @@ def checkpoint_folder(place: str) -> Path:
 
 
 @contextmanager
-def open_session(recipe: str, overrides: Sequence[str], workspace: str | None) -> Iterator[Session]:
-    """Reads and checks the recipe before anything is started: a wrong key costs no time."""
-    values, recipe_file = load_recipe(recipe, list(overrides))
+def open_session(
+    recipe: str, overrides: Sequence[str] | None, workspace: str | None, cluster_kind: ClusterKind | None = None
+) -> Iterator[Session]:
+    """Reads and checks the recipe before anything is started: a wrong key costs no time. `cluster_kind`: where a
+    deployment runs it; an override of `cluster.kind` goes before."""
+    deployed = [f"cluster.kind={cluster_kind}"] if cluster_kind else []
+    values, recipe_file = load_recipe(recipe, [*deployed, *(overrides or [])])
     preflight.check(values, recipe_file)
     root = workspace_folder(workspace)
     root.prepare()

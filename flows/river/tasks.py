@@ -17,6 +17,7 @@ from prefect.tasks import Task
 from flows.river import ui_artifacts
 from flows.river.session import Session
 from flows.river.stages import STAGES, scanned_sources, training_inputs
+from flows.server.outage import keep_events
 from xmodel_core.artifacts import Artifact
 from xmodel_core.corpus import stage as corpus_stage
 from xmodel_core.errors import TransientError, XmodelError
@@ -24,6 +25,8 @@ from xmodel_core.ledger.build import refresh
 from xmodel_core.ledger.query import run_query
 from xmodel_core.tokenizer import stage as tokenizer_stage
 from xmodel_core.tokenizer.sweep import SweepGrid
+
+keep_events()
 
 
 def only_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:

@@ -7,12 +7,14 @@ compares with the last. Pictures are written by hand: a run that builds nothing 
 
 from base64 import b64encode
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from html import escape
 from math import ceil, floor
 from typing import Any, NamedTuple
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.server.outage import wait_out
 from xmodel_core.artifacts import Place
 from xmodel_core.report import facts
 from xmodel_core.report.palette import COLOURS, INK, MUTED, RULE
@@ -63,11 +65,15 @@ def report(page: str) -> None:
 
 
 def _create(*pages: Page) -> None:
-    for key, description, body in pages:
-        if isinstance(body, str):
-            create_markdown_artifact(key=key, description=description, markdown=body)
-        else:
-            create_table_artifact(key=key, description=description, table=body)
+    for page in pages:
+        wait_out(partial(_create_one, page))
+
+
+def _create_one(page: Page) -> None:
+    if isinstance(page.body, str):
+        create_markdown_artifact(key=page.key, description=page.description, markdown=page.body)
+    else:
+        create_table_artifact(key=page.key, description=page.description, table=page.body)
 
 
 def funnel(root: Place, label: str) -> Page:

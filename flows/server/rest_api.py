@@ -11,16 +11,16 @@ from flows.server.settings import START_SECONDS
 from xmodel_core.errors import TransientError
 
 
-def call(api: str, path: str, body: Any = None, absent: Any = None) -> Any:
-    """One call of the server's REST API; `absent`, where given, is returned for HTTP 404. TransientError: no answer, or
-    an error."""
+def call(api: str, path: str, body: Any = None, absent: Any = None, method: str | None = None) -> Any:
+    """One call of the server's REST API; `absent`, where given, is returned for HTTP 404. `method`: else GET, or POST
+    where there is a body. TransientError: no answer, or an error."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(api + path, data, {"Content-Type": "application/json"})
+    request = urllib.request.Request(api + path, data, {"Content-Type": "application/json"}, method=method)
     # Never through a proxy: the server is on this machine.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(request, timeout=30) as reply:
-            return json.loads(reply.read())
+            return json.loads(reply.read() or b"null")
     except urllib.error.HTTPError as error:
         with error:
             if error.code == 404 and absent is not None:

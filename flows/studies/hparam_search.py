@@ -5,17 +5,20 @@ from typing import Any
 from prefect import flow
 
 from flows.river import tasks, ui_artifacts
-from flows.river.session import open_session
+from flows.river.session import ClusterKind, open_session
 from xmodel_core.search.hparams import stage
 
 
 @flow(name="hparam-search", log_prints=False)
 def hparam_search(
-    recipe: str = "quickstart", overrides: list[str] | None = None, workspace: str | None = None
+    recipe: str = "quickstart",
+    overrides: list[str] | None = None,
+    workspace: str | None = None,
+    cluster: ClusterKind | None = None,
 ) -> dict[str, Any]:
     """The recipe's model and training are the proxy. Returns the best trial, the one at the report's values, what
     mattered, and where the page about it is."""
-    with open_session(recipe, overrides or [], workspace) as session:
+    with open_session(recipe, overrides, workspace, cluster) as session:
         stage.require_mup(session.recipe.model)
         tasks.build_stages(session, through="plan")
         settings = {"search": session.recipe.search}
