@@ -95,6 +95,7 @@ def build_stages(session: Session, through: str) -> None:
         if stage.name in SHOWN and stage.items(session):
             SHOWN[stage.name](session)
         if stage.name == through:
+            ui_artifacts.send_the_rest()
             return
 
 

@@ -7,11 +7,11 @@ compares with the last. Pictures are written by hand: a run that builds nothing 
 
 from base64 import b64encode
 from collections.abc import Collection, Mapping, Sequence
-from functools import partial
 from html import escape
 from math import ceil, floor
 from typing import Any, NamedTuple
 
+from httpx import TransportError
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.server.outage import wait_out
@@ -22,6 +22,8 @@ from xmodel_core.report.palette import COLOURS, INK, MUTED, RULE
 Row = dict[str, Any]
 
 WIDTH = 760
+_unsent: "list[Page]" = []
+"""Pages of this process's flow that its server has not taken yet."""
 
 
 class Page(NamedTuple):
@@ -65,8 +67,24 @@ def report(page: str) -> None:
 
 
 def _create(*pages: Page) -> None:
-    for page in pages:
-        wait_out(partial(_create_one, page))
+    """A run does not wait for a server that is gone: what it did not take is sent with the next page, or at the end."""
+    _unsent.extend(pages)
+    try:
+        _send()
+    except TransportError:
+        return
+
+
+def send_the_rest() -> None:
+    """Call it at the end of a flow: sends the pages that the server did not take, and waits for it where it may come
+    back."""
+    wait_out(_send)
+
+
+def _send() -> None:
+    while _unsent:
+        _create_one(_unsent[0])
+        del _unsent[0]
 
 
 def _create_one(page: Page) -> None:

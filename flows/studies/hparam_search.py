@@ -24,5 +24,6 @@ def hparam_search(
         settings = {"search": session.recipe.search}
         searched = tasks.train_proxies(session, "search hyperparameters", stage.run, settings)
         ui_artifacts.search(session.store.root, searched.label)
+        ui_artifacts.send_the_rest()
         facts = searched.manifest()["facts"]
         return {"search": searched.label, "report_page": f"{searched.folder}/index.html", **facts}
