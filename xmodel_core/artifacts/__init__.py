@@ -13,7 +13,7 @@ from xmodel_core.artifacts.fingerprint import file_digest, fingerprint
 from xmodel_core.artifacts.folder import FileEntry, Folder, StoredFile
 from xmodel_core.artifacts.local_folder import LocalFolder
 from xmodel_core.artifacts.place import Place, open_folder
-from xmodel_core.artifacts.shard import Receipt, ShardWriter, write_shard
+from xmodel_core.artifacts.shard import Receipt, ShardWriter, finished_shard, write_shard
 from xmodel_core.artifacts.store import Artifact, Build, Identity, Store
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "StoredFile",
     "file_digest",
     "fingerprint",
+    "finished_shard",
     "open_folder",
     "write_atomically",
     "write_shard",

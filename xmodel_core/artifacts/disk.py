@@ -8,16 +8,15 @@ import errno
 import os
 import secrets
 import shutil
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
-
+from xmodel_core.artifacts.process import ProcessId, this_process
 from xmodel_core.errors import XmodelError
 
 PARTIAL = ".partial"
+MKDIR_TRIES = 20
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -42,21 +41,24 @@ def naming_a_full_disk(folder: Path) -> Iterator[None]:
 
 def new_staging_folder(folder: Path) -> Path:
     """A fresh staging folder inside `folder`, named after this host and process."""
-    staging = folder / PARTIAL / f"{socket.gethostname()}~{os.getpid()}~{secrets.token_hex(4)}"
+    owner = this_process()
+    name = "~".join((owner.host, owner.machine, str(owner.process), owner.started, secrets.token_hex(4)))
+    staging = folder / PARTIAL / name
     with naming_a_full_disk(folder):
+        for _ in range(MKDIR_TRIES):
+            # A builder that has finished removes the empty folder of staging folders, perhaps just now.
+            with suppress(FileNotFoundError):
+                staging.mkdir(parents=True)
+                return staging
         staging.mkdir(parents=True)
     return staging
 
 
-def _alive(owner: str) -> bool:
-    host, process, _ = owner.split("~")
-    return host != socket.gethostname() or psutil.pid_exists(int(process))
-
-
 def remove_dead_staging(folder: Path) -> None:
-    """Removes the staging folders of dead processes of this host."""
-    for staging in (folder / PARTIAL).glob("*~*~*"):
-        if not _alive(staging.name):
+    """Removes the staging folders of processes that are known to have ended: those of this machine."""
+    for staging in (folder / PARTIAL).glob("*~*~*~*~*"):
+        host, machine, process, started, _ = staging.name.rsplit("~", 4)
+        if ProcessId(host, machine, int(process), started).state() is False:
             shutil.rmtree(staging, ignore_errors=True)
 
 

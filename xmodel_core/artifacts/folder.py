@@ -65,6 +65,16 @@ class Folder(ABC):
         """Writes a small file, whole or not at all."""
 
     @abstractmethod
+    def exchange(self, name: str, old: bytes | None, new: bytes | None) -> bool:
+        """Writes `new` (None: removes the file) if the file holds exactly `old` (None: does not exist), else changes
+        nothing; whether it did. Of several that exchange the same, one succeeds, where `exchanges` says so."""
+
+    @abstractmethod
+    def exchanges(self, name: str) -> bool:
+        """Whether `exchange` is one step for everybody here. Where it is not, another may write between the look and
+        the write."""
+
+    @abstractmethod
     def remove(self, name: str) -> None:
         """Removes a file; a missing one is no error."""
 

@@ -69,6 +69,19 @@ def read_receipt(data: bytes, where: object) -> Receipt:
         ) from error
 
 
+def finished_shard(folder: Folder, shard: str) -> Receipt | None:
+    """The receipt of a finished shard; None unless all its files exist at their sizes.
+
+    A task asks again when its turn comes: another builder may have written its shard meanwhile."""
+    name = receipt_name(shard)
+    data = folder.read(name)
+    if data is None:
+        return None
+    receipt = read_receipt(data, f"{folder}/{name}")
+    whole = all(folder.size(entry.path) == entry.bytes for entry in receipt.files)
+    return receipt if whole else None  # where a file went missing, the shard is built again and its receipt replaced
+
+
 @contextmanager
 def write_shard(folder: Folder, shard: str) -> Iterator[ShardWriter]:
     """Writes one shard: on a clean exit its files are put in place in `folder` and its receipt written last.

@@ -17,11 +17,12 @@ from xmodel_core.artifacts.fingerprint import canonical_json, file_digest, finge
 from xmodel_core.artifacts.folder import Folder, StoredFile
 from xmodel_core.artifacts.place import Place, open_folder
 from xmodel_core.artifacts.remote import RemoteFile, open_stream
-from xmodel_core.artifacts.shard import Receipt, read_receipt, receipt_name
+from xmodel_core.artifacts.shard import Receipt, finished_shard, read_receipt, receipt_name
 from xmodel_core.errors import XmodelError
 
 MANIFEST = "manifest.json"
 DIGESTS = "digests.json"
+WORK = ".work"
 
 
 @dataclass(frozen=True)
@@ -110,31 +111,29 @@ class Build:
 
     def finished(self, shard: str) -> Receipt | None:
         """The receipt of a finished shard; None unless all its files exist at their sizes."""
-        name = receipt_name(shard)
-        data = self.folder.read(name)
-        if data is None:
-            return None
-        receipt = read_receipt(data, f"{self.folder}/{name}")
-        for entry in receipt.files:
-            if self.folder.size(entry.path) != entry.bytes:
-                self.folder.remove(name)  # a file went missing after its receipt: the shard is built again
-                return None
-        return receipt
+        return finished_shard(self.folder, shard)
 
-    def discard(self, shard: str) -> None:
-        """Removes a finished shard that only the stage itself used."""
-        name = receipt_name(shard)
-        if data := self.folder.read(name):
-            files = read_receipt(data, f"{self.folder}/{name}").files
-            self.folder.remove(name)
-            for entry in files:
-                self.folder.remove(entry.path)
+    @property
+    def work(self) -> Folder:
+        """For shards that only the stage itself uses: removed when the artifact is complete."""
+        return self.folder / WORK
+
+    def completed_by_another(self) -> Artifact | None:
+        """The artifact, where another builder has completed it, and removed the shards of `work` on which this one may
+        have failed."""
+        if self.folder.size(MANIFEST) is None:
+            return None
+        self.folder.remove_tree(WORK)
+        return Artifact(self.identity.kind, self.identity.name, self.identity.fingerprint, self.folder)
 
     def commit(
         self, rows: dict[str, list[dict[str, Any]]] | None = None, facts: dict[str, Any] | None = None
     ) -> Artifact:
         """Writes the manifest, which completes the artifact. Its `seconds` are those of its shards or of this build,
-        whichever is more: a build may have resumed after shards of an earlier one."""
+        whichever is more: a build may have resumed after shards of an earlier one. Where another builder has completed
+        it first, its manifest stays."""
+        if finished := self.completed_by_another():
+            return finished
         artifact = Artifact(self.identity.kind, self.identity.name, self.identity.fingerprint, self.folder)
         shards = [receipt.seconds for receipt in artifact.receipts().values()]
         manifest = {
@@ -151,6 +150,7 @@ class Build:
             "facts": facts or {},
         }
         self.folder.write(MANIFEST, json.dumps(manifest, ensure_ascii=False, sort_keys=True, indent=1).encode())
+        self.folder.remove_tree(WORK)
         self.folder.tidy()  # a killed worker's shard may have been built by another
         return artifact
 

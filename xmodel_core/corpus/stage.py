@@ -175,7 +175,14 @@ def find_near_pairs(
     if finished := store.find(identity):
         return finished
     build = store.build(identity)
-    return build.commit(facts=write_pairs(build, tuple(scanned_files(scanned)), config, cluster))
+    try:
+        facts = write_pairs(build, tuple(scanned_files(scanned)), config, cluster)
+    except Exception:
+        # A builder that completes the artifact removes what another may still be reading: that one takes the artifact.
+        if finished := build.completed_by_another():
+            return finished
+        raise
+    return build.commit(facts=facts)
 
 
 def corpus_identity(

@@ -12,7 +12,7 @@ from shutil import rmtree, which
 from typing import TYPE_CHECKING, Any
 
 from xmodel_core.artifacts import Artifact, Folder, Identity, Store
-from xmodel_core.artifacts.lock import lease
+from xmodel_core.artifacts.lease import lease
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.training.config import TrainingConfig
@@ -164,13 +164,17 @@ def run(inputs: TrainingInputs, on_checkpoint: Callable[[Path, int], None] | Non
         job.tokens[source].verify(store.digest)
     use_gpu = choose_device(config).type == "cuda"
     total, tokens_after = config.total_steps, job.stream.tokens_after
-    with lease(build.folder), watch(build.folder, f"train {inputs.name}", total, tokens_after, on_checkpoint):
+    named = f"train {inputs.name}"
+    with lease(build.folder) as held, watch(build.folder, named, total, tokens_after, on_checkpoint):
+        if done := store.find(identified):  # by the process that held the lease until now
+            return done
         threads = config.threads_per_worker
         # Ray's own files: not used afterwards, but every one of its workers must be able to reach them.
         local = build.folder.working_folder() / "ray"
         storage = f"{build.folder}/ray" if inputs.cluster.kind == "ray" else str(local)
         settings = {**job.settings(), "ray_storage": storage}
         inputs.cluster.train(train, settings, config.workers, threads, use_gpu)
+        held.check()
         rmtree(local, ignore_errors=True)
         build.folder.remove_tree("ray")
         return build.commit(
