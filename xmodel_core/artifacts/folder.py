@@ -83,6 +83,10 @@ class Folder(ABC):
         """Removes a subfolder and everything in it."""
 
     @abstractmethod
+    def rename_tree(self, name: str, new_name: str, last: str) -> None:
+        """Gives a subfolder another name. `last`: the file that completes it, there last and gone first."""
+
+    @abstractmethod
     def size(self, name: str) -> int | None:
         """A file's size in bytes; None if it does not exist."""
 

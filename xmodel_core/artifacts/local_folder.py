@@ -88,6 +88,10 @@ class LocalFolder(Folder):
     def remove_tree(self, name: str) -> None:
         shutil.rmtree(self.at / name, ignore_errors=True)
 
+    def rename_tree(self, name: str, new_name: str, last: str) -> None:
+        self.remove_tree(new_name)
+        (self.at / name).rename(self.at / new_name)
+
     def size(self, name: str) -> int | None:
         try:
             return (self.at / name).stat().st_size

@@ -84,6 +84,14 @@ class RemoteFolder(Folder):
     def remove_tree(self, name: str) -> None:
         remote.remove([file.address for file in remote.list_below(f"{self.address}/{name}")])
 
+    def rename_tree(self, name: str, new_name: str, last: str) -> None:
+        begin = f"{self.address}/{name}/"
+        files = [file.address.removeprefix(begin) for file in remote.list_below(f"{self.address}/{name}")]
+        for file in sorted(files, key=lambda file: file == last):
+            remote.copy(begin + file, f"{self.address}/{new_name}/{file}")
+        self.remove(f"{name}/{last}")
+        self.remove_tree(name)
+
     def size(self, name: str) -> int | None:
         file = remote.stat(f"{self.address}/{name}")
         return file.bytes if file else None

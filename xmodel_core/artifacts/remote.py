@@ -219,6 +219,11 @@ def download(address: str, path: Path) -> None:
     with_retries(address, lambda: filesystem(address).get_file(address, str(path)))
 
 
+def copy(address: str, new_address: str) -> None:
+    """Copies an object inside its store."""
+    with_retries(address, lambda: filesystem(address).cp_file(address, new_address))
+
+
 def remove(addresses: Sequence[str]) -> None:
     """Removes objects; a missing one is no error."""
     for address in addresses:

@@ -2,7 +2,7 @@
 
 Takes a job's plain values (`train` is what Ray Train runs on each worker); gives checkpoints and metrics
 on disk. `steps` yields one `StepReport` per step and knows nothing of files; `Recorder` turns reports into
-rows; `train` saves and validates when it is due. It continues from the newest complete checkpoint.
+rows; `train` saves and validates when it is due. It continues from the newest sound checkpoint.
 """
 
 import time
@@ -14,14 +14,13 @@ from torch import nn
 
 from xmodel_core.artifacts.token_shards import TokenShards
 from xmodel_core.model.network import Xmodel, initialise
-from xmodel_core.training.checkpoint.names import complete_checkpoints
 from xmodel_core.training.checkpoint.prune import prune
-from xmodel_core.training.checkpoint.save import load_checkpoint
+from xmodel_core.training.checkpoint.save import load_checkpoint, newest_sound_checkpoint
 from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.job import Job
 from xmodel_core.training.optim.adamw import make_optimizer
 from xmodel_core.training.parallel.device import choose_device
-from xmodel_core.training.parallel.workers import data_parallel, rank_and_world
+from xmodel_core.training.parallel.workers import data_parallel, from_first_worker, rank_and_world
 from xmodel_core.training.recorder import Recorder, StepReport, is_due, put_run_row
 from xmodel_core.training.schedule import learning_rate
 from xmodel_core.training.step import exact_arithmetic, training_step
@@ -54,12 +53,12 @@ def _validate_all(
 
 
 def _resume(job: Job, model: Xmodel, optimizer: torch.optim.Optimizer) -> int:
-    """Loads the newest complete checkpoint, else initialises the weights; gives the number of steps done."""
-    checkpoints = complete_checkpoints(job.folder)
-    if not checkpoints:
+    """Loads the newest sound checkpoint, else initialises the weights; gives the number of steps done."""
+    checkpoint = from_first_worker(lambda: newest_sound_checkpoint(job.folder))
+    if checkpoint is None:
         initialise(model, job.training.seed)
         return 0
-    return load_checkpoint(job.folder.tree(checkpoints[-1]), model, optimizer)["step"]
+    return load_checkpoint(job.folder.tree(checkpoint), model, optimizer)["step"]
 
 
 def _train(job: Job, config: TrainingConfig, device: torch.device) -> None:
@@ -95,7 +94,7 @@ def _train(job: Job, config: TrainingConfig, device: torch.device) -> None:
 
 
 def train(settings: dict[str, Any]) -> None:
-    """One worker of a run, from its newest complete checkpoint to its end. XmodelError where it cannot continue."""
+    """One worker of a run, from its newest sound checkpoint to its end. XmodelError where it cannot continue."""
     job = Job.from_settings(settings)
     device = choose_device(job.training)
     with exact_arithmetic(job.training):

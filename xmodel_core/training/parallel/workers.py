@@ -1,10 +1,16 @@
 """The workers of a run: rank and world size, the data-parallel model, sums and means over all of them."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
 
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from xmodel_core.errors import XmodelError
+
+Value = TypeVar("Value")
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -33,3 +39,19 @@ def sum_over_workers(values: Tensor) -> Tensor:
 def mean_over_workers(values: Tensor) -> Tensor:
     """The elementwise mean over all workers, in place."""
     return sum_over_workers(values).div_(rank_and_world()[1]) if dist.is_initialized() else values
+
+
+def from_first_worker(make: Callable[[], Value]) -> Value:
+    """What `make` gives on the first worker, on every worker. An XmodelError that it raises there is raised on all."""
+    if not dist.is_initialized():
+        return make()
+    outcome: list[Any] = [None]
+    if dist.get_rank() == 0:
+        try:
+            outcome = [make()]
+        except XmodelError as error:
+            outcome = [error]
+    dist.broadcast_object_list(outcome)
+    if isinstance(outcome[0], XmodelError):
+        raise outcome[0]
+    return outcome[0]
