@@ -55,9 +55,11 @@ def in_prefect(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def with_server(*args: Any, **kwargs: Any) -> None:
         from flows.recipes import load_recipe
-        from flows.river.preflight import check
+        from flows.river.preflight import check, check_evaluation
 
-        check(*load_recipe(kwargs["recipe"], kwargs["overrides"]))
+        # A checkpoint that is there needs the recipe's suites alone.
+        needed = check_evaluation if kwargs.get("checkpoint") else check
+        needed(*load_recipe(kwargs["recipe"], kwargs["overrides"]))
         from flows.server.embedded import ensure_server, quiet_prefect
 
         quiet_prefect()

@@ -10,6 +10,7 @@ from pathlib import Path
 from xmodel_core.artifacts.remote import is_remote
 from xmodel_core.config import Recipe
 from xmodel_core.corpus.measure.perplexity import require_kenlm
+from xmodel_core.errors import XmodelError
 from xmodel_core.mixture.plan import Supply, shares
 from xmodel_core.specs import Mixture, Source, load_mixture, load_sources, resolve
 from xmodel_core.specs.benchmarks import load_suites
@@ -37,3 +38,14 @@ def check(recipe: Recipe, recipe_file: Path) -> None:
     load_suites(recipe.evaluation.suites, beside)
     if recipe.corpus.perplexity.files():
         require_kenlm()
+
+
+def check_evaluation(recipe: Recipe, recipe_file: Path) -> None:
+    """XmodelError: the recipe names no suite, or one that is not there. What a checkpoint that is there needs."""
+    if not load_suites(recipe.evaluation.suites, recipe_file.parent):
+        raise XmodelError(
+            f"the recipe {recipe.name} names no suite to evaluate on",
+            expected="evaluation.suites",
+            where=recipe_file,
+            remedy="--set 'evaluation.suites=[commonsense, chinese]'",
+        )

@@ -19,7 +19,8 @@ from xmodel_core.artifacts.store import MANIFEST
 from xmodel_core.cluster import Cluster, open_cluster
 from xmodel_core.config import Recipe
 from xmodel_core.errors import XmodelError
-from xmodel_core.specs import Source, SourceFiles, load_mixture, load_sources, resolve
+from xmodel_core.specs import Mixture, Source, SourceFiles, load_mixture, load_sources, resolve
+from xmodel_core.specs.benchmarks import Suite, load_suites
 from xmodel_core.training.config import TrainingConfig
 
 # Before torch is first imported: threads that wait for each other sleep instead of spinning. On cores that other
@@ -43,10 +44,6 @@ class Session:
         self.recipe_file = recipe_file
         self.store = store
         self._cluster = cluster
-        self.sources: list[Source] = load_sources(recipe.sources, self.spec_folder)
-        self.mixture = load_mixture(recipe.mixture, self.spec_folder)
-        self.checkpoint: Path | None = None
-        """The checkpoint to evaluate; None: the last of the recipe's run."""
         self.on_checkpoint: Callable[[Path, int], None] | None = None
         """Called with the folder and step of each checkpoint that the run saves while it trains."""
         self.built_before = set(store.root.names(f"*/*/{MANIFEST}"))
@@ -57,6 +54,21 @@ class Session:
     def spec_folder(self) -> Path:
         """Paths of specs that the recipe names are relative to it."""
         return self.recipe_file.parent
+
+    @cached_property
+    def sources(self) -> list[Source]:
+        """What the recipe's families of sources declare."""
+        return load_sources(self.recipe.sources, self.spec_folder)
+
+    @cached_property
+    def mixture(self) -> Mixture:
+        """What the recipe trains on, by phase."""
+        return load_mixture(self.recipe.mixture, self.spec_folder)
+
+    @cached_property
+    def suites(self) -> list[Suite]:
+        """What the recipe evaluates on."""
+        return load_suites(self.recipe.evaluation.suites, self.spec_folder)
 
     @property
     def cluster(self) -> Cluster:
@@ -162,3 +174,13 @@ def open_session(
     root.prepare()
     with open_cluster(values.cluster) as cluster:
         yield Session(values, recipe_file, Store(root), cluster)
+
+
+def open_evaluation(recipe: str, overrides: Sequence[str], workspace: str | None) -> Session:
+    """A session that evaluates checkpoints that are there: it needs the recipe's suites, and neither its sources nor
+    its cluster."""
+    values, recipe_file = load_recipe(recipe, list(overrides))
+    preflight.check_evaluation(values, recipe_file)
+    root = workspace_folder(workspace)
+    root.prepare()
+    return Session(values, recipe_file, Store(root))
