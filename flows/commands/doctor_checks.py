@@ -25,7 +25,7 @@ from xmodel_core.artifacts.cache import cache_root
 from xmodel_core.errors import XmodelError
 from xmodel_core.training.stage import cpp_compiler
 
-CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
+CONSTRAINTS = Path(__file__).with_name("constraints.txt")
 # Distribution -> module. find_spec on the module takes 1 ms where importing torch or ray takes seconds.
 MODULES = {
     "datatrove": "datatrove",
@@ -62,9 +62,7 @@ def _python() -> Finding:
 
 
 def _pins() -> dict[str, str]:
-    """The versions that constraints.txt pins; empty where Xmodel was installed without its checkout."""
-    if not CONSTRAINTS.exists():
-        return {}
+    """The versions that constraints.txt pins."""
     lines = (line.split("#")[0].strip() for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines())
     pairs = (line.split("==") for line in lines if "==" in line)
     return {name.strip().lower(): pin.strip() for name, pin in pairs}

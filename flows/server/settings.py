@@ -11,7 +11,8 @@ FLOW_RUN_ID = "PREFECT__FLOW_RUN_ID"
 """Prefect names, to a run of a deployment, its id."""
 RUN_LOGS = "XMODEL_RUN_LOGS"
 """Names, to a run of the worker that `up` starts, the folder in which it keeps its output."""
-PREFECT_YAML = Path(__file__).resolve().parents[2] / "prefect.yaml"
+PREFECT_YAML = Path(__file__).with_name("prefect.yaml")
+"""The deployments: here a link to the file of the top level, in an installed package a file of its own."""
 START_SECONDS = 180.0
 STOP_SECONDS = 20.0
 RUN_STOP_SECONDS = 300.0
