@@ -60,10 +60,15 @@ def in_prefect(command: Callable[..., None]) -> Callable[..., None]:
         # A checkpoint that is there needs the recipe's suites alone.
         needed = check_evaluation if kwargs.get("checkpoint") else check
         needed(*load_recipe(kwargs["recipe"], kwargs["overrides"]))
-        from flows.server.embedded import ensure_server, quiet_prefect
+        from flows.server.embedded import ensure_server, quiet_prefect, server_is_gone
 
         quiet_prefect()
         ensure_server()
-        command(*args, **kwargs)
+        from httpx import TransportError
+
+        try:
+            command(*args, **kwargs)
+        except TransportError as error:  # Prefect's client: our own calls report what they were about
+            raise server_is_gone(error) from error
 
     return with_server
