@@ -10,6 +10,7 @@ limits, so that a run is cancelled at its next renewal.
 import os
 import time
 from collections.abc import Callable
+from functools import wraps
 from typing import TypeVar
 
 from flows.server.settings import FLOW_RUN_ID, OUTAGE_SECONDS
@@ -50,14 +51,17 @@ def keep_events() -> None:
     from prefect.events.worker import EventsWorker
 
     attempts = int(OUTAGE_SECONDS)  # Prefect pauses for a second between two
+    emit = PrefectEventsClient._emit
 
-    class PatientEventsClient(PrefectEventsClient):
-        async def _emit(self, event: Event) -> None:
-            try:
-                await super()._emit(event)
-            except Exception:
-                self._reconnection_attempts = 0
-                raise
-            self._reconnection_attempts = attempts
+    @wraps(emit)
+    async def patient(client: PrefectEventsClient, event: Event) -> None:
+        try:
+            await emit(client, event)
+        except Exception:
+            client._reconnection_attempts = 0
+            raise
+        client._reconnection_attempts = attempts
 
-    EventsWorker.set_client_override(PatientEventsClient, reconnection_attempts=attempts)
+    # The method, because Prefect sends no events through a class that it does not know.
+    setattr(PrefectEventsClient, emit.__name__, patient)
+    EventsWorker.set_client_override(PrefectEventsClient, reconnection_attempts=attempts)

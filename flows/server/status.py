@@ -87,9 +87,7 @@ class Status:
             ]
         lines += [f"run             {run}{_reason(run)}" for run in self.runs]
         lines += [f"queued          {run}" for run in self.queued]
-        lines += [
-            f"orphan          {run}; it runs on without its worker" for run in self.orphans
-        ]
+        lines += [f"orphan          {run}; it runs on without its worker" for run in self.orphans]
         for work in self.at_work:
             outside = "" if work.in_prefect else ", outside Prefect"
             lines.append(
