@@ -92,11 +92,16 @@ def in_prefect(through: str) -> Callable[[Callable[..., None]], Callable[..., No
             checked = check_recipe(kwargs["recipe"], kwargs["overrides"], kwargs["workspace"], through, alone)
             for need in checked.left_out:
                 click.echo(f"without: {need}", err=True)
-            from flows.server.embedded import ensure_server, quiet_prefect
+            from flows.server.embedded import ensure_server, quiet_prefect, server_is_gone
 
             quiet_prefect()
             ensure_server()
-            command(*args, **kwargs)
+            from httpx import TransportError
+
+            try:
+                command(*args, **kwargs)
+            except TransportError as error:  # Prefect's client: our own calls report what they were about
+                raise server_is_gone(error) from error
 
         return with_server
 

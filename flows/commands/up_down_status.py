@@ -1,5 +1,6 @@
 """`xmodel up`, `down` and `status`: Prefect's server, a worker and the deployments on this machine."""
 
+import os
 from dataclasses import asdict
 
 import click
@@ -20,17 +21,23 @@ def up(workspace: str | None, port: int | None) -> None:
 
 @click.command()
 def down() -> None:
-    """Stop what `up` started and restore the Prefect profile."""
+    """Stop what `up` started and restore the Prefect profile.
+
+    Runs are asked first, so that a training saves its checkpoint; what has not ended after five minutes is killed.
+    """
     from flows.server.host import down as stop_all
 
     click.echo(stop_all())
 
 
 @click.command()
+@workspace_option
 @json_option
-def status(as_json: bool) -> None:
-    """Show the server, the worker, the deployments and the latest runs."""
+def status(workspace: str | None, as_json: bool) -> None:
+    """Show server, worker, deployments, the runs, and who is at work in the workspace."""
+    from flows.river.session import workspace_folder
     from flows.server.status import status as read_status
 
-    current = read_status()
+    chosen = bool(workspace or os.environ.get("XMODEL_WORKSPACE"))
+    current = read_status(workspace_folder(workspace), chosen)
     emit(asdict(current), as_json, lambda _: click.echo(current))

@@ -5,7 +5,7 @@ from typing import Any
 from prefect import flow
 
 from flows.river import tasks
-from flows.river.session import open_evaluation, open_session
+from flows.river.session import ClusterKind, open_evaluation, open_session
 from xmodel_core.evaluation.stage import booked_under
 
 
@@ -15,6 +15,7 @@ def evaluate(
     overrides: list[str] | None = None,
     workspace: str | None = None,
     checkpoint: str | None = None,
+    cluster: ClusterKind | None = None,
 ) -> list[dict[str, Any]]:
     """Scores the last checkpoint of the recipe's run, which is built if need be; or with `checkpoint` (a folder, an
     s3:// address, RUN, RUN@STEP or all) checkpoints that are there, and then builds nothing else. An evaluation that
@@ -24,7 +25,7 @@ def evaluate(
         session = open_evaluation(recipe, overrides or [], workspace)
         evaluations = tasks.evaluate_checkpoints(session, checkpoint)
     else:
-        with open_session(recipe, overrides or [], workspace, "evaluation") as session:
+        with open_session(recipe, overrides, workspace, "evaluation", cluster) as session:
             tasks.build_stages(session, through="evaluation")
             built = session.built("evaluation")  # none where the recipe names no suite
             evaluations = [built] if built else []

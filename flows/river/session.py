@@ -6,13 +6,13 @@ that every stage reads its inputs from and leaves its output in.
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from flows.recipes import load_recipe
+from flows.recipes import load_recipe, recipe_names
 from flows.river import preflight
 from xmodel_core.artifacts import Artifact, Folder, Identity, Store, open_folder
 from xmodel_core.artifacts.remote import is_remote
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+ClusterKind = Literal["local", "ray"]
+
+
 class NotKnownYet(Exception):
     """An identity that depends on a stage that is not built; the text says on which, as `xmodel plan` shows it."""
 
@@ -45,6 +48,8 @@ class Session:
         self.recipe_file = recipe_file
         self.store = store
         self._cluster = cluster
+        self.on_checkpoint: Callable[[Path, int], None] | None = None
+        """Called with the folder and step of each checkpoint that the run saves while it trains."""
         self.built_before = set(store.root.names(f"*/*/{MANIFEST}"))
         """The manifests that were there when the session opened."""
         self._outputs: dict[tuple[str, str], Artifact | Identity] = {}
@@ -152,6 +157,11 @@ def workspace_folder(workspace: str | None) -> Folder:
     return open_folder(folder)
 
 
+def place_of(recipe: str, recipe_file: Path) -> str:
+    """A recipe's name, or the absolute path of its file: the same recipe, read from any folder."""
+    return recipe if recipe in recipe_names() else str(recipe_file.resolve())
+
+
 def checkpoint_folder(place: str) -> Path:
     """A checkpoint given by its path or s3:// address, to open on this machine."""
     if not is_remote(place):
@@ -184,9 +194,17 @@ def check_recipe(
 
 
 @contextmanager
-def open_session(recipe: str, overrides: Sequence[str], workspace: str | None, through: str) -> Iterator[Session]:
-    """The session of a recipe that `check_recipe` finds nothing wrong with: a wrong key costs no time."""
-    checked = check_recipe(recipe, overrides, workspace, through)
+def open_session(
+    recipe: str,
+    overrides: Sequence[str] | None,
+    workspace: str | None,
+    through: str,
+    cluster_kind: ClusterKind | None = None,
+) -> Iterator[Session]:
+    """The session of a recipe that `check_recipe` finds nothing wrong with: a wrong key costs no time. `cluster_kind`:
+    where a deployment runs it; an override of `cluster.kind` goes before."""
+    deployed = [f"cluster.kind={cluster_kind}"] if cluster_kind else []
+    checked = check_recipe(recipe, [*deployed, *(overrides or [])], workspace, through)
     checked.store.root.prepare()
     with open_cluster(checked.recipe.cluster) as cluster:
         yield Session(checked.recipe, checked.recipe_file, checked.store, cluster)

@@ -288,7 +288,7 @@ def training_inputs(session: Session) -> TrainingInputs:
 
 
 def _build_run(session: Session, item: str) -> Artifact:
-    return training_stage.run(training_inputs(session))
+    return training_stage.run(training_inputs(session), session.on_checkpoint)
 
 
 # evaluation and report -----------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from flows.river import ui_artifacts
 from flows.river.checkpoints import find_checkpoints
 from flows.river.session import Session
 from flows.river.stages import STAGES, evaluate_checkpoint, needs_sample_world, scanned_sources, training_inputs
+from flows.server.outage import keep_events
 from xmodel_core.artifacts import Artifact
 from xmodel_core.corpus import stage as corpus_stage
 from xmodel_core.errors import TransientError, XmodelError
@@ -26,6 +27,8 @@ from xmodel_core.ledger.build import refresh
 from xmodel_core.ledger.query import run_query
 from xmodel_core.tokenizer import stage as tokenizer_stage
 from xmodel_core.tokenizer.sweep import SweepGrid
+
+keep_events()
 
 
 def only_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -99,6 +102,7 @@ def build_stages(session: Session, through: str) -> None:
         if stage.name in SHOWN and stage.items(session):
             SHOWN[stage.name](session)
         if stage.name == through:
+            ui_artifacts.send_the_rest()
             return
 
 

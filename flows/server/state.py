@@ -26,6 +26,8 @@ class State:
     server: Process
     worker: Process | None = None
     profile: SavedProfile | None = None
+    deployments: str = ""
+    """The sha256 of the prefect.yaml whose deployments are registered."""
 
     @property
     def ui(self) -> str:
