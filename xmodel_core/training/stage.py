@@ -213,6 +213,6 @@ def _record_end(held: Lease, status: str) -> None:
 
     try:
         held.check()
-        end_run_row(held.folder, status, error)
+        end_run_row(held.folder, status)
     except (OSError, XmodelError) as error:
         _log.warning("%s: not recorded as %s (%s)", held.folder, status, error)
