@@ -124,8 +124,9 @@ def one_of_each_kind(workspace: Path) -> dict[str, Path]:
 
 
 @pytest.mark.slow
-def test_what_an_audit_says_to_delete_is_built_again_as_it_was(fresh_river: Path, xmodel: Xmodel) -> None:
-    files = one_of_each_kind(fresh_river)
+def test_what_an_audit_says_to_delete_is_built_again_as_it_was(fresh_river: Path, xmodel: Xmodel, ledger_of) -> None:
+    files, rows = one_of_each_kind(fresh_river), ledger_of(fresh_river)
+    files["metrics"] = next(fresh_river.glob("runs/*/metrics/train_metrics/step-00000120.parquet"))
     before = {kind: path.read_bytes() for kind, path in files.items()}
     rng = random.Random(5)
     for path in files.values():
@@ -149,7 +150,8 @@ def test_what_an_audit_says_to_delete_is_built_again_as_it_was(fresh_river: Path
     done = xmodel("run", SMALL, workspace=fresh_river)
     assert done.returncode == 0, done.stderr
     after = {kind: path.read_bytes() for kind, path in files.items()}
-    assert {kind for kind in before if after[kind] != before[kind]} <= {"reports"}  # a report holds times
+    assert {kind for kind in before if after[kind] != before[kind]} <= {"reports", "metrics"}  # they hold times
+    assert ledger_of(fresh_river) == rows
     done = xmodel("audit", workspace=fresh_river)
     assert done.returncode == 0, done.stdout
 
