@@ -127,8 +127,9 @@ def put_on_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all: beside its place, synced, then renamed."""
+@contextmanager
+def written_aside(path: Path, data: bytes) -> Iterator[Path]:
+    """A synced file beside `path`, to be renamed to it; it is gone afterwards where it was not."""
     with naming_a_full_disk(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         staging = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
@@ -137,6 +138,12 @@ def write_atomically(path: Path, data: bytes) -> None:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            staging.replace(path)
+            yield staging
         finally:
             staging.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all: beside its place, synced, then renamed."""
+    with written_aside(path, data) as staging:
+        staging.replace(path)

@@ -7,7 +7,7 @@ are there, `check` compares one file's sha256. Neither writes, and neither stops
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from xmodel_core.artifacts.digests import read_digest
 from xmodel_core.artifacts.folder import FileEntry, Folder
@@ -18,6 +18,7 @@ from xmodel_core.artifacts.shard import Receipt, read_receipt, receipt_name
 from xmodel_core.errors import XmodelError
 
 RECEIPT = re.compile(r"receipts/([^/]+)\.json")
+PART = re.compile(r"metrics/[^/]+/step-(\d+)\.parquet")
 CHECKPOINT = re.compile(r"(checkpoints/step-\d+)/" + re.escape(MANIFEST))
 # A builder at work, or what training set aside and said so: nothing reads it as part of the artifact.
 NOT_DATA = re.compile(r"(.*/)?\.[^/]*(/.*)?|lease\.json|progress\.json|ray/.*|checkpoints/damaged-.*")
@@ -46,13 +47,14 @@ class ListedFile:
     """A file whose bytes are to be compared with the digest that a receipt or manifest lists."""
 
     root: Folder
-    place: str
     entry: FileEntry
+    if_damaged: Damage
+    """What to say, but for what is found."""
 
     @property
     def name(self) -> str:
         """Its path in the workspace."""
-        return f"{self.place}/{self.entry.path}"
+        return self.if_damaged.file
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ class _Inspector:
 
     def _damage(self, name: str, expected: object, found: object) -> None:
         # One file may be named twice, by the receipt that lists it and by the manifest.
-        damage = damage_of(self.artifact.place, name, str(expected), str(found))
+        damage = _damage_of(self.artifact, name, str(expected), str(found))
         if damage.file not in {known.file for known in self.result.damaged}:
             self.result.damaged.append(damage)
 
@@ -207,7 +209,8 @@ class _Inspector:
             elif size != entry.bytes:
                 self._damage(entry.path, f"{entry.bytes:,} bytes", f"{size:,} bytes")
             elif entry.sha256:
-                self.result.listed.append(ListedFile(self.artifact.root, self.artifact.place, entry))
+                damage = _damage_of(self.artifact, entry.path, f"sha256 {entry.sha256[:12]}…", "")
+                self.result.listed.append(ListedFile(self.artifact.root, entry, damage))
             else:
                 self.result.sealed = False  # a checkpoint of 0.1.0 lists sizes alone
 
@@ -218,19 +221,25 @@ def check(file: ListedFile) -> Damage | None:
     found = "no such file" if raw is None else f"sha256 {(sha256 := read_digest(raw))[:12]}…"
     if raw is not None and sha256 == file.entry.sha256:
         return None
-    return damage_of(file.place, file.entry.path, f"sha256 {file.entry.sha256[:12]}…", found)
+    return replace(file.if_damaged, found=found)
 
 
-def damage_of(place: str, name: str, expected: str, found: str) -> Damage:
+def _damage_of(artifact: ArtifactFiles, name: str, expected: str, found: str) -> Damage:
     """The damage to a file of an artifact, with what brings it back."""
+    place = artifact.place
     file, manifest = f"{place}/{name}", f"{place}/{MANIFEST}"
     if name == MANIFEST:
         delete, then = (file,), "and the next run finishes the stage from its shards"
     elif name.startswith("checkpoints/"):
         checkpoint = "/".join(name.split("/")[:2])
         delete, then = (f"{place}/{checkpoint}", manifest), "and the next run trains on from the checkpoint before"
-    elif name.startswith("metrics/"):
-        delete, then = (file, manifest), f"and its rows are missing; or delete {place}, and the next run trains again"
+    elif part := PART.fullmatch(name):
+        # A checkpoint comes after the rows up to its step, so those before this part's last step lack none of its rows.
+        found_in = [match[1] for file in artifact.sizes if (match := CHECKPOINT.fullmatch(file))]
+        later = [
+            f"{place}/{checkpoint}" for checkpoint in found_in if int(checkpoint.rpartition("-")[2]) >= int(part[1])
+        ]
+        delete, then = (file, manifest, *later), "and the next run trains these steps again"
     else:
         delete, then = (file, manifest), "and the next run builds it again"
     return Damage(file, expected, found, delete, then)

@@ -19,11 +19,11 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from xmodel_core.artifacts import FileEntry, Folder, LocalFolder, Place, file_digest, open_folder, write_atomically
 from xmodel_core.artifacts.disk import naming_a_full_disk, put_on_disk
 from xmodel_core.artifacts.lock import exclusive
+from xmodel_core.artifacts.sealed_rows import open_rows
 from xmodel_core.artifacts.shard import receipt_name
 from xmodel_core.artifacts.store import MANIFEST, damaged_file, listed_receipts, read_manifest
 from xmodel_core.errors import TransientError, XmodelError
@@ -111,21 +111,6 @@ def _table_of(batches: list[_RowBatch], table: Table) -> pa.Table:
     return rows.append_column("_order", pa.array(range(len(rows)), pa.int64()))
 
 
-def _metrics_part(path: Path) -> pa.Table:
-    try:
-        return pq.ParquetFile(path).read()
-    except (pa.ArrowInvalid, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise XmodelError(
-            "a part of a run's metrics cannot be read",
-            expected="a complete Parquet file",
-            found=error,
-            where=path,
-            remedy="delete this part; its steps are then missing from the curves",
-        ) from None
-
-
 def _artifact_row(manifest: dict[str, Any], place: str) -> dict[str, Any]:
     row = {key: manifest[key] for key in ("kind", "name", "fingerprint", "created_at", "code_version", "seconds")}
     plain = {
@@ -159,9 +144,10 @@ def collect(root: Folder) -> _Collected:
     for name, part in root.files("runs/*/metrics/*/*.parquet").items():
         # A training that resumes from a checkpoint removes the parts after it: one may just have been removed.
         with contextlib.suppress(FileNotFoundError):
-            if name in sealed and (sha256 := file_digest(part)) != sealed[name][1].sha256:
+            data = part.read_bytes()
+            if name in sealed and (sha256 := hashlib.sha256(data).hexdigest()) != sealed[name][1].sha256:
                 raise damaged_file(*sealed[name], sha256)
-            collected.add(name.split("/")[3], f"{root}/{name}", 0, _metrics_part(part))
+            collected.add(name.split("/")[3], f"{root}/{name}", 0, open_rows(data, part))
     for age, (_, place, manifest, row) in enumerate(sorted(manifests, key=lambda dated: dated[:2])):
         collected.add("artifacts", f"{root}/{place}/{MANIFEST}", age, [row])
         for shard, receipt in listed_receipts(root / place, manifest).items():

@@ -25,12 +25,15 @@ def run_stoppable(work: Callable[[], None], folder: Folder) -> BaseException | N
     """Does `work` in a thread and waits for it; what it raises is raised. Gives the exception of a signal that came
     meanwhile: the workers were asked to stop, and have. A second signal's exception is raised at once."""
     problems: list[BaseException] = []
+    done = threading.Event()  # not join(): an exception in it makes Python 3.11 take a live thread for ended
 
     def do() -> None:
         try:
             work()
         except BaseException as problem:
             problems.append(problem)
+        finally:
+            done.set()
 
     folder.remove(STOP)  # of a process that was killed while it stopped
     # In a copy of the caller's context, so that what a flow keeps there (its run) is found.
@@ -38,21 +41,16 @@ def run_stoppable(work: Callable[[], None], folder: Folder) -> BaseException | N
     thread.start()
     stopped_by: BaseException | None = None
     try:
-        _wait(thread)
+        done.wait()
     except BaseException as signal:  # nothing else is raised in a wait
         stopped_by = signal
         folder.write(STOP, b"")
-        _wait(thread)
+        done.wait()
     finally:
         folder.remove(STOP)
     if problems:
         raise problems[0]
     return stopped_by
-
-
-def _wait(thread: threading.Thread) -> None:
-    while thread.is_alive():
-        thread.join(1.0)
 
 
 class StopRequest:
