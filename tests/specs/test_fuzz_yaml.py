@@ -2,6 +2,7 @@
 
 import copy
 import random
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,46 @@ ODD: list[Any] = [
     *(None, True, False, 0, -1, 1 << 62, 1 << 70, 1e300, float("inf"), float("nan"), [], {}, [[]], [None]),
     *({"": 1}, {"a/b": 2}, {"a": {"b": 1}}, ["x"] * 300, 0.5, "raw://x", "s3://", "hf://", "file:///etc"),
     *("quickstart", "recipe.yaml"),
+]
+RAW = [
+    "2024-99-99",
+    "2024-01-01",
+    "9" * 5000,
+    "1" + "0" * 30,
+    ".inf",
+    "-.inf",
+    ".nan",
+    "1e999",
+    "0x" + "f" * 30,
+    "12:30",
+]
+RAW += [
+    "!!int x",
+    "!!binary '*'",
+    "!!set {a, b}",
+    "!!timestamp x",
+    "&a [*a]",
+    "*unknown",
+    "? [a]",
+    '"\\0"',
+    '"\\ud800"',
+]
+RAW += [
+    "no",
+    "on",
+    "~",
+    "",
+    "owner/name",
+    "a:b",
+    "'~'",
+    "'..'",
+    "{a: 1}",
+    "[[[]]]",
+    "zh/web",
+    "-5",
+    "0",
+    "1e-400",
+    "<<",
 ]
 NOBODY = "http://127.0.0.1:9"  # no publisher is asked
 SCRAPS = [
@@ -113,6 +154,14 @@ def changed_values(rng: random.Random, text: str) -> bytes:
     return yaml.safe_dump(data, allow_unicode=True).encode("utf-8", "surrogatepass")
 
 
+def changed_scalars(rng: random.Random, text: str) -> bytes:
+    """One to three values written over with what YAML reads in a way of its own."""
+    for _ in range(rng.randrange(1, 4)):
+        place = rng.choice(list(re.finditer(r"(?<=: )[^,#{}\[\]\n]+|(?<=- )[^,#{}\[\]:\n]+|[\w/]+(?=: )", text)))
+        text = text[: place.start()] + rng.choice(RAW) + text[place.end() :]
+    return text.encode()
+
+
 def read_everything(folder: Path) -> list[str]:
     """Reads the four files in each way that commands do; the messages of what was refused."""
     refused = []
@@ -142,7 +191,7 @@ def fuzz(folder: Path, seeds: range) -> None:
         rng = random.Random(seed)
         wrong = rng.choice(list(FILES))
         for name, text in FILES.items():
-            change = rng.choice([changed_text, changed_values])
+            change = rng.choice([changed_text, changed_values, changed_scalars])
             data = change(rng, text) if name == wrong else text.encode()
             (folder / f"{name}.yaml").write_bytes(data)
         started = time.monotonic()
