@@ -16,9 +16,9 @@ from typing import Any, BinaryIO, NamedTuple
 import zstandard
 
 READ_BYTES = 1 << 16
-LOOK_BACK_BYTES = 1 << 20
-"""How far before the place where a gzip member fails the next one may start: inflating runs on into what follows."""
 ZSTD_BLOCK_BYTES = 1 << 17
+HEAD_BYTES = 1024
+"""By which a file that begins with no known mark is taken for text or not."""
 _GZIP, _ZSTD, _SKIPPABLE = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18"
 _GZIP_START = re.compile(rb"\x1f\x8b\x08[\0-\x1f]")
 _ZSTD_START = re.compile(rb"\x28\xb5\x2f\xfd")
@@ -85,9 +85,8 @@ def _inflated(decoder: Any, packed: bytes) -> Iterator[bytes]:
         packed = decoder.unconsumed_tail
 
 
-def _gunzipped(stream: BinaryIO, read_bytes: int) -> Iterator[bytes | Gap]:
+def _gunzipped(stream: BinaryIO, read_bytes: int, start: int | None = 0) -> Iterator[bytes | Gap]:
     """Everything that can be unpacked of a gzip file, member by member."""
-    start: int | None = 0
     while start is not None:
         stream.seek(start)
         end, decoder = start, zlib.decompressobj(wbits=31)
@@ -102,12 +101,13 @@ def _gunzipped(stream: BinaryIO, read_bytes: int) -> Iterator[bytes | Gap]:
                         start, decoder = end - len(chunk), zlib.decompressobj(wbits=31)
                     yield from _inflated(decoder, chunk)
                     chunk = decoder.unused_data
-            if not decoder.eof:
-                yield Gap("truncated gzip")
-            return
+            if decoder.eof:
+                return
+            yield Gap("truncated gzip")
         except BrokenStream as error:
             yield Gap(str(error))
-            start = _next_start(stream, max(start + 1, end - LOOK_BACK_BYTES), _GZIP_START, _is_gzip)
+        # From the damaged member's own beginning on: inflating may have run on into what follows it.
+        start = _next_start(stream, start + 1, _GZIP_START, _is_gzip)
 
 
 def _is_gzip(head: bytes) -> bool:
@@ -160,7 +160,7 @@ def _block(head: bytes) -> _Block | None:
 
 def _frame(stream: BinaryIO) -> Iterator[bytes]:
     """One zstd frame, block by block: what precedes damage is given, and a block's size is bounded. The stream is left
-    behind the frame, or before the part of it that cannot be read.
+    behind the frame, or where it starts if it is damaged.
 
     BrokenStream: it is damaged or cut off. EOFError: there is no more frame."""
     start = stream.tell()
@@ -180,8 +180,8 @@ def _frame(stream: BinaryIO) -> Iterator[bytes]:
         raise BrokenStream(
             f"{'truncated' if len(head) < 18 and _ZSTD.startswith(head[:4]) else 'broken'} zstd"
         ) from None
-    at, is_last = start + header, False
-    stream.seek(at)
+    is_last = False
+    stream.seek(start + header)
     while not is_last:
         head = stream.read(3)
         block = _block(head)
@@ -193,19 +193,18 @@ def _frame(stream: BinaryIO) -> Iterator[bytes]:
                 raise BrokenStream("truncated zstd")
             if piece := decoder.decompress(head + packed):
                 yield piece
-            at, is_last = at + 3 + len(packed), block.is_last
+            is_last = block.is_last
             if is_last and has_checksum:
                 decoder.decompress(stream.read(4))
             if is_last and not decoder.eof:
                 raise BrokenStream("truncated zstd")
         except (BrokenStream, zstandard.ZstdError) as error:
-            stream.seek(at)
+            stream.seek(start)
             raise BrokenStream(str(error) if isinstance(error, BrokenStream) else "broken zstd") from None
 
 
-def _unzstd(stream: BinaryIO) -> Iterator[bytes | Gap]:
+def _unzstd(stream: BinaryIO, start: int | None = 0) -> Iterator[bytes | Gap]:
     """Everything that can be unpacked of a zstd file, frame by frame."""
-    start: int | None = 0
     while start is not None:
         stream.seek(start)
         try:
@@ -215,6 +214,7 @@ def _unzstd(stream: BinaryIO) -> Iterator[bytes | Gap]:
             return
         except BrokenStream as error:
             yield Gap(str(error))
+            # From the damaged frame's own beginning on: a block may have run on into what follows it.
             start = _next_start(stream, stream.tell() + 1, _ZSTD_START, _is_zstd)
 
 
@@ -228,9 +228,28 @@ def pieces(stream: BinaryIO, read_bytes: int = READ_BYTES) -> Iterator[bytes | G
         yield from _unzstd(stream)
     elif packing := next((name for name, start in _OTHER_PACKINGS.items() if start.match(head)), None):
         yield Gap(f"packed with {packing}, which is not read: pack it with gzip or zstd")
+    elif (packed := _starts_later(stream)) is not None:
+        yield Gap("broken beginning of packed data")
+        stream.seek(packed)
+        is_gzip = stream.read(2) == _GZIP
+        yield from _gunzipped(stream, read_bytes, packed) if is_gzip else _unzstd(stream, packed)
     else:
+        stream.seek(0)
         while chunk := stream.read(read_bytes):
             yield chunk
+
+
+def _starts_later(stream: BinaryIO) -> int | None:
+    """Where a gzip member or zstd frame starts in a file that does not begin like text; None: nowhere."""
+    head = stream.read(HEAD_BYTES)
+    try:
+        head.decode("utf-8")
+        return None
+    except UnicodeDecodeError as error:
+        if error.start > len(head) - 4 == HEAD_BYTES - 4:
+            return None  # a character that the head cuts in two
+    starts = (_next_start(stream, 0, _GZIP_START, _is_gzip), _next_start(stream, 0, _ZSTD_START, _is_zstd))
+    return min((start for start in starts if start is not None), default=None)
 
 
 def unpacked(stream: BinaryIO) -> Iterator[bytes]:

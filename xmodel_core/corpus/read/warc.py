@@ -102,7 +102,10 @@ class WarcReader(Reader):
         """A record per page or text, and one for each damaged place."""
         with self.opened(filepath) as stream:
             row, start, restarts = 0, 0, 0
-            packed = stream.read(2) == _GZIP_START[:2]
+            head = stream.read(5)
+            packed = head[:2] == _GZIP_START[:2]
+            if not packed and head != b"WARC/":  # its beginning is damaged
+                packed = _next_start(stream, 0, packed=True) is not None
             while start is not None:
                 recorded = FailureRecorder(stream)
                 stream.seek(start)
