@@ -1,6 +1,5 @@
 """What `up` remembers for `status` and `down`: one JSON file in Prefect's home, beside the logs."""
 
-import fcntl
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from flows.server.home import prefect_home, require_prefect_home
 from flows.server.process import Process
 from flows.server.profile import SavedProfile
 from flows.server.settings import HOST
-from xmodel_core.artifacts import write_atomically
+from xmodel_core.artifacts import lock, write_atomically
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,7 @@ def exclusive() -> Iterator[None]:
     require_prefect_home()
     folder = state_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the saved profile may hold API keys
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lock.exclusive(folder / "lock"):
         yield
 
 

@@ -1,6 +1,6 @@
 """Calls to object stores and hubs, repeated through an outage; every refusal one clear message.
 
-Takes a call and the address that it is about; gives its result. An outage is retried with growing pauses; what no
+Takes a call and the address that it is about; gives its result. An outage is retried with growing, random pauses; what no
 retry can help (no bucket, a wrong key, a missing permission) fails at once. Messages never repeat credentials.
 """
 
@@ -8,6 +8,7 @@ import asyncio
 import errno
 import http.client
 import logging
+import random
 import time
 from collections.abc import Callable
 from functools import cache
@@ -127,5 +128,6 @@ def with_retries(address: str, call: Callable[[], Result]) -> Result:
             if not warned and time.monotonic() - began > 2 * FIRST_PAUSE_SECONDS:
                 warned = True
                 _log.warning("%s does not answer (%s): waiting for it", address, type(error).__name__)
-        time.sleep(pause)
+        # At a moment of its own: hundreds of workers that met the outage together would return together.
+        time.sleep(random.uniform(pause / 2, pause))
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
