@@ -3,6 +3,7 @@ runs a training function under Ray Train's TorchTrainer: in this process for one
 starts no Ray process), in worker processes otherwise.
 """
 
+import logging
 import os
 import signal
 import socket
@@ -13,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from typing import Any, TypeVar
 
 from xmodel_core.cluster.config import ClusterConfig
@@ -25,6 +26,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TRAIN_V2_ENABLED": "1"}
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}  # what fails is raised
 RETRIES_ON_RAY = 3  # of one item whose worker died; bounded, since an item may kill every worker
 SECONDS_TO_ANSWER = 5.0
 
@@ -111,9 +113,11 @@ class Cluster:
                 found="it was killed, perhaps because memory ran out",
                 remedy="run again: finished shards are kept; `--set cluster.workers=1` needs less memory",
             ) from error
-        except BaseException:
+        except BaseException as error:
             for future in waiting:
                 future.cancel()
+            if not isinstance(error, Exception) and self._lifeline is not None:  # a signal: nobody waits for them
+                self._lifeline.close()
             raise
 
     def train(
@@ -172,10 +176,26 @@ def _start_ray(address: str | None, cpus: int | None) -> None:
 
     if ray.is_initialized():
         return
+    with _own_signals():
+        _connect(ray, address, cpus)
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keeps this process's SIGTERM handler: Ray would replace it by one that exits at once."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if current_thread() is main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def _connect(ray: Any, address: str | None, cpus: int | None) -> None:
     address = address or os.environ.get("RAY_ADDRESS")
     if address is None:  # a new one: `auto` would join any cluster that runs here
         try:
-            ray.init(address="local", num_cpus=cpus, log_to_driver=False, include_dashboard=False)
+            ray.init(address="local", num_cpus=cpus, **QUIET, include_dashboard=False)
         except Exception as error:  # bare: Ray 2.60's agent was not up within 15 s (ray issue 65983)
             raise TransientError(
                 "Ray did not start on this machine", found=error, remedy="run again when the machine is less busy"
@@ -186,7 +206,7 @@ def _start_ray(address: str | None, cpus: int | None) -> None:
             # Ray itself would try for two minutes, then end this process.
             host, port = address.removeprefix("ray://").split(":")
             socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
-        ray.init(address=address, log_to_driver=False)
+        ray.init(address=address, **QUIET)
     except (OSError, ValueError) as error:
         raise XmodelError(
             "no Ray cluster answers",

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from xmodel_core.artifacts import Artifact, Folder, open_folder
 from xmodel_core.artifacts.lease import Lease
 from xmodel_core.artifacts.page_cache import PageCache
 from xmodel_core.artifacts.token_shards import TokenShards
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
+from xmodel_core.tokenizer.tokenizer import Tokenizer
 from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.loader import TokenStream, phases_of
 
@@ -116,6 +119,11 @@ class Job:
     def stream(self) -> TokenStream:
         """The run's batches."""
         return open_stream(self.plan, self.training, self.tokens)
+
+    @cached_property
+    def text_bytes(self) -> np.ndarray:
+        """[vocabulary] int64: bytes of text that each token stands for."""
+        return Tokenizer.load(self.tokenizer).text_bytes()
 
     @cached_property
     def languages(self) -> dict[str, str]:

@@ -53,8 +53,7 @@ def _validate_all(
 ) -> dict[str, tuple[float, float]]:
     results = {}
     for source, shards in held_out.items():
-        text_bytes = job.shards[source].manifest()["facts"]["validation_bytes"]
-        if result := validate(model, shards, text_bytes, job.training, device, step):
+        if result := validate(model, shards, job.text_bytes, job.training, device, step):
             results[source] = result
     return results
 
