@@ -234,7 +234,7 @@ def test_a_folder_that_is_not_a_checkpoint(world: World, tmp_path: Path) -> None
 def test_no_suites_give_an_empty_artifact(world: World) -> None:
     config = EvaluationConfig()
     done = stage.run(config, [], world.checkpoint, None, world.store)
-    assert done.manifest()["facts"] == {"scores": [], "gates": [], "skipped": []}
+    assert done.manifest()["facts"] == {"scores": [], "gates": [], "skipped": [], "set_aside": []}
 
 
 def test_the_stage_imports_no_heavy_libraries() -> None:
