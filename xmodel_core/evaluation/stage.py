@@ -8,16 +8,18 @@ each task, the verdicts of the gates, the tasks that were skipped for lack of da
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmodel_core.artifacts import Artifact, Folder, Identity, Receipt, Store, fingerprint, write_shard
-from xmodel_core.errors import XmodelError
+from xmodel_core.artifacts.lease import Lease, lease, lease_holder
+from xmodel_core.errors import TransientError, XmodelError
 from xmodel_core.evaluation.config import EvaluationConfig
 from xmodel_core.evaluation.selection import SelectedTask, select_tasks
 from xmodel_core.specs.benchmarks import Suite
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 VERSION = 2
 CHECKPOINT_FILES = ("config.json", "model.safetensors", "tokenizer.model")
+LOOK_AGAIN_SECONDS = 1.0
 MOST_NAMED = 20
 """Items of one task that the manifest names, of those that were set aside; its results name all."""
 BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
@@ -242,6 +245,29 @@ def _main_scores_and_verdicts(
     return {"scores": main_scores, "gates": verdicts, "set_aside": set_aside}
 
 
+@contextmanager
+def _alone(folder: Folder) -> Iterator[Lease]:
+    """Holds the lease on an evaluation's folder. Waits, and says so, while another process evaluates there."""
+    waits, refused_by_nobody = False, 0
+    while True:
+        with ExitStack() as stack:
+            try:
+                held = stack.enter_context(lease(folder))
+            except XmodelError as error:
+                holder = lease_holder(folder)
+                refused_by_nobody = 0 if holder else refused_by_nobody + 1
+                # It may just have been given back; but a store that is down or full refuses it for good.
+                if isinstance(error, TransientError) or refused_by_nobody > 5:
+                    raise
+                if holder and not waits:
+                    waits = True
+                    print(f"{folder}: {holder} is at this evaluation; waiting for it", file=sys.stderr, flush=True)
+            else:
+                yield held
+                return
+        time.sleep(LOOK_AGAIN_SECONDS)
+
+
 def run(
     config: EvaluationConfig,
     suites: Sequence[Suite],
@@ -249,40 +275,58 @@ def run(
     raw: Artifact | None,
     store: Store,
 ) -> Artifact:
-    """Evaluates a checkpoint on the tasks of the suites; tasks that are finished already are not repeated.
+    """Evaluates a checkpoint on the tasks of the suites; tasks that are finished already are not repeated. An
+    evaluation that another process is at is waited for.
 
-    `raw` holds the data of tasks that the recipe makes itself. XmodelError: what `identity` raises, and data that
-    does not fit its prompt.
+    `raw` holds the data of tasks that the recipe makes itself. XmodelError: what `identity` raises, and data of which
+    no item can be asked.
     """
     evaluation = identity(config, suites, checkpoint, raw, store)
     if done := store.find(evaluation):
         return done
-    from xmodel_core.evaluation.scores import published_rows
-
-    selected, skipped = select_tasks(config, suites, raw)
     build = store.build(evaluation)
-    if unfinished := [task for task in selected if build.finished(task.shard) is None]:
-        device = _device(config)
-        config = config.model_copy(update={"batch_tokens": config.batch_tokens or BATCH_TOKENS[device]})
-        with _quiet_harness(config.threads or 1):
-            from xmodel_core.evaluation.tasks import open_task
-            from xmodel_core.model.weights import load_checkpoint
-            from xmodel_core.tokenizer.tokenizer import Tokenizer
-
-            # All of them before the first question: what is wrong with the last task's data is told at once.
-            opened = [open_task(task.task, task.files, task.suite) for task in unfinished]
-            model, tokenizer_file = load_checkpoint(checkpoint.path, device)
-            tokenizer = Tokenizer.load(tokenizer_file)
-            digest = evaluation.inputs["checkpoint"]
-            shared_columns = {
-                "model": checkpoint.name if checkpoint.run else _model_name(checkpoint.name, digest),
+    with _alone(build.folder) as held:
+        if done := store.find(evaluation):  # by the one that was waited for
+            return done
+        selected, skipped = select_tasks(config, suites, raw)
+        if unfinished := [task for task in selected if build.finished(task.shard) is None]:
+            columns = {
+                "model": checkpoint.name
+                if checkpoint.run
+                else _model_name(checkpoint.name, evaluation.inputs["checkpoint"]),
                 "run": checkpoint.run,
                 "step": checkpoint.step,
-                "checkpoint_sha256": digest,
+                "checkpoint_sha256": evaluation.inputs["checkpoint"],
             }
-            for task, ready in zip(unfinished, opened, strict=True):
-                _evaluate_task(task, ready, config, model, tokenizer, shared_columns, build.folder)
-    receipts = [receipt for task in selected if (receipt := build.finished(task.shard)) is not None]
-    assert len(receipts) == len(selected), "every task has just been evaluated"
-    facts = {**_main_scores_and_verdicts(selected, receipts, suites), "skipped": skipped}
-    return build.commit({"published": published_rows(suites)}, facts)
+            _ask(unfinished, config, checkpoint.path, columns, held)
+        receipts = [receipt for task in selected if (receipt := build.finished(task.shard)) is not None]
+        assert len(receipts) == len(selected), "every task has just been evaluated"
+        from xmodel_core.evaluation.scores import published_rows
+
+        facts = {**_main_scores_and_verdicts(selected, receipts, suites), "skipped": skipped}
+        held.check()
+        return build.commit({"published": published_rows(suites)}, facts)
+
+
+def _ask(
+    tasks: Sequence[SelectedTask],
+    config: EvaluationConfig,
+    checkpoint: Path,
+    shared_columns: dict[str, Any],
+    held: Lease,
+) -> None:
+    """Evaluates tasks one after the other, each into a shard of the folder that is held."""
+    device = _device(config)
+    config = config.model_copy(update={"batch_tokens": config.batch_tokens or BATCH_TOKENS[device]})
+    with _quiet_harness(config.threads or 1):
+        from xmodel_core.evaluation.tasks import open_task
+        from xmodel_core.model.weights import load_checkpoint
+        from xmodel_core.tokenizer.tokenizer import Tokenizer
+
+        # All of them before the first question: what is wrong with the last task's data is told at once.
+        opened = [open_task(task.task, task.files, task.suite) for task in tasks]
+        model, tokenizer_file = load_checkpoint(checkpoint, device)
+        tokenizer = Tokenizer.load(tokenizer_file)
+        for task, ready in zip(tasks, opened, strict=True):
+            held.check()
+            _evaluate_task(task, ready, config, model, tokenizer, shared_columns, held.folder)

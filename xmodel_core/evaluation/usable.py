@@ -31,18 +31,22 @@ class _Calls:
     """Stands for a dataset whose items a task's code goes through one by one; keeps the error of each item."""
 
     def __init__(self, items: Sequence[Item]) -> None:
-        self._items = items
-        self.errors: dict[int, Exception] = {}
+        self.made: list[Made] = [dict(item) for item in items]
 
-    def map(self, function: Callable[[Item], Any]) -> "_Calls":
-        for place, item in enumerate(self._items):
-            try:
-                function(dict(item))
-            except Exception as error:  # the code of a task, which may raise whatever it likes
-                self.errors.setdefault(place, error)
+    def map(self, function: Callable[[Item], Item | None]) -> "_Calls":
+        return self._each(lambda item: {**item, **(function(dict(item)) or {})})
+
+    def filter(self, function: Callable[[Item], bool]) -> "_Calls":
+        return self._each(lambda item: item if function(item) else None)
+
+    def _each(self, change: Callable[[Item], Item | None]) -> "_Calls":
+        for place, item in enumerate(self.made):
+            if isinstance(item, dict):
+                try:
+                    self.made[place] = change(item)
+                except Exception as error:  # the code of a task, which may raise whatever it likes
+                    self.made[place] = error
         return self
-
-    filter = map
 
 
 def processed(process: Process | None, items: Sequence[Item]) -> list[Made]:
@@ -54,11 +58,8 @@ def processed(process: Process | None, items: Sequence[Item]) -> list[Made]:
         return made
     calls = _Calls(items)
     with suppress(Exception):  # code that needs more of a dataset: each item is found by halves
-        process(calls)  # pyright: ignore[reportArgumentType]
-        rest = [item for place, item in enumerate(items) if place not in calls.errors]
-        if calls.errors and (made := _made(process, rest) if rest else []) is not None:
-            good = iter(made)
-            return [calls.errors[place] if place in calls.errors else next(good) for place in range(len(items))]
+        if process(calls) is calls:  # pyright: ignore[reportArgumentType]
+            return calls.made
     return _by_halves(process, items, [])
 
 
