@@ -1,10 +1,30 @@
 """`xmodel evaluate`: checkpoints scored on the recipe's benchmark suites."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
 
 import click
 
 from flows.commands.options import emit, in_prefect, json_option, recipe_options
+
+
+def of_known_checkpoints(command: Callable[..., None]) -> Callable[..., None]:
+    """For `evaluate`: looks for the checkpoints first. A wrong path or name is told within a second or two."""
+
+    @wraps(command)
+    def after_a_look(*args: Any, **kwargs: Any) -> None:
+        if wanted := kwargs["checkpoint"]:
+            from flows.recipes import load_recipe
+            from flows.river.checkpoints import find_checkpoints
+            from flows.river.session import workspace_folder
+            from xmodel_core.artifacts import Store
+
+            recipe, _ = load_recipe(kwargs["recipe"], kwargs["overrides"])
+            find_checkpoints(wanted, Store(workspace_folder(kwargs["workspace"])), recipe.name)
+        command(*args, **kwargs)
+
+    return after_a_look
 
 
 @click.command()
@@ -17,6 +37,7 @@ from flows.commands.options import emit, in_prefect, json_option, recipe_options
     "of the runs of this recipe's name. Builds nothing else.",
 )
 @json_option
+@of_known_checkpoints
 @in_prefect("evaluation")
 def evaluate(
     recipe: str, overrides: Sequence[str], workspace: str | None, checkpoint: str | None, as_json: bool

@@ -61,11 +61,23 @@ def print_scores(root: Place, checkpoints: Sequence[str]) -> None:
 
 
 def print_evaluations(root: Place, evaluations: Sequence[dict[str, Any]]) -> None:
-    """The scores of finished evaluations, the items that were set aside, and the evaluations' folders."""
+    """The scores of finished evaluations, the gates' verdicts, what was not asked, and the evaluations' folders."""
     print_scores(root, list(dict.fromkeys(evaluation["checkpoint"] for evaluation in evaluations)))
     console = Console()
     for evaluation in evaluations:
+        print_gates(evaluation["gates"])
+        print_not_asked(evaluation["skipped"], evaluation["set_aside"])
         console.print(f"{'evaluations':12} {evaluation['path']}", highlight=False, soft_wrap=True)
+
+
+def print_not_asked(skipped: Sequence[dict[str, Any]], set_aside: Sequence[dict[str, Any]]) -> None:
+    """The tasks that were skipped for lack of data, and the items that cannot be asked, each with file and line."""
+    console = Console()
+    for task in skipped:
+        console.print(f"skipped {task['task']}: {task['why'].splitlines()[0]}", highlight=False, markup=False)
+    for item in set_aside:
+        place = f"{item['file']}, line {item['line']}"
+        console.print(f"set aside of {item['task']}: {place}: {item['why']}", highlight=False, markup=False)
 
 
 def print_balance(root: Place, corpus: str, mixture_shares: Mapping[str, float]) -> None:
@@ -115,10 +127,10 @@ def summary(root: Folder, report: str) -> dict[str, Any]:
     wanted = set(artifact.manifest()["inputs"].values())
     kinds = ("corpus", "tokenizer", "plans", "runs", "evaluations")
     parts = {kind: one for kind in kinds for one in store.artifacts(kind) if one.fingerprint in wanted}
-    gates = parts["evaluations"].manifest()["facts"]["gates"] if "evaluations" in parts else []
+    evaluated = parts["evaluations"].manifest()["facts"] if "evaluations" in parts else {}
     return {
         "parts": {kind: {"label": part.label, "path": str(part.folder)} for kind, part in parts.items()},
-        "gates": gates,
+        **{name: evaluated.get(name, []) for name in ("gates", "skipped", "set_aside")},
         "report": report,
         "ledger": f"{root}/ledger.duckdb",
     }
@@ -133,6 +145,7 @@ def print_summary(finished: dict[str, Any]) -> None:
     print_queries(root, ["@mixture", "@loss"], run=labels["runs"])
     print_scores(root, [labels["runs"]])
     print_gates(finished["gates"])
+    print_not_asked(finished["skipped"], finished["set_aside"])
     console = Console()
     for kind, part in finished["parts"].items():
         console.print(f"{kind:12} {part['path']}", highlight=False, soft_wrap=True)

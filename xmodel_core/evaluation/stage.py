@@ -2,32 +2,38 @@
 
 One shard per task, so a killed evaluation continues with the next one: `results/<suite>/<task>.json` and
 `samples/<suite>/<task>.parquet`, the answer to every question. The manifest's facts hold the main score of
-each task, the verdicts of the gates, and the tasks that were skipped for lack of data.
+each task, the verdicts of the gates, the tasks that were skipped for lack of data, and the items that cannot be asked.
 """
 
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmodel_core.artifacts import Artifact, Folder, Identity, Receipt, Store, fingerprint, write_shard
-from xmodel_core.errors import XmodelError
+from xmodel_core.artifacts.lease import Lease, lease, lease_holder
+from xmodel_core.errors import TransientError, XmodelError
 from xmodel_core.evaluation.config import EvaluationConfig
 from xmodel_core.evaluation.selection import SelectedTask, select_tasks
 from xmodel_core.specs.benchmarks import Suite
 
 if TYPE_CHECKING:
+    from xmodel_core.evaluation.tasks import OpenedTask
     from xmodel_core.model.generation.detokenize import Tokenizer
     from xmodel_core.model.network import Xmodel
 
 VERSION = 2
 CHECKPOINT_FILES = ("config.json", "model.safetensors", "tokenizer.model")
+LOOK_AGAIN_SECONDS = 1.0
+MOST_NAMED = 20
+"""Items of one task that the manifest names, of those that were set aside; its results name all."""
 BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
 BOOTSTRAP_ROUNDS = 1000
 """For standard errors of metrics that are not means; means have theirs in closed form."""
@@ -152,6 +158,7 @@ def _device(config: EvaluationConfig) -> str:
 
 def _evaluate_task(
     selected: SelectedTask,
+    opened: "OpenedTask",
     config: EvaluationConfig,
     model: "Xmodel",
     tokenizer: "Tokenizer",
@@ -163,13 +170,11 @@ def _evaluate_task(
 
     from xmodel_core.evaluation.adapter import CheckpointLM
     from xmodel_core.evaluation.scores import pooled, sample_rows, scores_of, write_samples
-    from xmodel_core.evaluation.tasks import open_task
 
-    task = selected.task
+    task, harness_tasks = selected.task, opened.parts
     assert config.batch_tokens is not None
     with write_shard(folder, selected.shard) as shard:
         started = time.monotonic()
-        harness_tasks = open_task(task, selected.files)
         adapter = CheckpointLM(model, tokenizer, config.batch_tokens, f"evaluate {task.task}")
         results: Any = evaluate(
             adapter,
@@ -185,6 +190,7 @@ def _evaluate_task(
             "task": task.model_dump(mode="json"),
             "sample_limit": config.sample_limit,
             "truncated_requests": adapter.truncated_requests,
+            "set_aside": opened.set_aside,
             "scores": [asdict(score) for score in scores],
             "subjects": {
                 one.subject: [asdict(score) for score in parts[one.name]] for one in harness_tasks if one.subject
@@ -194,6 +200,7 @@ def _evaluate_task(
         shard.file(f"results/{selected.suite}/{task.task}.json").write_text(text + "\n", encoding="utf-8")
         rows = [row for one in harness_tasks for row in sample_rows(one.subject, results["samples"][one.name])]
         write_samples(rows, shard.file(f"samples/{selected.suite}/{task.task}.parquet"))
+        shard.facts.update(truncated_requests=adapter.truncated_requests, set_aside=opened.set_aside)
         seconds = round(time.monotonic() - started, 3)
         shard.rows(
             "evals",
@@ -205,6 +212,7 @@ def _evaluate_task(
                     "shots": task.shots,
                     "sample_limit": config.sample_limit,
                     "seconds": seconds,
+                    "set_aside": len(opened.set_aside),
                     **asdict(score),
                 }
                 for score in scores
@@ -215,22 +223,49 @@ def _evaluate_task(
 def _main_scores_and_verdicts(
     selected: list[SelectedTask], receipts: list[Receipt], suites: Sequence[Suite]
 ) -> dict[str, Any]:
-    """The main score of each task, and the verdicts of the gates."""
+    """The main score of each task with the numbers of its items that were set aside and of its prompts that were cut,
+    the verdicts of the gates, and the first of the items that were set aside."""
     from xmodel_core.evaluation.scores import verdict
 
-    main_scores, verdicts = [], []
+    main_scores, verdicts, set_aside = [], [], []
     values: dict[str, dict[tuple[str, str], float]] = {}
     for task, receipt in zip(selected, receipts, strict=True):
         rows = receipt.rows["evals"]
         row = next(row for row in rows if row["metric"] == task.task.metric)
         kept = ("suite", "task", "metric", "filter", "shots", "sample_limit", "value", "stderr", "n")
-        main_scores.append({**{key: row[key] for key in kept}, "lang": task.task.lang})
+        counts = {"truncated_requests": receipt.facts["truncated_requests"], "set_aside": row["set_aside"]}
+        main_scores.append({**{key: row[key] for key in kept}, "lang": task.task.lang, **counts})
+        named = receipt.facts["set_aside"][:MOST_NAMED]
+        set_aside += [{"suite": task.suite, "task": task.task.task, **bad} for bad in named]
         for row in reversed(rows):  # of several filters the first counts, which is the strictest
             values.setdefault(task.suite, {})[row["task"], row["metric"]] = row["value"]
     for suite in suites:
         judged = [verdict(gate, suite.name, values.get(suite.name, {})) for gate in suite.gates]
         verdicts += [one for one in judged if one is not None]
-    return {"scores": main_scores, "gates": verdicts}
+    return {"scores": main_scores, "gates": verdicts, "set_aside": set_aside}
+
+
+@contextmanager
+def _alone(folder: Folder) -> Iterator[Lease]:
+    """Holds the lease on an evaluation's folder. Waits, and says so, while another process evaluates there."""
+    waits, refused_by_nobody = False, 0
+    while True:
+        with ExitStack() as stack:
+            try:
+                held = stack.enter_context(lease(folder))
+            except XmodelError as error:
+                holder = lease_holder(folder)
+                refused_by_nobody = 0 if holder else refused_by_nobody + 1
+                # It may just have been given back; but a store that is down or full refuses it for good.
+                if isinstance(error, TransientError) or refused_by_nobody > 5:
+                    raise
+                if holder and not waits:
+                    waits = True
+                    print(f"{folder}: {holder} is at this evaluation; waiting for it", file=sys.stderr, flush=True)
+            else:
+                yield held
+                return
+        time.sleep(LOOK_AGAIN_SECONDS)
 
 
 def run(
@@ -240,37 +275,58 @@ def run(
     raw: Artifact | None,
     store: Store,
 ) -> Artifact:
-    """Evaluates a checkpoint on the tasks of the suites; tasks that are finished already are not repeated.
+    """Evaluates a checkpoint on the tasks of the suites; tasks that are finished already are not repeated. An
+    evaluation that another process is at is waited for.
 
-    `raw` holds the data of tasks that the recipe makes itself. XmodelError: what `identity` raises, and data that
-    does not fit its prompt.
+    `raw` holds the data of tasks that the recipe makes itself. XmodelError: what `identity` raises, and data of which
+    no item can be asked.
     """
     evaluation = identity(config, suites, checkpoint, raw, store)
     if done := store.find(evaluation):
         return done
-    from xmodel_core.evaluation.scores import published_rows
-
-    selected, skipped = select_tasks(config, suites, raw)
     build = store.build(evaluation)
-    if unfinished := [task for task in selected if build.finished(task.shard) is None]:
-        device = _device(config)
-        config = config.model_copy(update={"batch_tokens": config.batch_tokens or BATCH_TOKENS[device]})
-        with _quiet_harness(config.threads or 1):
-            from xmodel_core.model.weights import load_checkpoint
-            from xmodel_core.tokenizer.tokenizer import Tokenizer
-
-            model, tokenizer_file = load_checkpoint(checkpoint.path, device)
-            tokenizer = Tokenizer.load(tokenizer_file)
-            digest = evaluation.inputs["checkpoint"]
-            shared_columns = {
-                "model": checkpoint.name if checkpoint.run else _model_name(checkpoint.name, digest),
+    with _alone(build.folder) as held:
+        if done := store.find(evaluation):  # by the one that was waited for
+            return done
+        selected, skipped = select_tasks(config, suites, raw)
+        if unfinished := [task for task in selected if build.finished(task.shard) is None]:
+            columns = {
+                "model": checkpoint.name
+                if checkpoint.run
+                else _model_name(checkpoint.name, evaluation.inputs["checkpoint"]),
                 "run": checkpoint.run,
                 "step": checkpoint.step,
-                "checkpoint_sha256": digest,
+                "checkpoint_sha256": evaluation.inputs["checkpoint"],
             }
-            for task in unfinished:
-                _evaluate_task(task, config, model, tokenizer, shared_columns, build.folder)
-    receipts = [receipt for task in selected if (receipt := build.finished(task.shard)) is not None]
-    assert len(receipts) == len(selected), "every task has just been evaluated"
-    facts = {**_main_scores_and_verdicts(selected, receipts, suites), "skipped": skipped}
-    return build.commit({"published": published_rows(suites)}, facts)
+            _ask(unfinished, config, checkpoint.path, columns, held)
+        receipts = [receipt for task in selected if (receipt := build.finished(task.shard)) is not None]
+        assert len(receipts) == len(selected), "every task has just been evaluated"
+        from xmodel_core.evaluation.scores import published_rows
+
+        facts = {**_main_scores_and_verdicts(selected, receipts, suites), "skipped": skipped}
+        held.check()
+        return build.commit({"published": published_rows(suites)}, facts)
+
+
+def _ask(
+    tasks: Sequence[SelectedTask],
+    config: EvaluationConfig,
+    checkpoint: Path,
+    shared_columns: dict[str, Any],
+    held: Lease,
+) -> None:
+    """Evaluates tasks one after the other, each into a shard of the folder that is held."""
+    device = _device(config)
+    config = config.model_copy(update={"batch_tokens": config.batch_tokens or BATCH_TOKENS[device]})
+    with _quiet_harness(config.threads or 1):
+        from xmodel_core.evaluation.tasks import open_task
+        from xmodel_core.model.weights import load_checkpoint
+        from xmodel_core.tokenizer.tokenizer import Tokenizer
+
+        # All of them before the first question: what is wrong with the last task's data is told at once.
+        opened = [open_task(task.task, task.files, task.suite) for task in tasks]
+        model, tokenizer_file = load_checkpoint(checkpoint, device)
+        tokenizer = Tokenizer.load(tokenizer_file)
+        for task, ready in zip(tasks, opened, strict=True):
+            held.check()
+            _evaluate_task(task, ready, config, model, tokenizer, shared_columns, held.folder)

@@ -93,8 +93,8 @@ def _model_card(
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     remote = ", trust_remote_code=True" if "auto_map" in exported.config else ""
     begins = (
-        "In training every document but the first stood behind an end-of-document token: it is `bos_token` here, and the "
-        "tokenizer puts it before a prompt.\n\n"
+        "In training every document but the first stood behind an end-of-document token: it is `bos_token` here, and "
+        "the tokenizer puts it before a prompt.\n\n"
         if tokens.bos_token_id is not None and tokens.bos_token_id == tokens.eos_token_id
         else ""
     )
@@ -122,8 +122,8 @@ output = model.generate(**prompt, max_new_tokens=64, do_sample=False)
 print(tokenizer.decode(output[0], skip_special_tokens=True))
 ```
 
-{begins}It continues text. It was not made to be safe, and has not been checked for what it says about people. Its licence is
-for whoever publishes it to state.
+{begins}It continues text. It was not made to be safe, and has not been checked for what it says about people.
+Its licence is for whoever publishes it to state.
 """
 
 
