@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from xmodel_core.cluster.config import ClusterConfig
 from xmodel_core.corpus.config import CorpusConfig
@@ -20,8 +19,9 @@ from xmodel_core.evaluation.config import EvaluationConfig
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.sample_world.config import SampleWorldConfig
 from xmodel_core.search.config import SearchConfig
+from xmodel_core.specs.plain_yaml import DEEPEST, parse_yaml, read_yaml, real_path
 from xmodel_core.specs.sources import RAW_SCHEME
-from xmodel_core.specs.strict import Strict, nearest, read_yaml, validate
+from xmodel_core.specs.strict import Strict, nearest, validate
 from xmodel_core.tokenizer.config import TokenizerConfig
 from xmodel_core.training.config import TrainingConfig
 
@@ -55,13 +55,23 @@ class Recipe(Strict):
     cluster: ClusterConfig = ClusterConfig()
     """Where the work runs; never changes a byte."""
 
+    @model_validator(mode="after")
+    def _sequences_fit(self) -> "Recipe":
+        longest, context = self.training.longest_sequence, self.model.max_position_embeddings
+        if longest > context:
+            raise ValueError(
+                f"training.sequence_length {longest} is longer than the model's context, "
+                f"model.max_position_embeddings {context}"
+            )
+        return self
+
 
 def _with_absolute_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A recipe's fields with paths made absolute: they are relative to its file, and a recipe in another folder may
     extend it."""
 
     def absolute(name: Any) -> Any:
-        return str((folder / name).resolve()) if isinstance(name, str) and name.endswith((".yaml", ".yml")) else name
+        return str(real_path(folder / name)) if isinstance(name, str) and name.endswith((".yaml", ".yml")) else name
 
     result = dict(data)
     if isinstance(data.get("sources"), list):
@@ -75,14 +85,14 @@ def _with_absolute_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
                 corpus[part] = paths = dict(corpus[part])
                 for name in names:
                     if isinstance(path := paths.get(name), str) and not path.startswith(RAW_SCHEME):
-                        paths[name] = str((folder / path).resolve())
+                        paths[name] = str(real_path(folder / path))
     evaluation = data.get("evaluation")
     if isinstance(evaluation, dict):
         result["evaluation"] = dict(evaluation)
         if isinstance(evaluation.get("suites"), list):
             result["evaluation"]["suites"] = [absolute(name) for name in evaluation["suites"]]
         if isinstance(evaluation.get("data"), str):
-            result["evaluation"]["data"] = str((folder / evaluation["data"]).resolve())
+            result["evaluation"]["data"] = str(real_path(folder / evaluation["data"]))
     return result
 
 
@@ -120,10 +130,14 @@ def _override(data: dict[str, Any], assignment: str) -> dict[str, Any]:
             "an override of the wrong form", expected="--set key.inner=value", found=f"--set {assignment}"
         )
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = parse_yaml(text)
+    except ValueError:
         value = text  # an unquoted string with characters that mean something in YAML
     *outer, last = key.split(".")
+    if len(outer) > DEEPEST:
+        raise XmodelError(
+            "an override of the wrong form", expected="--set key.inner=value", found=f"{len(outer) + 1} keys"
+        )
     change: dict[str, Any] = {last: value}
     for step in reversed(outer):
         change = {step: change}
@@ -146,16 +160,16 @@ class RecipeLibrary:
         XmodelError: no recipe of this name.
         """
         if name.endswith((".yaml", ".yml")):
-            return ((beside or Path.cwd()) / name).resolve()
-        path = self.folder / f"{name}.yaml"
-        if not path.exists():
-            near = nearest(name, self.names())
-            raise XmodelError(
-                f"there is no recipe named {name}",
-                expected=f"one of {', '.join(self.names())}, or the path of a .yaml file",
-                remedy=f"did you mean {near}?" if near else "check the name",
-            )
-        return path
+            return real_path((beside or Path.cwd()) / name)
+        if name in self.names():
+            return self.folder / f"{name}.yaml"
+        inside = (beside or Path.cwd()) / name / "recipe.yaml"
+        near = str(Path(name) / inside.name) if len(name) < 1000 and inside.is_file() else nearest(name, self.names())
+        raise XmodelError(
+            f"there is no recipe named {name[:80]}",
+            expected=f"one of {', '.join(self.names())}, or the path of a .yaml file",
+            remedy=f"did you mean {near}?" if near else "check the name",
+        )
 
     def model_presets(self) -> dict[str, dict[str, Any]]:
         """The reports' models, family-size → fields of a model slice: each family's file holds the settings that all

@@ -13,7 +13,7 @@ from typing import Any
 from flows.recipes import load_recipe, recipe_names
 from xmodel_core.errors import XmodelError
 from xmodel_core.planning.availability import HUB, S3, SCHEMES, check_availability
-from xmodel_core.specs import Source, load_mixture, load_sources, resolve
+from xmodel_core.specs import Source, list_source, load_mixture, load_sources
 from xmodel_core.specs.sources import DATASETS_SPEC, RAW_SCHEME
 
 # The form of a uri by its scheme. unpublished://: only the authors have it; raw://: the recipe makes it.
@@ -43,11 +43,12 @@ def _presence(source: Source) -> dict[str, Any]:
         state = "with its authors alone" if source.uri.startswith("unpublished://") else "declared, not on this machine"
         return {"state": state, "problem": _uri_problem(source)}
     try:
-        # Presence and size, not content: a check of a large corpus must not read it.
-        files = resolve(source, digest=lambda path: "").files
+        listed = list_source(source)  # presence and size: a check of a large corpus must not read it
     except XmodelError as error:
         return {"state": "missing", "problem": str(error)}
-    return {"state": f"{len(files)} files, {sum(file.bytes for file in files) / 1e6:,.1f} MB", "problem": ""}
+    hidden = f", {listed.hidden} hidden passed over" if listed.hidden else ""
+    problem = f"{source.name}: left out {'; '.join(listed.left_out)}" if listed.left_out else ""
+    return {"state": f"{len(listed.files)} files, {listed.bytes / 1e6:,.1f} MB{hidden}", "problem": problem}
 
 
 def _uri_problem(source: Source) -> str:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from xmodel_core.config import Recipe
 from xmodel_core.errors import XmodelError
-from xmodel_core.mixture.plan import Supply, shares
+from xmodel_core.mixture.plan import Supply, make_plan, shares
 from xmodel_core.specs import Mixture, Source, load_mixture, load_sources
 from xmodel_core.specs.benchmarks import load_suites
+from xmodel_core.specs.sources import RAW_SCHEME
+from xmodel_core.tokenizer.sample import require_held_out
 
 if TYPE_CHECKING:
     from flows.river.session import Session
@@ -32,7 +34,18 @@ def check(recipe: Recipe, recipe_file: Path) -> None:
     """XmodelError: a spec that is not there or cannot be read, a mixture of other sources."""
     beside = recipe_file.parent
     sources = load_sources(recipe.sources, beside)
-    mixture_shares(recipe, load_mixture(recipe.mixture, beside), sources, {})
+    for source in sources:
+        if source.uri.startswith(RAW_SCHEME) and recipe.sample_world is None:
+            raise XmodelError(
+                f"the source {source.name} is part of the sample world, and the recipe makes none",
+                expected="a sample_world slice, or the uri of files",
+                found=source.uri,
+                where=recipe_file,
+                remedy="add `sample_world: {}`, or leave the source out",
+            )
+    supplies = [Supply(source.name, source.lang, source.category, None) for source in sources]
+    make_plan(load_mixture(recipe.mixture, beside), recipe.training.phases(), supplies)
+    require_held_out(recipe.tokenizer, [source.name for source in sources])
     load_suites(recipe.evaluation.suites, beside)
 
 

@@ -5,6 +5,7 @@ that every stage reads its inputs from and leaves its output in.
 """
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -19,7 +20,7 @@ from xmodel_core.artifacts.store import MANIFEST
 from xmodel_core.cluster import Cluster, open_cluster
 from xmodel_core.config import Recipe
 from xmodel_core.errors import XmodelError
-from xmodel_core.specs import Source, SourceFiles, load_mixture, load_sources, resolve
+from xmodel_core.specs import Source, SourceFiles, load_mixture, load_sources, resolve_all
 from xmodel_core.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -109,8 +110,13 @@ class Session:
     def source_files(self) -> dict[str, SourceFiles]:
         """The files behind all sources with their digests, checked before the first is read, not after hours of work.
         XmodelError where a source has none."""
-        world = self.built("sample world")
-        return {source.name: resolve(source, self.store.digest, world) for source in self.sources}
+        files = resolve_all(
+            self.sources, lambda files: self.store.digests.of(files, self.cluster.map), self.built("sample world")
+        )
+        for name, of_source in files.items():
+            for line in of_source.left_out:
+                print(f"left out of {name}: {line}", file=sys.stderr, flush=True)
+        return files
 
     def mixture_shares(self) -> dict[str, float]:
         """Source → share of the training tokens that the recipe's mixture asks for, by what the corpus keeps."""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from flows.river.session import NotKnownYet, Session
 from xmodel_core.artifacts import Artifact, Identity
-from xmodel_core.artifacts.remote import is_remote
+from xmodel_core.artifacts.digests import read_digest, size_of
+from xmodel_core.artifacts.remote import RemoteFile, is_remote
 from xmodel_core.corpus import stage as corpus_stage
 from xmodel_core.corpus.boilerplate.rescan import counts_lines
 from xmodel_core.corpus.contamination.benchmark_items import splits_asked
@@ -22,7 +23,7 @@ from xmodel_core.mixture import stage as mixture_stage
 from xmodel_core.planning.duration import Workload
 from xmodel_core.report import stage as report_stage
 from xmodel_core.sample_world import stage as sample_world_stage
-from xmodel_core.specs import SourceFiles, resolve
+from xmodel_core.specs import SourceFiles, resolve_all
 from xmodel_core.specs.benchmarks import load_suites
 from xmodel_core.specs.sources import RAW_SCHEME
 from xmodel_core.tokenizer import stage as tokenizer_stage
@@ -121,14 +122,31 @@ def _references(session: Session) -> References:
 # scans -------------------------------------------------------------------------------------------------------------
 
 
+PLAN_READS_BYTES = 1 << 28
+"""What a plan reads of one source at most, to know whether files are those of a scan that is there: about a second."""
+
+
 def _files(session: Session, item: str) -> SourceFiles:
-    """The files of one source, as a plan asks for them: without a network, and one source at a time."""
+    """The files of one source, as a plan asks for them: without a network, one source at a time, reading none whose
+    digest is remembered or cannot matter."""
     source = next(source for source in session.sources if source.name == item)
     if source.uri.startswith(RAW_SCHEME):
         session.output("sample world")
     elif is_remote(source.uri):
         raise NotKnownYet("known once its files are listed: a plan uses no network")
-    return resolve(source, session.store.digest, session.built("sample world"))
+    digests = session.store.digests
+
+    def planned_digests(files: Sequence[Path | RemoteFile]) -> list[str]:
+        known = dict(zip(files, digests.known(files), strict=True))
+        unread = [file for file in files if known[file] is None]
+        if sum(size_of(file) for file in unread) <= PLAN_READS_BYTES:
+            return [digest or read_digest(file) for file, digest in known.items()]
+        if session.store.artifacts("scans", item):
+            raise NotKnownYet("known once its files are read: new or changed since they were scanned")
+        # No scan of this name is there, so what it would be called does not matter: it is new.
+        return [digest or "" for digest in known.values()]
+
+    return resolve_all([source], planned_digests, session.built("sample world"))[item]
 
 
 def _scan_identity(session: Session, item: str) -> Identity:

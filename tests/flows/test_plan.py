@@ -1,7 +1,9 @@
 """`xmodel plan`: offline, without data, with the reports' figures; what is reused and why; what is assumed."""
 
 import json
+import os
 import random
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ import pytest
 from flows.commands.init_specs import write_specs
 from flows.commands.plan import plan, print_plan
 from flows.recipes import load_recipe
-from xmodel_core.artifacts import Store
+from flows.river import stages
+from xmodel_core.artifacts import Store, digests
 from xmodel_core.cluster import open_cluster
 from xmodel_core.errors import XmodelError
+from xmodel_core.planning import duration
 from xmodel_core.specs import load_mixture, load_sources, resolve
 
 # Parts of sentences: drawn by chance they give documents that no rule drops and none is a copy of.
@@ -194,6 +198,55 @@ def test_what_is_built_is_reused_and_a_change_is_named(own: Path, tmp_path: Path
     assert "input perplexity models" in named["scan", "english"]
     hours = {row["stage"]: row["hours"] for row in planned(str(own), tmp_path)["details"]["stages"]}
     assert hours["corpus"] == hours["scan"] == 0
+
+    def unreadable(file: Path) -> str:
+        raise AssertionError(f"a plan read {file}")
+
+    def states_without_reading() -> dict[str, str]:
+        """The scans' states where the files are too large to be read for a plan."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(stages, "PLAN_READS_BYTES", 0)
+            patch.setattr(stages, "read_digest", unreadable)
+            patch.setattr(digests, "read_digest", unreadable)
+            return {name: state for (stage, name), state in states().items() if stage in ("scan", "near copies")}
+
+    assert set(states_without_reading().values()) == {"reused"}  # remembered
+    english = own.parent.parent / "data" / "english" / "a.jsonl"
+    os.utime(english, ns=(1, 1))
+    assert states()["scan", "english"] == "reused"  # small enough to look
+    without = states_without_reading()
+    assert without["english"].startswith("known once its files are read")
+    assert (without["chinese"], without["own"]) == ("reused", "known after the scans")
+    # Rates are those of the newest corpus's own scans, whatever else lies in the workspace, and of no other workspace.
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        open_cluster(recipe.cluster.model_copy(update={"workers": 1})) as cluster,
+    ):
+        patch.setattr(duration, "SHORTEST_SECONDS", 0)
+        before = duration.measured_throughput(store)
+        used = [made for made in scanned if made.rescan]
+        seconds = sum(made.scan.manifest()["seconds"] for made in scanned)
+        assert before["scan_mb_per_second_and_core"].seconds == seconds
+        assert before["lines_mb_per_second_and_core"].seconds == sum(
+            made.rescan.manifest()["seconds"] for made in used if made.rescan
+        )
+        coarser = recipe.corpus.scan.model_copy(update={"minhash_bands": 10})
+        corpus_room.scan(files[0], coarser, store, cluster)
+        assert duration.measured_throughput(store) == before
+        assert duration.measured_throughput(Store(tmp_path / "elsewhere")) == {}
+    for made in (tmp_path / "scans").glob("english-*"):
+        shutil.rmtree(made)
+    assert states_without_reading()["english"] == "new"  # there is nothing of this name to compare with
+
+
+def test_a_source_takes_hours_by_its_own_size(tmp_path: Path) -> None:
+    details = planned("xmodel2-1.2b", tmp_path)["details"]
+    hours = {(row["stage"], row["name"]): row["hours"] for row in details["stages"]}
+    characters = {row["source"]: row["characters"] for row in details["sources"]}
+    for stage in ("scan", "lines", "shards"):
+        ratio = hours[stage, "dolma"] / hours[stage, "open_web_math"]
+        assert ratio > 100
+        assert ratio == pytest.approx(characters["dolma"] / characters["open_web_math"], rel=1e-3)
 
 
 def test_the_page_says_what_a_person_wants_to_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,15 +13,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from xmodel_core.artifacts.fingerprint import canonical_json, file_digest, fingerprint, stream_digest
+from xmodel_core.artifacts.digests import DigestMemory
+from xmodel_core.artifacts.fingerprint import fingerprint
 from xmodel_core.artifacts.folder import Folder, StoredFile
 from xmodel_core.artifacts.place import Place, open_folder
-from xmodel_core.artifacts.remote import RemoteFile, open_stream
+from xmodel_core.artifacts.remote import RemoteFile
 from xmodel_core.artifacts.shard import Receipt, read_receipt, receipt_name
 from xmodel_core.errors import XmodelError
 
 MANIFEST = "manifest.json"
-DIGESTS = "digests.json"
 
 
 @dataclass(frozen=True)
@@ -207,29 +207,14 @@ class Store:
         ]
         return "changed: " + ", ".join(changed[:4]) + (" …" if len(changed) > 4 else "")
 
+    @cached_property
+    def digests(self) -> DigestMemory:
+        """The digests of raw files, remembered in the workspace."""
+        return DigestMemory(self.root)
+
     def digest(self, file: Path | RemoteFile) -> str:
-        """SHA-256 of a raw file, remembered in the workspace under its place, size and version (modification time, or
-        ETag on an object store)."""
-        if isinstance(file, RemoteFile):
-            if file.sha256:
-                return file.sha256
-            key = f"{file.address}:{file.bytes}:{file.version}"
-        else:
-            stat = file.stat()
-            key = f"{file.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
-        if not hasattr(self, "_digests"):
-            try:
-                self._digests: dict[str, str] = json.loads(self.root.read(DIGESTS) or b"{}")
-            except ValueError:
-                self._digests = {}  # only a cache: what is lost is computed again
-        if key not in self._digests:
-            if isinstance(file, RemoteFile):
-                with open_stream(file.address) as stream:
-                    self._digests[key] = stream_digest(stream)
-            else:
-                self._digests[key] = file_digest(file)
-            self.root.write(DIGESTS, canonical_json(self._digests).encode())
-        return self._digests[key]
+        """SHA-256 of a raw file, remembered in the workspace."""
+        return self.digests.of([file])[0]
 
 
 def _differences(before: object, after: object, path: str = "") -> list[str]:

@@ -56,7 +56,8 @@ class SourceScan(NamedTuple):
 def benchmarks_identity(name: str, folder: Path, evaluated: Mapping[str, set[str]], store: Store) -> Identity:
     """An index depends on the benchmark files that count."""
     files = [path for paths in counted_files(folder, evaluated).values() for path in paths]
-    inputs = {path.relative_to(folder).as_posix(): store.digest(path) for path in files}
+    names = [path.relative_to(folder).as_posix() for path in files]
+    inputs = dict(zip(names, store.digests.of(files), strict=True))
     return Identity("benchmarks", name, BENCHMARKS_VERSION, {}, inputs)
 
 

@@ -76,6 +76,15 @@ def _members(key: str, phase: Phase, supplies: Sequence[Supply]) -> list[Supply]
     group = [s for s in supplies if f"{s.lang}/{s.category}" == key and s.source not in phase.sources]
     if group:
         return group
+    beside = sorted(s.source for s in supplies if f"{s.lang}/{s.category}" == key)
+    if beside:
+        raise XmodelError(
+            f"the mixture names {key}, and every source of it by its own name",
+            expected=f"a lang/category with a source that the phase does not name itself ({', '.join(beside)})",
+            found=key,
+            where=f"mixture, phase {phase.name}",
+            remedy=f"leave out {key}, or the sources' own names",
+        )
     names = sorted(supply.source for supply in supplies)
     groups = sorted({f"{supply.lang}/{supply.category}" for supply in supplies})
     near = nearest(key, names + groups)

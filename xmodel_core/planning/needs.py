@@ -22,7 +22,7 @@ from xmodel_core.errors import XmodelError
 from xmodel_core.model.cost import count_parameters
 from xmodel_core.planning import machine
 from xmodel_core.planning.supply import BYTES_PER_CHAR, chars_per_token
-from xmodel_core.specs import RawFile, Source, resolve
+from xmodel_core.specs import Source, list_source
 from xmodel_core.specs.benchmarks import Suite, Task, load_suites
 from xmodel_core.specs.sources import RAW_SCHEME
 from xmodel_core.training.stage import cpp_compiler
@@ -81,14 +81,14 @@ class Asked:
         return cluster.kind == "ray" and bool(cluster.address or os.environ.get("RAY_ADDRESS"))
 
     @cached_property
-    def files(self) -> dict[str, list[RawFile] | XmodelError]:
-        """Source → its files on this machine, or why there are none. Names and sizes only. Sources that lie elsewhere,
-        or that the recipe makes itself, are left out."""
-        found: dict[str, list[RawFile] | XmodelError] = {}
+    def files(self) -> dict[str, list[tuple[str, int]] | XmodelError]:
+        """Source → name and bytes of its files on this machine, or why there are none. Sources that lie elsewhere, or
+        that the recipe makes itself, are left out."""
+        found: dict[str, list[tuple[str, int]] | XmodelError] = {}
         for source in self.sources:
             if "://" not in source.uri:
                 try:
-                    found[source.name] = list(resolve(source, lambda _: "").files)
+                    found[source.name] = [(name, size) for name, _, size in list_source(source).files]
                 except XmodelError as error:
                     found[source.name] = error
         return found
@@ -159,7 +159,7 @@ def _text_bytes(asked: Asked, source: Source) -> float:
     knows."""
     files = asked.files.get(source.name)
     if isinstance(files, list):
-        return sum(file.bytes * UNPACKED.get(PurePath(file.name).suffix, 1.0) for file in files)
+        return sum(size * UNPACKED.get(PurePath(name).suffix, 1.0) for name, size in files)
     if source.uri.startswith(RAW_SCHEME):
         world = asked.recipe.sample_world
         return 1_000 * world.documents / len(asked.sources) if world else 0.0
@@ -214,9 +214,6 @@ def _scan(asked: Asked) -> Iterator[Need]:
     if absent:
         what = f"the files of {', '.join(absent)} are declared, and no reader can fetch them"
         yield Need("scan", what, "give the folders of copies as `uri`, or leave them out of sources and mixture")
-    raw = [name for name, uri in uris.items() if uri.startswith(RAW_SCHEME)]
-    if raw and asked.recipe.sample_world is None:
-        yield Need("scan", f"{', '.join(raw)} are parts of a sample world, and the recipe has none", "add sample_world")
 
 
 def _benchmarks(asked: Asked) -> Iterator[Need]:

@@ -14,7 +14,7 @@ from xmodel_core.artifacts.remote import is_remote
 from xmodel_core.config import Recipe
 from xmodel_core.errors import MissingInput
 from xmodel_core.planning.inspect_files import measure
-from xmodel_core.specs import Source, resolve
+from xmodel_core.specs import Source, list_source
 from xmodel_core.specs.sources import RAW_SCHEME
 
 # Characters per token on 85 MB of mixed real text: a unigram of 8,192 pieces trained on it, and the power of the
@@ -67,10 +67,10 @@ def _from_files(source: Source, raw: Artifact | None, vocab_size: int) -> Source
             source, source.published_tokens, "published", vocab_size, "its files are elsewhere; a run reads them there"
         )
     try:
-        # Names and sizes only: a plan must not read a terabyte.
-        files = [Path(file.address) for file in resolve(source, lambda _: "", raw).files]
+        listed = list_source(source, raw)
     except MissingInput as error:
         return _published(source, source.published_tokens, "published", vocab_size, error.what)
+    files = [Path(file) for _, file, _ in listed.files if isinstance(file, Path)]
     documents, _, chars = measure(source.format, files, source.records, source.text_field)
     tokens = round(KEPT * chars / chars_per_token(source.lang, vocab_size))
     basis = "estimated from its files"

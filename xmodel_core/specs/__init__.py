@@ -5,8 +5,9 @@ the nearest right one. Nothing here opens a document.
 """
 
 from xmodel_core.specs.mixtures import Mixture, Phase, ScheduledPhase, Share, load_mixture
-from xmodel_core.specs.sources import RawFile, Source, SourceFiles, load_sources, resolve
-from xmodel_core.specs.strict import Strict, read_yaml, validate
+from xmodel_core.specs.plain_yaml import read_yaml
+from xmodel_core.specs.sources import RawFile, Source, SourceFiles, list_source, load_sources, resolve, resolve_all
+from xmodel_core.specs.strict import Strict, validate
 
 __all__ = [
     "Mixture",
@@ -17,9 +18,11 @@ __all__ = [
     "Source",
     "SourceFiles",
     "Strict",
+    "list_source",
     "load_mixture",
     "load_sources",
     "read_yaml",
     "resolve",
+    "resolve_all",
     "validate",
 ]

@@ -12,8 +12,9 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from xmodel_core.errors import XmodelError
+from xmodel_core.specs.plain_yaml import read_yaml
 from xmodel_core.specs.sources import RAW_SCHEME, named_spec
-from xmodel_core.specs.strict import Strict, read_yaml, validate
+from xmodel_core.specs.strict import Strict, validate
 
 
 class Task(Strict):

@@ -9,8 +9,9 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from xmodel_core.specs.plain_yaml import read_yaml
 from xmodel_core.specs.sources import named_spec
-from xmodel_core.specs.strict import Strict, read_yaml, validate
+from xmodel_core.specs.strict import Strict, validate
 
 
 class Share(Strict):

@@ -7,7 +7,7 @@ range of hashes, at most `HELD_CHARACTERS` and a document more, and 16 MB of cou
 itself holds grows with the sample (all its sentences, and for unigram a suffix array of some twenty bytes a character).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,18 +146,23 @@ def _no_text(shares: Mapping[str, float]) -> XmodelError:
     )
 
 
+def require_held_out(config: TokenizerConfig, sources: Iterable[str]) -> None:
+    """XmodelError: a held-out source that is none of these."""
+    if unknown := sorted(set(config.held_out_sources) - set(sources)):
+        raise XmodelError(
+            f"there is no source {unknown[0]} to hold out",
+            expected=f"some of {', '.join(sorted(sources))}",
+            where="tokenizer.held_out_sources",
+            remedy="check the name",
+        )
+
+
 def draw_sample(files: Files, config: TokenizerConfig, categories: Mapping[str, str]) -> Sample:
     """Reads the documents once, to count their characters by hash, and draws until each share is full.
 
     `categories`: source → its category. XmodelError: no text, or a held-out source that the corpus lacks.
     """
-    if unknown := sorted(set(config.held_out_sources) - set(files)):
-        raise XmodelError(
-            f"there is no source {unknown[0]} to hold out",
-            expected=f"some of {', '.join(sorted(files))}",
-            where="tokenizer.held_out_sources",
-            remedy="check the name",
-        )
+    require_held_out(config, files)
     bounds = {source: held_out_below(of_source, config.validation_documents) for source, of_source in files.items()}
     counted = {share: np.zeros((2, 1 << BUCKET_BITS), np.int64) for share in config.sample_shares}
     free_files = [file for source in files if source not in config.held_out_sources for file in files[source]]

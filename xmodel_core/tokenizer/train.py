@@ -22,6 +22,8 @@ from xmodel_core.tokenizer.tokenizer_json import parsed
 THREADS = 16
 # SentencePiece drops sentences of more bytes than this; ours are far shorter (see sample.py).
 LONGEST_SENTENCE_BYTES = 1 << 16
+SPACE = "▁"
+"""As SentencePiece writes it. The character itself, U+2581, is in no text of a corpus (corpus/write/masked.py)."""
 # Given, not learned: runs of newlines and of tabs. SentencePiece reserves the tab while it trains.
 WHITE_SPACE_PIECES = ("\n", "\n\n", "\t", "\t\t", "\t\t\t", "\t\t\t\t")
 # Unigram starts from this many frequent strings and prunes. On 2M characters of zh, en and code, 10 pieces to seed one
@@ -41,7 +43,17 @@ TOO_LARGE = re.compile(r"Vocabulary size too high .* <= (\d+)")
 TOO_SMALL = re.compile(r"Vocabulary size is smaller than required_chars\. \d+ vs (\d+)")
 
 
-def _train(lines: Iterable[str], config: TokenizerConfig, vocab_size: int) -> bytes:
+def _train(lines: Lines, config: TokenizerConfig, vocab_size: int) -> bytes:
+    """A model with a piece for the space: it would else be written as the bytes of SPACE, and read as that character.
+    A sample with too few spaces for one is trained on again; others keep the model that they always gave."""
+    model = _trained(lines(), config, vocab_size)
+    if SPACE not in (piece.piece for piece in parsed(model).pieces):
+        model = _trained(lines(), config, vocab_size, SPACE)
+    return _with_exact_scores(model) if config.model_type == "unigram" else model
+
+
+def _trained(lines: Iterable[str], config: TokenizerConfig, vocab_size: int, required: str = "") -> bytes:
+    """SentencePiece's own model, with pieces for the `required` characters."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
@@ -61,7 +73,9 @@ def _train(lines: Iterable[str], config: TokenizerConfig, vocab_size: int) -> by
         # Control pieces, not user-defined ones: text that spells them must not turn into them. Their characters are
         # pieces in any case, so that such text is never spelled in bytes.
         control_symbols=list(config.control_tokens),
-        required_chars="".join(sorted({*"".join(config.control_tokens), *"<s/unk>", *BYTE_PIECE_CHARACTERS} - {" "})),
+        required_chars="".join(
+            sorted({*"".join(config.control_tokens), *"<s/unk>", *BYTE_PIECE_CHARACTERS, *required} - {" "})
+        ),
         user_defined_symbols=list(WHITE_SPACE_PIECES),
         unk_id=0,
         bos_id=1,
@@ -73,7 +87,7 @@ def _train(lines: Iterable[str], config: TokenizerConfig, vocab_size: int) -> by
         num_threads=THREADS,
         minloglevel=2,
     )
-    return _with_exact_scores(model.getvalue()) if config.model_type == "unigram" else model.getvalue()
+    return model.getvalue()
 
 
 def _with_exact_scores(model: bytes) -> bytes:
@@ -94,7 +108,7 @@ def _largest_vocabulary(lines: Lines, config: TokenizerConfig, hint: int) -> int
     """The largest vocabulary that trains on these lines, from SentencePiece's hint down; the hint may be too high."""
     while True:
         try:
-            _train(lines(), config, hint)
+            _train(lines, config, hint)
             return hint
         except RuntimeError as error:
             refusal = TOO_LARGE.search(str(error))
@@ -115,7 +129,7 @@ def _affordable_coverage(lines: Lines, vocab_size: int) -> float:
 def train(lines: Lines, config: TokenizerConfig) -> bytes:
     """The bytes of a tokenizer.model. XmodelError where the text does not allow the configured vocabulary."""
     try:
-        return _train(lines(), config, config.vocab_size)
+        return _train(lines, config, config.vocab_size)
     except RuntimeError as error:
         if refusal := TOO_LARGE.search(str(error)):
             largest = _largest_vocabulary(lines, config, int(refusal[1]))
