@@ -19,7 +19,6 @@ TITLES = {
     "@fertility": "tokenizer: fewer tokens per character is better",
     "@mixture": "mixture: planned and consumed tokens",
     "@loss": "training",
-    "@scores": "scores, with standard errors; chance of four choices is 0.25",
 }
 
 
@@ -51,6 +50,22 @@ def print_queries(root: Place, names: Sequence[str], **labels: str) -> None:
     """The tables of named queries, about the artifacts that `labels` name by column (corpus=…, run=…)."""
     for name in names:
         _print_rows(facts.table(root, name, **labels), TITLES[name])
+
+
+def print_scores(root: Place, checkpoints: Sequence[str]) -> None:
+    """The scores of runs (or of checkpoints of no run here) among the published ones of the same tasks."""
+    rows = facts.leaderboard(root, *checkpoints).rows
+    columns = ["model", "step", "suite", "task", "metric", "shots", "value", "stderr", "n", "source"]
+    cells = [[row["run"] or row["model"], *(row[column] for column in columns[1:])] for row in rows]
+    print_table(columns, cells, "scores, with standard errors, and published ones; chance of four choices is 0.25")
+
+
+def print_evaluations(root: Place, evaluations: Sequence[dict[str, Any]]) -> None:
+    """The scores of finished evaluations, the items that were set aside, and the evaluations' folders."""
+    print_scores(root, list(dict.fromkeys(evaluation["checkpoint"] for evaluation in evaluations)))
+    console = Console()
+    for evaluation in evaluations:
+        console.print(f"{'evaluations':12} {evaluation['path']}", highlight=False, soft_wrap=True)
 
 
 def print_balance(root: Place, corpus: str, mixture_shares: Mapping[str, float]) -> None:
@@ -115,7 +130,8 @@ def print_summary(finished: dict[str, Any]) -> None:
     labels = {kind: part["label"] for kind, part in finished["parts"].items()}
     print_queries(root, ["@funnel", "@drops"], corpus=labels["corpus"])
     print_queries(root, ["@fertility"], tokenizer=labels["tokenizer"])
-    print_queries(root, ["@mixture", "@loss", "@scores"], run=labels["runs"])
+    print_queries(root, ["@mixture", "@loss"], run=labels["runs"])
+    print_scores(root, [labels["runs"]])
     print_gates(finished["gates"])
     console = Console()
     for kind, part in finished["parts"].items():

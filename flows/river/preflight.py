@@ -49,6 +49,17 @@ def check(recipe: Recipe, recipe_file: Path) -> None:
     load_suites(recipe.evaluation.suites, beside)
 
 
+def check_evaluation(recipe: Recipe, recipe_file: Path) -> None:
+    """XmodelError: the recipe names no suite, or one that is not there. What a checkpoint that is there needs."""
+    if not load_suites(recipe.evaluation.suites, recipe_file.parent):
+        raise XmodelError(
+            f"the recipe {recipe.name} names no suite to evaluate on",
+            expected="evaluation.suites",
+            where=recipe_file,
+            remedy="--set 'evaluation.suites=[commonsense, chinese]'",
+        )
+
+
 def missing_needs(session: "Session", through: str, alone: bool = False) -> "list[Need]":
     """What the stages up to this one, or this one alone, need and this machine lacks; those that are built already need
     nothing. The session is walked dry."""
@@ -60,12 +71,14 @@ def missing_needs(session: "Session", through: str, alone: bool = False) -> "lis
     last = [stage.name for stage in STAGES].index(through)
     wanted = STAGES[last if alone else 0 : last + 1]
     to_build = {stage.name: stage.items(session) for stage in wanted}
-    # Where no run of this name is finished, nothing that needs much is: no file need be read for its digest.
-    if any(name.startswith(f"runs/{session.recipe.name}-") for name in session.built_before):
+    # Where no run of this name is finished, nothing that needs much is.
+    if not alone and any(name.startswith(f"runs/{session.recipe.name}-") for name in session.built_before):
         built = {(row["stage"], row["name"]) for row in explain_stages(session) if row["state"] == "reused"}
         to_build = {stage: [item for item in items if (stage, item) not in built] for stage, items in to_build.items()}
     to_build = {stage: items for stage, items in to_build.items() if items}
-    asked = needs.Asked(session.recipe, session.spec_folder, session.sources, session.store.root, to_build)
+    asked = needs.Asked(
+        session.recipe, session.spec_folder, [] if alone else session.sources, session.store.root, to_build
+    )
     return needs.missing_needs(asked)
 
 

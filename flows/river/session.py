@@ -20,7 +20,8 @@ from xmodel_core.artifacts.store import MANIFEST
 from xmodel_core.cluster import Cluster, open_cluster
 from xmodel_core.config import Recipe
 from xmodel_core.errors import XmodelError
-from xmodel_core.specs import Source, SourceFiles, load_mixture, load_sources, resolve_all
+from xmodel_core.specs import Mixture, Source, SourceFiles, load_mixture, load_sources, resolve_all
+from xmodel_core.specs.benchmarks import Suite, load_suites
 from xmodel_core.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -44,10 +45,6 @@ class Session:
         self.recipe_file = recipe_file
         self.store = store
         self._cluster = cluster
-        self.sources: list[Source] = load_sources(recipe.sources, self.spec_folder)
-        self.mixture = load_mixture(recipe.mixture, self.spec_folder)
-        self.checkpoint: Path | None = None
-        """The checkpoint to evaluate; None: the last of the recipe's run."""
         self.built_before = set(store.root.names(f"*/*/{MANIFEST}"))
         """The manifests that were there when the session opened."""
         self._outputs: dict[tuple[str, str], Artifact | Identity] = {}
@@ -56,6 +53,21 @@ class Session:
     def spec_folder(self) -> Path:
         """Paths of specs that the recipe names are relative to it."""
         return self.recipe_file.parent
+
+    @cached_property
+    def sources(self) -> list[Source]:
+        """What the recipe's families of sources declare."""
+        return load_sources(self.recipe.sources, self.spec_folder)
+
+    @cached_property
+    def mixture(self) -> Mixture:
+        """What the recipe trains on, by phase."""
+        return load_mixture(self.recipe.mixture, self.spec_folder)
+
+    @cached_property
+    def suites(self) -> list[Suite]:
+        """What the recipe evaluates on."""
+        return load_suites(self.recipe.evaluation.suites, self.spec_folder)
 
     @property
     def cluster(self) -> Cluster:
@@ -164,7 +176,7 @@ def check_recipe(
     """Reads the recipe and checks what its stages up to `through` need, or (`alone`) what that stage needs. XmodelError
     where the recipe is wrong, or something is not here."""
     values, recipe_file = load_recipe(recipe, list(overrides))
-    preflight.check(values, recipe_file)
+    (preflight.check_evaluation if alone else preflight.check)(values, recipe_file)
     store = Store(workspace_folder(workspace))
     # A session of its own: what a dry walk finds is no output of the run.
     left_out = preflight.require_needs(Session(values, recipe_file, store), through, alone)
@@ -172,11 +184,17 @@ def check_recipe(
 
 
 @contextmanager
-def open_session(
-    recipe: str, overrides: Sequence[str], workspace: str | None, through: str, alone: bool = False
-) -> Iterator[Session]:
+def open_session(recipe: str, overrides: Sequence[str], workspace: str | None, through: str) -> Iterator[Session]:
     """The session of a recipe that `check_recipe` finds nothing wrong with: a wrong key costs no time."""
-    checked = check_recipe(recipe, overrides, workspace, through, alone)
+    checked = check_recipe(recipe, overrides, workspace, through)
     checked.store.root.prepare()
     with open_cluster(checked.recipe.cluster) as cluster:
         yield Session(checked.recipe, checked.recipe_file, checked.store, cluster)
+
+
+def open_evaluation(recipe: str, overrides: Sequence[str], workspace: str | None) -> Session:
+    """A session that evaluates checkpoints that are there: it needs the recipe's suites, and neither its sources nor
+    its cluster."""
+    checked = check_recipe(recipe, overrides, workspace, "evaluation", alone=True)
+    checked.store.root.prepare()
+    return Session(checked.recipe, checked.recipe_file, checked.store)

@@ -146,14 +146,15 @@ def loss(root: Place, label: str) -> Page:
 
 
 def leaderboard(root: Place, label: str) -> Page:
-    """Scores among the published ones of the same tasks. A table: there may be hundreds."""
+    """Scores of a run, or of a checkpoint of none by its `model`, among the published ones of the same tasks. A table:
+    there may be hundreds."""
     rows, own, published = facts.leaderboard(root, label)
     lines = [
         {
             "task": row["task"],
             "metric": row["metric"],
             "shots": row["shots"],
-            "model": f"{label}, step {row['step']}" if row["run"] else row["model"],
+            "model": row["model"] if row["step"] is None else f"{label}, step {row['step']}",
             **{column: row[column] for column in ("value", "stderr", "n", "suite", "source")},
         }
         for row in rows

@@ -79,7 +79,7 @@ class World:
         self.data = root / "data"
         self.raw = Artifact("raw", "small", "a" * 64, LocalFolder(root / "raw"))
         self.training = Artifact("runs", "small", "b" * 64, LocalFolder(root / "workspace" / "runs" / "small-bbbbbbbb"))
-        self.checkpoint = CheckpointRef(self.training, checkpoint, 7)
+        self.checkpoint = CheckpointRef(checkpoint, "small", "small-bbbbbbbb", 7)
         draw = random.Random(1)
         for lang in COLOURS:
             sentences = {"en": "The coat of Anna is", "zh": "小安的外套今天是"}
@@ -93,7 +93,7 @@ class World:
 
     def evaluate(self, only: Suite | None = None, **config: Any) -> Artifact:
         settings = EvaluationConfig(data=str(self.data), **config)
-        return stage.run("small", settings, [only or suite()], self.checkpoint, self.raw, self.store)
+        return stage.run(settings, [only or suite()], self.checkpoint, self.raw, self.store)
 
 
 @pytest.fixture
@@ -222,18 +222,18 @@ def test_no_place_for_data_at_all(world: World) -> None:
     config = EvaluationConfig()
     only = suite(tasks=[suite().tasks[2].model_dump(exclude_unset=True)], gates=[])
     with pytest.raises(XmodelError, match=r"--set evaluation\.data=DIR"):
-        stage.run("small", config, [only], world.checkpoint, None, world.store)
+        stage.run(config, [only], world.checkpoint, None, world.store)
 
 
 def test_a_folder_that_is_not_a_checkpoint(world: World, tmp_path: Path) -> None:
-    world.checkpoint = CheckpointRef(world.training, tmp_path, 7)
+    world.checkpoint = CheckpointRef(tmp_path, "small", None, None)
     with pytest.raises(XmodelError, match=r"no config\.json"):
         world.evaluate()
 
 
 def test_no_suites_give_an_empty_artifact(world: World) -> None:
     config = EvaluationConfig()
-    done = stage.run("small", config, [], world.checkpoint, None, world.store)
+    done = stage.run(config, [], world.checkpoint, None, world.store)
     assert done.manifest()["facts"] == {"scores": [], "gates": [], "skipped": []}
 
 
@@ -251,7 +251,7 @@ def test_every_shipped_task_runs_on_real_data(
     """Each task of the shipped suites, and its log-likelihoods one request at a time."""
     suites = load_suites(["commonsense", "chinese", "problem_solving"], Path())
     config = EvaluationConfig(data=str(shared_data / "bench"), sample_limit=2)
-    done = stage.run("real", config, suites, world.checkpoint, None, world.store)
+    done = stage.run(config, suites, world.checkpoint, None, world.store)
     facts = done.manifest()["facts"]
     assert facts["skipped"] == []
     tasks: dict[str, Task] = {task.task: task for one in suites for task in one.tasks}

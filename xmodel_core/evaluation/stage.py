@@ -19,99 +19,69 @@ from typing import TYPE_CHECKING, Any
 from xmodel_core.artifacts import Artifact, Folder, Identity, Receipt, Store, fingerprint, write_shard
 from xmodel_core.errors import XmodelError
 from xmodel_core.evaluation.config import EvaluationConfig
-from xmodel_core.specs.benchmarks import Suite, Task
+from xmodel_core.evaluation.selection import SelectedTask, select_tasks
+from xmodel_core.specs.benchmarks import Suite
 
 if TYPE_CHECKING:
     from xmodel_core.model.generation.detokenize import Tokenizer
     from xmodel_core.model.network import Xmodel
 
-VERSION = 1
+VERSION = 2
 CHECKPOINT_FILES = ("config.json", "model.safetensors", "tokenizer.model")
+BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
 BOOTSTRAP_ROUNDS = 1000
 """For standard errors of metrics that are not means; means have theirs in closed form."""
 
 
+def booked_under(evaluation: Artifact) -> str:
+    """What the ledger's rows of an evaluation are found by: the label of the checkpoint's run; where it has none here,
+    the `model`, its name with the first digits of its digest."""
+    manifest = evaluation.manifest()
+    return manifest["config"].get("run") or _model_name(evaluation.name, manifest["inputs"]["checkpoint"])
+
+
+def _model_name(name: str, digest: str) -> str:
+    """The `model` of a checkpoint of no run here: two folders elsewhere may have one name."""
+    return f"{name}-{digest[:8]}"
+
+
 @dataclass(frozen=True)
 class CheckpointRef:
-    """One checkpoint of a run."""
+    """One checkpoint, and what it is booked under."""
 
-    run: Artifact
     path: Path
     """The checkpoint's folder: the weights and their own tokenizer."""
-    step: int
-    """The training step that it was saved after."""
-
-
-@dataclass(frozen=True)
-class _SelectedTask:
-    """A task to evaluate, and its data files by split."""
-
-    suite: str
-    task: Task
-    files: dict[str, Path]
+    name: str
+    """The recipe of its run; of a checkpoint that is no run's here, the name of its folder."""
+    run: str | None
+    """The label of its run in this workspace; None: it is no run's here."""
+    step: int | None
+    """The training step that it was saved after; None where that is not known."""
 
     @property
-    def shard(self) -> str:
-        return f"{self.suite}~{self.task.task}"
+    def label(self) -> str:
+        """How a person would name it."""
+        return (self.run or self.name) + (f"@{self.step}" if self.step is not None else "")
 
 
-def _missing(suite: Suite, task: Task, folder: Path | None, absent: list[str]) -> XmodelError:
-    files = ", ".join(f"{split}.jsonl" for split in absent)
-    if folder is None:
-        place = "the recipe's sample world" if task.is_raw else "evaluation.data"
-        return XmodelError(
-            f"the task {task.task} of suite {suite.name} has no data",
-            expected=f"{place}, with {task.data} and in it {files}",
-            found=f"the recipe has no {'sample_world' if task.is_raw else 'evaluation.data'}",
-            remedy="choose other tasks in evaluation.tasks"
-            if task.is_raw
-            else "--set evaluation.data=DIR, with DIR/<benchmark>/<split>.jsonl",
-        )
-    return XmodelError(
-        f"the task {task.task} of suite {suite.name} has no data",
-        expected=files,
-        found="no such folder" if not folder.is_dir() else f"a folder without {files}",
-        where=folder,
-        remedy="put the benchmark there, or leave the task out of evaluation.tasks",
-    )
-
-
-def _select_tasks(
-    config: EvaluationConfig, suites: Sequence[Suite], raw: Artifact | None
-) -> tuple[list[_SelectedTask], list[dict[str, str]]]:
-    """The tasks to evaluate, and those skipped for lack of data. XmodelError: a task that the config names does not
-    exist or has no data; no task has data."""
-    known = [task.task for suite in suites for task in suite.tasks]
-    if unknown := sorted(set(config.tasks or []) - set(known)):
-        raise XmodelError(
-            f"there is no task {unknown[0]} in the suites {', '.join(suite.name for suite in suites)}",
-            expected=f"some of {', '.join(known)}",
-            where="evaluation.tasks",
-        )
-    own_data = Path(config.data) if config.data else None
-    # raw:// is what the recipe makes itself; here its benchmarks.
-    raw_data = raw.folder.tree("benchmarks").parent if raw else None
-    selected, absences = [], []
-    for suite in suites:
-        for task in suite.tasks:
-            if config.tasks is not None and task.task not in config.tasks:
-                continue
-            folder = task.folder(own_data, raw_data)
-            files = {} if folder is None else {split: folder / f"{split}.jsonl" for split in task.splits}
-            absent = [split for split in task.splits if split not in files or not files[split].is_file()]
-            if not absent:
-                selected.append(_SelectedTask(suite.name, task, files))
-            elif config.tasks is not None:
-                raise _missing(suite, task, folder, absent)
-            else:
-                absences.append((_missing(suite, task, folder, absent), suite.name, task.task))
-    if absences and not selected:
-        raise absences[0][0]
-    return selected, [{"suite": suite, "task": task, "why": str(error)} for error, suite, task in absences]
+def checkpoint_digest(checkpoint: Path, store: Store) -> str:
+    """The digest of a checkpoint in the ledger's `evals`: of its weights, shape and tokenizer. It stays the same where
+    the checkpoint is copied, or its optimizer left behind. XmodelError: the folder lacks one of the files."""
+    digests = {}
+    for file in CHECKPOINT_FILES:
+        if not (checkpoint / file).is_file():
+            raise XmodelError(
+                "this is not a checkpoint that can be evaluated",
+                expected=f"a folder with {', '.join(CHECKPOINT_FILES)}",
+                found=f"no {file}" if checkpoint.is_dir() else "no such folder",
+                where=checkpoint,
+                remedy="give a folder such as runs/NAME/checkpoints/step-00000300",
+            )
+        digests[file] = store.digest(checkpoint / file)
+    return fingerprint(digests)
 
 
 def identity(
-    name: str,
     config: EvaluationConfig,
     suites: Sequence[Suite],
     checkpoint: CheckpointRef,
@@ -119,12 +89,12 @@ def identity(
     store: Store,
 ) -> Identity:
     """The identity of an evaluation: the suites, the contents of their data and of the checkpoint, the harness's
-    version; never where data or checkpoint are.
+    version; never where data or checkpoint are, nor what the model runs on.
 
     XmodelError: `evaluation.tasks` names a task that no suite has or that has no data; no task has data; the
     checkpoint's folder lacks one of its files.
     """
-    selected, _ = _select_tasks(config, suites, raw)
+    selected, _ = select_tasks(config, suites, raw)
     selected_names = {(task.suite, task.task.task) for task in selected}
     recorded_suites = [
         {
@@ -135,33 +105,14 @@ def identity(
         }
         for suite in suites
     ]
-    digests = {}
-    for file in CHECKPOINT_FILES:
-        if not (checkpoint.path / file).is_file():
-            raise XmodelError(
-                "this is not a checkpoint",
-                expected=f"a folder with {', '.join(CHECKPOINT_FILES)}",
-                found=f"no {file}",
-                where=checkpoint.path,
-                remedy="give a folder such as runs/NAME/checkpoints/step-00000300",
-            )
-        digests[file] = store.digest(checkpoint.path / file)
-    inputs = {
-        "run": checkpoint.run.fingerprint,
-        "checkpoint": fingerprint(digests),
-        "lm_eval": version("lm_eval"),
-    }
+    inputs = {"checkpoint": checkpoint_digest(checkpoint.path, store), "lm_eval": version("lm_eval")}
     for task in selected:
         for split, path in task.files.items():
             inputs[f"{task.task.data}/{split}"] = store.digest(path)
-    recorded_config = config.model_dump(mode="json", exclude={"suites", "tasks", "data"})
-    return Identity(
-        "evaluations",
-        name,
-        VERSION,
-        {**recorded_config, "step": checkpoint.step, "suites": recorded_suites},
-        inputs,
-    )
+    # Not the fingerprint of the run among the inputs: a run that is still training has none yet.
+    booked = {"run": checkpoint.run, "step": checkpoint.step}
+    config_values = {"sample_limit": config.sample_limit, **booked, "suites": recorded_suites}
+    return Identity("evaluations", checkpoint.name, VERSION, config_values, inputs)
 
 
 @contextmanager
@@ -184,8 +135,23 @@ def _quiet_harness(threads: int) -> Iterator[None]:
         logger.setLevel(level)
 
 
+def _device(config: EvaluationConfig) -> str:
+    """cpu or cuda. XmodelError where a GPU is asked for and there is none."""
+    import torch
+
+    available = torch.cuda.is_available()
+    if config.device == "cuda" and not available:
+        raise XmodelError(
+            "there is no GPU here to evaluate on",
+            expected="a CUDA device, as evaluation.device says, or training.device where that says nothing",
+            found="none that torch can see",
+            remedy="--set evaluation.device=cpu, or install the CUDA build of torch",
+        )
+    return "cuda" if available and config.device in ("auto", "cuda") else "cpu"
+
+
 def _evaluate_task(
-    selected: _SelectedTask,
+    selected: SelectedTask,
     config: EvaluationConfig,
     model: "Xmodel",
     tokenizer: "Tokenizer",
@@ -200,6 +166,7 @@ def _evaluate_task(
     from xmodel_core.evaluation.tasks import open_task
 
     task = selected.task
+    assert config.batch_tokens is not None
     with write_shard(folder, selected.shard) as shard:
         started = time.monotonic()
         harness_tasks = open_task(task, selected.files)
@@ -246,7 +213,7 @@ def _evaluate_task(
 
 
 def _main_scores_and_verdicts(
-    selected: list[_SelectedTask], receipts: list[Receipt], suites: Sequence[Suite]
+    selected: list[SelectedTask], receipts: list[Receipt], suites: Sequence[Suite]
 ) -> dict[str, Any]:
     """The main score of each task, and the verdicts of the gates."""
     from xmodel_core.evaluation.scores import verdict
@@ -267,7 +234,6 @@ def _main_scores_and_verdicts(
 
 
 def run(
-    name: str,
     config: EvaluationConfig,
     suites: Sequence[Suite],
     checkpoint: CheckpointRef,
@@ -279,24 +245,28 @@ def run(
     `raw` holds the data of tasks that the recipe makes itself. XmodelError: what `identity` raises, and data that
     does not fit its prompt.
     """
-    evaluation = identity(name, config, suites, checkpoint, raw, store)
+    evaluation = identity(config, suites, checkpoint, raw, store)
     if done := store.find(evaluation):
         return done
     from xmodel_core.evaluation.scores import published_rows
 
-    selected, skipped = _select_tasks(config, suites, raw)
+    selected, skipped = select_tasks(config, suites, raw)
     build = store.build(evaluation)
     if unfinished := [task for task in selected if build.finished(task.shard) is None]:
-        with _quiet_harness(config.threads):
+        device = _device(config)
+        config = config.model_copy(update={"batch_tokens": config.batch_tokens or BATCH_TOKENS[device]})
+        with _quiet_harness(config.threads or 1):
             from xmodel_core.model.weights import load_checkpoint
             from xmodel_core.tokenizer.tokenizer import Tokenizer
 
-            model, tokenizer_file = load_checkpoint(checkpoint.path, config.device)
+            model, tokenizer_file = load_checkpoint(checkpoint.path, device)
             tokenizer = Tokenizer.load(tokenizer_file)
+            digest = evaluation.inputs["checkpoint"]
             shared_columns = {
-                "model": checkpoint.run.name,
-                "run": checkpoint.run.label,
+                "model": checkpoint.name if checkpoint.run else _model_name(checkpoint.name, digest),
+                "run": checkpoint.run,
                 "step": checkpoint.step,
+                "checkpoint_sha256": digest,
             }
             for task in unfinished:
                 _evaluate_task(task, config, model, tokenizer, shared_columns, build.folder)

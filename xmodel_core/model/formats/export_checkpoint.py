@@ -90,7 +90,12 @@ def _model_card(
         rows["trained"] = f"{trained['step']:,} steps, {trained['tokens']:,} tokens"
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     remote = ", trust_remote_code=True" if "auto_map" in exported.config else ""
-    eos = "tokenizer.eos_token + " if tokens.eos_token_id is not None else ""
+    begins = (
+        "In training every document but the first stood behind an end-of-document token: it is `bos_token` here, and the "
+        "tokenizer puts it before a prompt.\n\n"
+        if tokens.bos_token_id is not None and tokens.bos_token_id == tokens.eos_token_id
+        else ""
+    )
     return f"""---
 library_name: transformers
 pipeline_tag: text-generation
@@ -110,14 +115,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("."{remote})
 model = AutoModelForCausalLM.from_pretrained("."{remote})
-prompt = tokenizer({eos}"从前", return_tensors="pt", add_special_tokens=False)
-output = model.generate(prompt.input_ids, attention_mask=prompt.attention_mask, max_new_tokens=64, do_sample=False)
-print(tokenizer.decode(output[0]))
+prompt = tokenizer("从前", return_tensors="pt")
+output = model.generate(**prompt, max_new_tokens=64, do_sample=False)
+print(tokenizer.decode(output[0], skip_special_tokens=True))
 ```
 
-In training every document but the first stood behind an end-of-document token: a prompt should, too.
-
-It continues text. It was not made to be safe, and has not been checked for what it says about people. Its licence is
+{begins}It continues text. It was not made to be safe, and has not been checked for what it says about people. Its licence is
 for whoever publishes it to state.
 """
 
