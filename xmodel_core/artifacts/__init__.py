@@ -5,7 +5,8 @@ written last, marks it complete. Shards appear whole, each with a receipt: the o
 only source of counts.
 
 `folder` is the protocol, `local_folder` and `object_store` implement it, `place` opens one from a path or address,
-`lock` holds its locks; `store` and `shard` build artifacts on it, `token_shards` reads those of the tokenizer.
+`lock` holds its locks; `store` and `shard` build artifacts on it, `token_shards` reads those of the tokenizer;
+`sealed_folder` lists and verifies the files of a checkpoint.
 """
 
 from xmodel_core.artifacts.disk import write_atomically

@@ -8,6 +8,10 @@ from pathlib import Path
 
 from xmodel_core.artifacts.disk import PARTIAL, new_staging_folder, put_on_disk, remove_dead_staging, write_atomically
 from xmodel_core.artifacts.folder import FileEntry, Folder
+from xmodel_core.artifacts.lock import exclusive
+
+EXCHANGE_WAIT_SECONDS = 60.0
+"""For one that is paused in the milliseconds of an exchange."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,28 @@ class LocalFolder(Folder):
     def write(self, name: str, data: bytes) -> None:
         write_atomically(self.at / name, data)
 
+    def exchange(self, name: str, old: bytes | None, new: bytes | None) -> bool:
+        with exclusive(self.at / f".{name}.lock", EXCHANGE_WAIT_SECONDS):
+            if self.read(name) != old:
+                return False
+            if new is None:
+                self.remove(name)
+            else:
+                self.write(name, new)
+            return True
+
+    def exchanges(self, name: str) -> bool:
+        return True
+
     def remove(self, name: str) -> None:
         (self.at / name).unlink(missing_ok=True)
 
     def remove_tree(self, name: str) -> None:
         shutil.rmtree(self.at / name, ignore_errors=True)
+
+    def rename_tree(self, name: str, new_name: str, last: str) -> None:
+        self.remove_tree(new_name)
+        (self.at / name).rename(self.at / new_name)
 
     def size(self, name: str) -> int | None:
         try:

@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 
-def _codes(error: BaseException | None) -> set[str]:
+def response_codes(error: BaseException | None) -> set[str]:
     """The error codes of the server's responses in an exception's chain."""
     codes: set[str] = set()
     while error is not None:
@@ -42,7 +42,7 @@ def _codes(error: BaseException | None) -> set[str]:
 
 def _refusal(error: Exception, address: str) -> XmodelError | None:
     """The error for a failure that no retry can help; None for others."""
-    kind, codes = type(error).__name__, _codes(error)
+    kind, codes = type(error).__name__, response_codes(error)
     if "NoSuchBucket" in codes:
         return XmodelError(
             "there is no such bucket",

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from xmodel_core.artifacts.sealed_folder import verify
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.cost import count_parameters
@@ -20,6 +21,7 @@ from xmodel_core.model.formats.export_formats import ExportedModel, convert
 from xmodel_core.model.formats.files import GENERATION_CONFIG, PICKLED_WEIGHTS, TOKENIZER_JSON, json_text, new_folder
 from xmodel_core.model.weights import (
     CONFIG,
+    STATE,
     TOKENIZER,
     WEIGHTS,
     check_weights,
@@ -70,7 +72,7 @@ def _model_card(
 ) -> str:
     """The text of README.md: shape and training of the model, how to load it, its limits."""
     run = checkpoint.parent.parent.name if checkpoint.parent.name == "checkpoints" else checkpoint.name
-    state = checkpoint / "state.json"
+    state = checkpoint / STATE
     trained = json.loads(state.read_text(encoding="utf-8")) if state.exists() else {}
     counts = count_parameters(config, vocab_size)
     rows = {
@@ -143,11 +145,12 @@ def export_checkpoint(
 ) -> ExportedModel:
     """Writes a checkpoint (or a run's newest) as a folder for other code; gives what it wrote.
 
-    `tokenizer_files`: name → content of the files to put beside the weights. XmodelError: an incomplete checkpoint,
-    weights of another shape, a format that cannot hold the model, an output folder that is not empty, no room on the
-    disk.
+    `tokenizer_files`: name → content of the files to put beside the weights. XmodelError: an incomplete or
+    damaged checkpoint, weights of another shape, a format that cannot hold the model, an output folder that is not
+    empty, no room on the disk.
     """
     checkpoint = newest_checkpoint(place)
+    verify(checkpoint, CONFIG, WEIGHTS, STATE)
     config, vocab_size = read_config(checkpoint)
     named = read_weights(checkpoint)
     check_weights(named, config, vocab_size, checkpoint / WEIGHTS)
