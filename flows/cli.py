@@ -1,9 +1,9 @@
 """The `xmodel` command.
 
-Takes command-line arguments; gives an exit code. 0: done, and the books closed. 1: one clear message. 2: a wrong call,
-that is words that no recipe or file could make right, such as an unknown option, or a --set that is not KEY=VALUE. 130:
-SIGINT. 143: SIGTERM. `COMMANDS` is the whole list: a command's module is imported when that command is called, so
-`--help` answers at once.
+Takes command-line arguments; gives exit code 0 (done, and the books closed), 1 (one clear message), 2 (a wrong call:
+words that no recipe or file could make right: an unknown option, a --set that is not KEY=VALUE), 130 (SIGINT) or 143
+(SIGTERM). `COMMANDS` is the whole list: a command's module is imported when that command is called, so `--help` answers
+at once.
 """
 
 import errno

@@ -71,8 +71,8 @@ def missing_needs(session: "Session", through: str, alone: bool = False) -> "lis
     last = [stage.name for stage in STAGES].index(through)
     wanted = STAGES[last if alone else 0 : last + 1]
     to_build = {stage.name: stage.items(session) for stage in wanted}
-    # Where no run of this name is finished, nothing that needs much is: no file need be read for its digest.
-    if any(name.startswith(f"runs/{session.recipe.name}-") for name in session.built_before):
+    # Where no run of this name is finished, nothing that needs much is.
+    if not alone and any(name.startswith(f"runs/{session.recipe.name}-") for name in session.built_before):
         built = {(row["stage"], row["name"]) for row in explain_stages(session) if row["state"] == "reused"}
         to_build = {stage: [item for item in items if (stage, item) not in built] for stage, items in to_build.items()}
     to_build = {stage: items for stage, items in to_build.items() if items}
