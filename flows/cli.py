@@ -1,10 +1,11 @@
 """The `xmodel` command.
 
-Takes command-line arguments; gives exit code 0 (done, and the books closed), 1 (one clear message) or 2 (a wrong
-call). `COMMANDS` is the whole list: a command's module is imported when that command is called, so `--help` answers
-at once.
+Takes command-line arguments; gives exit code 0 (done, and the books closed), 1 (one clear message), 2 (a wrong call),
+130 (SIGINT) or 143 (SIGTERM). `COMMANDS` is the whole list: a command's module is imported when that command is
+called, so `--help` answers at once.
 """
 
+import signal
 import sys
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -57,6 +58,28 @@ COMMANDS = {
 }
 
 
+class Terminated(BaseException):
+    """SIGTERM: what a scheduler, a shutdown or `kill` sends. Like KeyboardInterrupt, no failure of what is running."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
+
+
+def _end(stopped: BaseException) -> None:
+    """Ends this process after SIGINT or SIGTERM, with one line: the note of the stage that was stopped, if it left
+    one."""
+    # A training notes its checkpoint on the exception that stopped it, from which Prefect makes another.
+    notes, error = [], stopped
+    while error is not None and not notes:
+        notes = getattr(error, "__notes__", [])
+        error = error.__context__
+    signalled, code = ("interrupted", 130) if isinstance(stopped, KeyboardInterrupt) else ("terminated", 143)
+    kept = notes[0] if notes else "finished stages are kept; run the same command again to continue"
+    click.echo(f"xmodel: {signalled}; {kept}", err=True)
+    sys.exit(code)
+
+
 class _LazyGroup(click.Group):
     """Commands from `COMMANDS`, in its order; only the one that is called is imported."""
 
@@ -78,12 +101,13 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, entry.short_help) for name, entry in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
+        before = signal.signal(signal.SIGTERM, _terminate)
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except KeyboardInterrupt:
-            message, code = "interrupted; run the same command again to continue from the finished stages", 130
+        except (KeyboardInterrupt, Terminated) as stopped:
+            _end(stopped)
         except Exception as error:  # the one place where an exception becomes a message; -v shows the traceback
             if ctx.params.get("verbose"):
                 raise
@@ -93,6 +117,8 @@ class _LazyGroup(click.Group):
             # Prefect's engines keep the exception until the interpreter exits. Without its frames no DuckDB object
             # outlives the interpreter, which nanobind would report in forty lines below our message.
             error.__traceback__ = error.__cause__ = error.__context__ = None
+        finally:
+            signal.signal(signal.SIGTERM, before)
         click.echo(f"xmodel: {message}", err=True)
         sys.exit(code)
 

@@ -79,7 +79,8 @@ def test_a_run_s_files_and_books(trained: Any) -> None:
     assert row["status"] == "finished" and row["world_size"] == 1 and "thread" in row["hardware"]
     model = load_model(stage.final_checkpoint(run))
     assert row["parameters"] == sum(p.numel() for p in model.parameters())
-    assert sorted(path.name for path in run.path.iterdir()) == ["checkpoints", "manifest.json", "metrics"]
+    visible = [path.name for path in run.path.iterdir() if not path.name.startswith(".")]
+    assert sorted(visible) == ["checkpoints", "manifest.json", "metrics"]
     assert (stage.final_checkpoint(run) / "tokenizer.model").read_bytes() == b"pieces"
 
 

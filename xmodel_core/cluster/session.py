@@ -17,6 +17,7 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from xmodel_core.cluster.config import ClusterConfig
+from xmodel_core.cluster.training_workers import TrainingFunction, run_groups, run_in_group, run_in_process
 from xmodel_core.errors import TransientError, XmodelError
 from xmodel_core.progress import Bar, track
 
@@ -117,35 +118,32 @@ class Cluster:
 
     def train(
         self,
-        function: Callable[[dict[str, Any]], None],
+        function: TrainingFunction,
         settings: dict[str, Any],
         workers: int,
         threads_per_worker: int,
         use_gpu: bool = False,
+        progress: Callable[[], object] = lambda: None,
     ) -> None:
-        """Runs a training function on `workers` workers. `settings` are plain values; results are written to disk."""
-        from ray.train import RunConfig, ScalingConfig
-        from ray.train.torch import TorchConfig, TorchTrainer
+        """Runs a training function, which continues from what it finds on disk, on `workers` workers. `settings` are
+        plain values; results are written to disk. `progress`: a value that changes when the training got further.
 
+        XmodelError: what the function raised, as it was. A worker or node that is lost is replaced, and the function
+        called again; TransientError where that did not help.
+        """
         os.environ.update(RAY_ENVIRONMENT)
-        in_process = self.kind == "local" and workers == 1
         self.close()  # idle worker processes of `map` would only hold memory
-        if not in_process:
+        backend = "nccl" if use_gpu else "gloo"
+        if self.kind == "local" and workers == 1:
+            run_in_process(function, settings, use_gpu, backend)
+            return
+        resources = {"CPU": float(threads_per_worker), **({"GPU": 1.0} if use_gpu else {})}
+
+        def run_one() -> None:
             _start_ray(self.address, workers * threads_per_worker)
-        trainer = TorchTrainer(
-            function,
-            train_loop_config=settings,
-            scaling_config=ScalingConfig(
-                num_workers=0 if in_process else workers,
-                use_gpu=use_gpu,
-                resources_per_worker=None
-                if in_process
-                else {"CPU": threads_per_worker, **({"GPU": 1} if use_gpu else {})},
-            ),
-            torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
-            run_config=RunConfig(storage_path=settings["ray_storage"], name="ray"),
-        )
-        trainer.fit()
+            run_in_group(function, settings, workers, resources, backend)
+
+        run_groups(run_one, progress)
 
 
 def _as_a_worker(lifeline: Connection) -> None:

@@ -6,6 +6,7 @@ from a checkpoint removes the parts after it and writes them again under the sam
 """
 
 import io
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -39,6 +40,7 @@ SCHEMAS = {
 }
 """The contract's columns of the tables that a run writes."""
 
+RUN_ROW = "metrics/runs/run.parquet"
 Row = dict[str, Any]
 
 
@@ -58,6 +60,14 @@ def read_rows(folder: Folder, name: str) -> list[Row]:
     """The rows of one part; none where there is no such part."""
     data = folder.read(name)
     return pq.ParquetFile(pa.BufferReader(data)).read().to_pylist() if data else []
+
+
+def end_run_row(folder: Folder, status: str) -> None:
+    """Sets the status of a run that ended before it was finished: `stopped` or `failed`. Does nothing where no worker
+    has begun."""
+    if rows := read_rows(folder, RUN_ROW):
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        write_rows(folder, RUN_ROW, "runs", [{**rows[0], "status": status, "finished_at": now}])
 
 
 class Metrics:

@@ -1,14 +1,15 @@
 """The workers of a run: rank and world size, the data-parallel model, sums and means over all of them."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
+import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from xmodel_core.errors import XmodelError
+from xmodel_core.errors import TransientError, XmodelError
 
 Value = TypeVar("Value")
 
@@ -55,3 +56,28 @@ def from_first_worker(make: Callable[[], Value]) -> Value:
     if isinstance(outcome[0], XmodelError):
         raise outcome[0]
     return outcome[0]
+
+
+def flag_of_first_worker(flag: bool) -> bool:
+    """The first worker's `flag`, on every worker."""
+    if not dist.is_initialized():
+        return flag
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    value = torch.tensor([flag], dtype=torch.uint8, device=device)
+    dist.broadcast(value, 0)
+    return bool(value.item())
+
+
+@contextmanager
+def naming_a_lost_worker() -> Iterator[None]:
+    """Turns what a collective operation raises where another worker is gone into a TransientError."""
+    try:
+        yield
+    except RuntimeError as error:  # gloo raises no class of its own
+        if not dist.is_initialized() or not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise
+        raise TransientError(
+            "a training worker was lost",
+            found=f"no connection to it ({str(error).splitlines()[0][-120:]})",
+            remedy="run again: it continues from its newest checkpoint",
+        ) from None
