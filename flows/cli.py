@@ -111,6 +111,9 @@ class _LazyGroup(click.Group):
         except Exception as error:  # the one place where an exception becomes a message; -v shows the traceback
             if ctx.params.get("verbose"):
                 raise
+            from xmodel_core.artifacts.disk import disk_error  # here, so that `--help` answers at once
+
+            error = disk_error(error) or error
             remedy = "run it again with -v for the traceback, and please report it"
             bug = f"{type(error).__name__}: {error}\n  what to do: {remedy}"
             message, code = str(error) if isinstance(error, XmodelError) else bug, 1

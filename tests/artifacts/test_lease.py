@@ -187,10 +187,10 @@ class Failing(LocalFolder):
 
     failing = False
 
-    def write(self, name: str, data: bytes) -> None:
+    def exchange(self, name: str, old: bytes | None, new: bytes | None) -> bool:
         if Failing.failing:
             raise OSError(errno.ENOSPC, "No space left on device")
-        super().write(name, data)
+        return super().exchange(name, old, new)
 
 
 def test_the_heartbeat_survives_every_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -206,6 +206,7 @@ def test_the_heartbeat_survives_every_error(tmp_path: Path, caplog: pytest.LogCa
     assert len(warnings) == 1 and "No space left" in warnings[0]
 
 
+@pytest.mark.slow
 def test_on_a_store_with_conditional_writes_one_of_many_gets_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

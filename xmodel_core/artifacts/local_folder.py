@@ -13,12 +13,13 @@ from xmodel_core.artifacts.disk import (
     put_on_disk,
     remove_dead_staging,
     write_atomically,
+    written_aside,
 )
 from xmodel_core.artifacts.folder import FileEntry, Folder
 from xmodel_core.artifacts.lock import exclusive
 
-EXCHANGE_WAIT_SECONDS = 60.0
-"""For one that is paused in the milliseconds of an exchange."""
+EXCHANGE_WAIT_SECONDS = 20.0
+"""For one that is paused in the middle of an exchange."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ class LocalFolder(Folder):
         return new_staging_folder(self.at)
 
     def put(self, staging: Path, entries: Sequence[FileEntry]) -> None:
+        with naming_a_full_disk(self.at):
+            self._put(staging, entries)
+
+    def _put(self, staging: Path, entries: Sequence[FileEntry]) -> None:
         for entry in entries:
             target = self.at / entry.path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -70,13 +75,16 @@ class LocalFolder(Folder):
         write_atomically(self.at / name, data)
 
     def exchange(self, name: str, old: bytes | None, new: bytes | None) -> bool:
-        with naming_a_full_disk(self.at), exclusive(self.at / f".{name}.lock", EXCHANGE_WAIT_SECONDS):
+        # Written before the lock is taken, which is then held for a comparison and a rename: a process that is paused
+        # is hardly ever paused there.
+        lock = self.at / f".{name}.lock"
+        with written_aside(self.at / name, new or b"") as staging, exclusive(lock, EXCHANGE_WAIT_SECONDS):
             if self.read(name) != old:
                 return False
             if new is None:
                 self.remove(name)
             else:
-                self.write(name, new)
+                staging.replace(self.at / name)
             return True
 
     def exchanges(self, name: str) -> bool:
