@@ -1,7 +1,8 @@
 """What `up`'s worker and its runs do that Prefect 3.8.8 has no setting for; applied by our Prefect plugin.
 
 Takes the environment variable RUN_LOGS, which only that worker and what it starts have; gives a run its own log, so
-that it outlives its worker, and gives a cancelled run the time to save its checkpoint.
+that it outlives its worker, a worker that hears of cancellations after its server was gone, and a cancelled run the
+time to save its checkpoint.
 """
 
 import os
@@ -28,10 +29,9 @@ def _listen_again() -> None:
     """Connects to a server's events as often as it may be started again; Prefect gives up after seven seconds, and its
     worker then hears of no cancellation any more."""
     from prefect._internal import observers
+    from prefect.events.clients import get_events_subscriber as subscribe
 
-    subscribe = observers.get_events_subscriber
-    if not isinstance(subscribe, partial):
-        setattr(observers, subscribe.__name__, partial(subscribe, reconnection_attempts=int(OUTAGE_SECONDS)))
+    setattr(observers, subscribe.__name__, partial(subscribe, reconnection_attempts=int(OUTAGE_SECONDS)))
 
 
 def _write_to(log: Path) -> None:

@@ -140,8 +140,8 @@ def job_of(label: str, folder: Folder, inputs: TrainingInputs) -> "Job":
     )
 
 
-def run(inputs: TrainingInputs, on_checkpoint: Callable[[Path, int], None] | None = None) -> Artifact:
-    """Trains, or finds the run trained. `on_checkpoint(path, step)` is called for each new checkpoint, while training
+def run(inputs: TrainingInputs, on_checkpoint: Callable[[str, int], None] | None = None) -> Artifact:
+    """Trains, or finds the run trained. `on_checkpoint(label, step)` is called for each new checkpoint, while training
     continues.
 
     XmodelError: settings, plan and shards that do not belong together; a loss that is not finite; another process
