@@ -4,8 +4,6 @@ Takes a session and what its flow was called with; gives the event `xmodel.check
 flow `evaluate` takes. The trigger is in prefect.yaml: without a server that has it, the event is heard by nobody.
 """
 
-from pathlib import Path
-
 from prefect.events import emit_event
 
 from flows.river.session import Session, place_of
@@ -17,10 +15,9 @@ def announce_checkpoints(session: Session, recipe: str, overrides: list[str] | N
     """Emits the event for each checkpoint that the session's training saves. `final`: for the last one too; not where
     the flow evaluates it itself. Emitting only puts the event in a queue: training does not wait for a server."""
 
-    def emit(checkpoint: Path, step: int) -> None:
+    def emit(run: str, step: int) -> None:
         if step == session.recipe.training.total_steps and not final:
             return
-        run = checkpoint.parent.name
         payload = {
             # The same wherever it is read: an evaluation starts in a folder of its own.
             "recipe": place_of(recipe, session.recipe_file),

@@ -48,8 +48,8 @@ class Session:
         self.recipe_file = recipe_file
         self.store = store
         self._cluster = cluster
-        self.on_checkpoint: Callable[[Path, int], None] | None = None
-        """Called with the folder and step of each checkpoint that the run saves while it trains."""
+        self.on_checkpoint: Callable[[str, int], None] | None = None
+        """Called with the run's label and the step of each checkpoint that the run saves while it trains."""
         self.built_before = set(store.root.names(f"*/*/{MANIFEST}"))
         """The manifests that were there when the session opened."""
         self._outputs: dict[tuple[str, str], Artifact | Identity] = {}

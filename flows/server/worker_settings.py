@@ -1,24 +1,37 @@
 """What `up`'s worker and its runs do that Prefect 3.8.8 has no setting for; applied by our Prefect plugin.
 
 Takes the environment variable RUN_LOGS, which only that worker and what it starts have; gives a run its own log, so
-that it outlives its worker, and gives a cancelled run the time to save its checkpoint.
+that it outlives its worker, a worker that hears of cancellations after its server was gone, and a cancelled run the
+time to save its checkpoint.
 """
 
 import os
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
-from flows.server.settings import FLOW_RUN_ID, RUN_LOGS, RUN_STOP_SECONDS
+from flows.server.settings import FLOW_RUN_ID, OUTAGE_SECONDS, RUN_LOGS, RUN_STOP_SECONDS
 
 
 def apply() -> None:
     """Called when `prefect` is imported, possibly twice."""
     logs, flow_run = os.environ.get(RUN_LOGS), os.environ.get(FLOW_RUN_ID)
-    if logs and flow_run:
+    if not logs:
+        return
+    _listen_again()
+    if flow_run:
         _write_to(Path(logs, f"{flow_run}.log"))
-    elif logs:
+    else:
         _cancel_slowly()
+
+
+def _listen_again() -> None:
+    """Connects to a server's events as often as it may be started again; Prefect gives up after seven seconds, and its
+    worker then hears of no cancellation any more."""
+    from prefect._internal import observers
+    from prefect.events.clients import get_events_subscriber as subscribe
+
+    setattr(observers, subscribe.__name__, partial(subscribe, reconnection_attempts=int(OUTAGE_SECONDS)))
 
 
 def _write_to(log: Path) -> None:

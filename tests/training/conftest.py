@@ -73,7 +73,7 @@ class Workspace(NamedTuple):
         return TrainingInputs("small", model, training, self.plan, self.shards, self.tokenizer, self.store, cluster)
 
     def train(
-        self, model: ModelConfig = MODEL, on_checkpoint: Callable[[Path, int], None] | None = None, **changes: Any
+        self, model: ModelConfig = MODEL, on_checkpoint: Callable[[str, int], None] | None = None, **changes: Any
     ) -> Artifact:
         config = TrainingConfig(**{**TRAINING, **changes})
         with open_cluster(ClusterConfig(workers=1)) as cluster:
@@ -169,7 +169,7 @@ def train_once(root: Path, **changes: Any) -> Trained:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "training_step", recording_step)
-        run = made.train(on_checkpoint=lambda path, step: announced.append(step), **changes)
+        run = made.train(on_checkpoint=lambda run, step: announced.append(step), **changes)
     return Trained(made, run, announced, batches)
 
 

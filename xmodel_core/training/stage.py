@@ -143,8 +143,8 @@ def job_of(label: str, folder: Folder, inputs: TrainingInputs) -> "Job":
     )
 
 
-def run(inputs: TrainingInputs, on_checkpoint: Callable[[Path, int], None] | None = None) -> Artifact:
-    """Trains, or finds the run trained. `on_checkpoint(path, step)` is called for each new checkpoint, while training
+def run(inputs: TrainingInputs, on_checkpoint: Callable[[str, int], None] | None = None) -> Artifact:
+    """Trains, or finds the run trained. `on_checkpoint(label, step)` is called for each new checkpoint, while training
     continues.
 
     XmodelError: settings, plan and shards that do not belong together; a loss that is not finite; another process
@@ -174,6 +174,8 @@ def run(inputs: TrainingInputs, on_checkpoint: Callable[[Path, int], None] | Non
     total, folder = config.total_steps, build.folder
     shown = watch(folder, f"train {inputs.name}", total, job.stream.tokens_after, on_checkpoint)
     with lease(folder) as held, shown:
+        if done := store.find(identified):  # by the process that held the lease until now
+            return done
         # Ray's own files: not used afterwards, but every one of its workers must be able to reach them.
         local = folder.working_folder() / "ray"
         storage = f"{folder}/ray" if inputs.cluster.kind == "ray" else str(local)
