@@ -130,7 +130,7 @@ def test_what_cannot_be_asked_is_set_aside_and_named(tmp_path: Path, case: str) 
     [bad] = opened.set_aside
     assert (bad["split"], bad["file"], bad["line"]) == ("test", "colours/test.jsonl", 3)
     assert why in bad["why"], bad
-    docs = opened.parts[0].task.eval_docs
+    docs: Any = opened.parts[0].task.eval_docs
     assert [doc["context"] for doc in docs] == ["Grass is", "Grass is", "Snow is", "Grass is"]
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from sentencepiece.sentencepiece_model_pb2 import ModelProto
+from sentencepiece import sentencepiece_model_pb2 as proto
 
 from xmodel_core.artifacts import Artifact, Identity, Store, write_shard
 from xmodel_core.artifacts.cache import cache_root
@@ -97,7 +97,7 @@ def _artifact(
 
 def small_tokenizer() -> bytes:
     """A SentencePiece model of VOCAB pieces: three special ones, Latin letters of one byte, Chinese of three."""
-    model = ModelProto()
+    model = proto.ModelProto()  # pyright: ignore[reportAttributeAccessIssue]
     model.trainer_spec.model_type = model.trainer_spec.BPE
     model.normalizer_spec.add_dummy_prefix = False
     letters = [chr(ord("a") + i) for i in range(26)] + [chr(0x4E00 + i) for i in range(VOCAB - 29)]

@@ -1,7 +1,7 @@
 """Calls to object stores and hubs, repeated through an outage; every refusal one clear message.
 
-Takes a call and the address that it is about; gives its result. An outage is retried with growing, random pauses; what no
-retry can help (no bucket, a wrong key, a missing permission) fails at once. Messages never repeat credentials.
+Takes a call and the address that it is about; gives its result. An outage is retried with growing, random pauses; what
+no retry can help (no bucket, a wrong key, a missing permission) fails at once. Messages never repeat credentials.
 """
 
 import asyncio

@@ -66,7 +66,7 @@ def processed(process: Process | None, items: Sequence[Item]) -> list[Made]:
 def _made(process: Process, items: Sequence[Item]) -> list[Made] | None:
     """None where the code raises an error, or gives another number of items."""
     try:
-        made = list(process(datasets.Dataset.from_list(with_all_fields(items))))
+        made: list[Any] = list(process(datasets.Dataset.from_list(with_all_fields(items))))
     except Exception:  # the code of a task, which may raise whatever it likes
         return None
     return made if len(made) == len(items) else None

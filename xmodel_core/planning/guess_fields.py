@@ -5,7 +5,7 @@ field is judged by what a scan would read from it (corpus/read/fields.py), so wh
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from xmodel_core.corpus.read.fields import NotText, hoisted, text_of
@@ -23,7 +23,7 @@ ROWS_FOR_FORM = 50
 Row = Mapping[str, Any]
 
 
-def text_field(rows: list[Row]) -> str | None:
+def text_field(rows: Sequence[Row]) -> str | None:
     """`text` or `content` where most records have text there, else the field with the longest text that is no id."""
     lengths: Counter[str] = Counter()
     seen: Counter[str] = Counter()
@@ -75,7 +75,7 @@ def value_at(row: Row, path: str) -> Any:
     return row[path] if path in row else (hoisted(row, path) or {}).get(path)
 
 
-def id_field(rows: list[Row]) -> str | None:
+def id_field(rows: Sequence[Row]) -> str | None:
     """A field named like an id that every record has and that never repeats among the records looked at."""
     nested = [f"{key}.{name}" for key, value in rows[0].items() if isinstance(value, dict) for name in value]
     named = [path for path in (*rows[0], *nested) if _is_id_name(path)]
@@ -87,7 +87,7 @@ def id_field(rows: list[Row]) -> str | None:
     return None
 
 
-def instruction_form(rows: list[Row]) -> tuple[str, str] | None:
+def instruction_form(rows: Sequence[Row]) -> tuple[str, str] | None:
     """(alpaca or sharegpt, the field with the answer or the turns), or None: records with a text of their own."""
     first = rows[:ROWS_FOR_FORM]
     if any(name in TEXT_FIELDS for row in first for name, _ in _texts({k: row[k] for k in TEXT_FIELDS if k in row})):
@@ -126,7 +126,7 @@ def _kind(value: Any) -> str:
     return "null" if value is None else "an id" if isinstance(value, str) else type(value).__name__
 
 
-def why_not_text(rows: list[Row], chosen: str) -> str:
+def why_not_text(rows: Sequence[Row], chosen: str) -> str:
     """Why a field that is named as the text is not it; empty where there is no such field."""
     for name in TEXT_FIELDS:
         value = next((row[name] for row in rows if row.get(name) is not None), None)

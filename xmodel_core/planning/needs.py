@@ -288,14 +288,19 @@ def _evaluation(asked: Asked) -> Iterator[Need]:
     suites = load_suites(config.suites, asked.spec_folder)
     if not suites:
         return
-    known = [task.task for suite in suites for task in suite.tasks]
+    tasks = [task for suite in suites for task in suite.tasks]
+    known = [task.task for task in tasks]
     if unknown := sorted(set(config.tasks or []) - set(known)):
         what = f"evaluation.tasks names {', '.join(unknown)}, which no suite has"
         yield Need("evaluation", what, f"name some of {', '.join(known)}")
     device = config.device or asked.recipe.training.device
     if device == "cuda" and not (machine.torch_cuda() and machine.gpus()):
-        yield Need("evaluation", "a GPU, as evaluation.device or training.device says, and there is none here", "--set evaluation.device=cpu")
-    asked_for = [task for suite in suites for task in suite.tasks if config.tasks is None or task.task in config.tasks]
+        yield Need(
+            "evaluation",
+            "a GPU, as evaluation.device or training.device says, and there is none here",
+            "--set evaluation.device=cpu",
+        )
+    asked_for = [task for task in tasks if config.tasks is None or task.task in config.tasks]
     absent = {task.task: why for task in asked_for if (why := _absence(asked, task))}
     all_absent = len(absent) == len(asked_for)
     if absent and (config.tasks is not None or all_absent):

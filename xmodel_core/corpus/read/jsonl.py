@@ -140,8 +140,7 @@ def _fast(text: str) -> tuple[Any, int]:
 
 def _with_exact_key(record: dict[str, Any], line: bytes, id_field: str | None) -> dict[str, Any]:
     """The record; a key that is a whole number of more than 64 bits has all of its digits."""
-    key = record.get(id_field) if id_field else None
-    if type(key) is float and abs(key) >= MAX_EXACT:
+    if id_field and type(key := record.get(id_field)) is float and abs(key) >= MAX_EXACT:
         with contextlib.suppress(RecursionError):
             return {**record, id_field: _DECODER.decode(line.decode("utf-8"))[id_field]}
     return record
