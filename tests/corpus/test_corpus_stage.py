@@ -408,7 +408,7 @@ def test_a_new_source_costs_its_own_scan_and_the_documents_it_changes(
     before = written(store)
     second = corpus([*sources, source(tmp_path / "fourth")], store)
     made = {Path(name).parts[0]: Path(name).parts[1] for name in written(store).keys() - before.keys() if "/" in name}
-    assert made.keys() == {"scans", "rescans", "pairs", "corpus"}
+    assert made.keys() == {"digests", "scans", "rescans", "pairs", "corpus"}
     assert made["scans"].startswith("fourth-")
     *old, new = second.rows("documents")
     assert new["id"] == "new" and "another" not in {row["text"] for row in old}

@@ -94,7 +94,7 @@ def test_an_imported_checkpoint_is_evaluated_where_nothing_was_built(
     done = xmodel("evaluate", SMALL, "--set", only, "--checkpoint", tmp_path / "ours", "--json", workspace=workspace)
     assert done.returncode == 0, done.stderr
     [evaluation] = json.loads(done.stdout)
-    assert {path.name for path in workspace.iterdir() if path.is_dir()} == {"raw", "evaluations"}
+    assert {path.name for path in workspace.iterdir() if path.is_dir()} == {"raw", "evaluations", "digests"}
     scores = rows(workspace, "select * from evals where metric = 'acc' order by task")
     assert [row["task"] for row in scores] == ["world_cloze_en", "world_cloze_zh"]
     for row in scores:

@@ -77,7 +77,6 @@ def test_the_batch_doubles_and_the_context_grows_at_the_steps_that_say_so() -> N
         ),
         ({"global_batch_tokens": 1000}, "must be a multiple of sequence_length 128"),
         ({"workers": 9}, "a batch of 8 sequences has none for some of the 9 workers"),
-        ({"workers": 2}, "2 · 8"),
         ({"schedule": "cosine"}, "a cosine has no stable part"),
         ({"warmup_steps": 0, "stable_steps": 0, "decay_steps": 0}, "nothing to train"),
         ({"peak_learning_rate": 0.1}, "`peak_learning_rate` is not a field"),

@@ -19,9 +19,9 @@ def read_manifest(data: bytes | None, folder: Folder) -> dict[str, Any]:
     """The manifest of the artifact in `folder`. XmodelError: its bytes are damaged, or it is another artifact's."""
     try:
         values = open_json(data or b"")
-        place = "{}/{}-{:.8}".format(*(values.get(key) for key in ("kind", "name", "fingerprint")))
-        if "receipts" in values and not str(folder).endswith(f"/{place}"):
-            raise ValueError(f"the manifest of {place}")
+        label = "{}-{:.8}".format(*(values.get(key) for key in ("name", "fingerprint")))
+        if "receipts" in values and not str(folder).endswith(f"/{label}"):
+            raise ValueError(f"the manifest of {label}")
         return values
     except (ValueError, TypeError) as error:
         raise XmodelError(

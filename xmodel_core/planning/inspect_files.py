@@ -113,8 +113,8 @@ class _Group:
 
     @cached_property
     def files(self) -> tuple[tuple[str, Path], ...]:
-        """(name, path), in the build's order."""
-        spec = {"name": self.name, "lang": "multi", "category": "", "license": "", "uri": self.uri}
+        """(name, path), in the build's order. The source has no name of its own yet."""
+        spec = {"name": "init", "lang": "multi", "category": "web", "license": "", "uri": self.uri}
         listed = list_source(Source(**spec, format=self.format)).files  # pyright: ignore[reportArgumentType]
         return tuple((name, file) for name, file, _ in listed if isinstance(file, Path))
 

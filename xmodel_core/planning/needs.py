@@ -294,7 +294,8 @@ def _evaluation(asked: Asked) -> Iterator[Need]:
         what = f"evaluation.tasks names {', '.join(unknown)}, which no suite has"
         yield Need("evaluation", what, f"name some of {', '.join(known)}")
     device = config.device or asked.recipe.training.device
-    if device == "cuda" and not (machine.torch_cuda() and machine.gpus()):
+    told = config.device is None and "run" in asked.to_build and not asked.elsewhere  # by training's need
+    if device == "cuda" and not told and not (machine.torch_cuda() and machine.gpus()):
         yield Need(
             "evaluation",
             "a GPU, as evaluation.device or training.device says, and there is none here",
