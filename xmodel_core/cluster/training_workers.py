@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
+from xmodel_core.artifacts.disk import disk_error
 from xmodel_core.errors import TransientError, XmodelError
 
 LOSSES_WITHOUT_PROGRESS = 3
@@ -78,7 +79,7 @@ def _reporting_errors(config: dict[str, Any]) -> None:
     except XmodelError:
         raise
     except Exception as error:
-        raise XmodelError(
+        raise disk_error(error) or XmodelError(
             "a training worker failed",
             found=f"{type(error).__name__}: {error}",
             remedy="run it again with -v for the traceback, and please report it",
