@@ -56,5 +56,6 @@ class Moments:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes are started without it
     Moments(json.loads(sys.argv[1]))
     main(sys.argv[2:], prog_name="xmodel")

@@ -4,14 +4,18 @@ undisturbed one.
 """
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import ROOT, command_environment
@@ -58,11 +62,9 @@ MOMENTS = [
 
 
 def command(workspace: Path, moment: Moment | None) -> subprocess.CompletedProcess[str]:
-    start = [sys.executable, "-m", "flows.cli"]
-    if moment:
-        start = [sys.executable, "-m", "tests.river.signalled", json.dumps(moment.signals)]
+    words = ["pretrain", str(SMALL), "--workspace", str(workspace)]
     done = subprocess.run(
-        [*start, "pretrain", str(SMALL), "--workspace", str(workspace)],
+        [sys.executable, "-m", "tests.river.signalled", json.dumps(moment.signals if moment else []), *words],
         cwd=ROOT,
         env=command_environment(),
         capture_output=True,
@@ -73,9 +75,36 @@ def command(workspace: Path, moment: Moment | None) -> subprocess.CompletedProce
     return done
 
 
+def command_on_ray(workspace: Path, number: int, group: bool, until: str) -> tuple[int, str]:
+    """Trains with two workers; the signal comes when a file `until` is there, to the process, or to all of its group as
+    Ctrl-C in a terminal. Gives its exit code and what it said."""
+    words = ["pretrain", str(SMALL), "--workspace", str(workspace), "--set", "training.workers=2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.river.signalled", "[]", *words],
+        cwd=ROOT,
+        env=command_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    started: set[psutil.Process] = set()
+    while number and process.poll() is None and not list(workspace.glob(until)):
+        time.sleep(0.01)
+    if number and process.poll() is None:
+        started = set(psutil.Process(process.pid).children(recursive=True))
+        (os.killpg if group else os.kill)(process.pid, number)
+    said, _ = process.communicate()
+    print(process.returncode, said)
+    assert psutil.wait_procs(started, timeout=30)[1] == []
+    return process.returncode, said
+
+
 def checkpoints(workspace: Path) -> list[int]:
     return sorted(
-        int(path.parent.name.removeprefix("step-")) for path in workspace.glob("runs/*/checkpoints/step-*/manifest.json")
+        int(path.parent.name.removeprefix("step-"))
+        for path in workspace.glob("runs/*/checkpoints/step-*/manifest.json")
     )
 
 
@@ -93,8 +122,8 @@ def stopped_as_promised(workspace: Path, moment: Moment) -> None:
     if step := next((group for group in found.groups() if group), None):  # where it is saved
         reached = int(done.stdout.split()[-1])
         assert after[-1] == int(step) >= max(reached, *before, 1)
-    if not moment.signals[1:]:  # whoever is not allowed to finish may leave what the next run removes
-        assert not list(workspace.rglob("*~*"))
+    if not moment.signals[1:]:  # where it is not allowed to finish, the next run removes what is left
+        assert not list(workspace.glob("runs/*/.partial/*"))
     for run in workspace.glob("runs/*"):
         assert lease_holder(open_folder(run)) is None and not (run / "stop").exists()
 
@@ -116,6 +145,7 @@ def test_signals_stop_a_run_and_change_no_bit(
         if moment.name in names:
             stopped_as_promised(workspace, moment)
     assert command(workspace, None).returncode == 0
+    assert not list(workspace.rglob("*~*"))
     expected, data = data_of(river), data_of(workspace)
     # Which older checkpoints are kept depends on where it stopped.
     wanted = {name for name in expected if "/checkpoints/" not in name or "/step-00000120/" in name}
@@ -124,3 +154,33 @@ def test_signals_stop_a_run_and_change_no_bit(
     tables, expected_tables = ledger_of(workspace), ledger_of(river)
     for table in ("train_metrics", "consumed", "validation"):
         assert tables[table] == expected_tables[table] != []
+
+
+@pytest.mark.exhaustive
+@pytest.mark.xdist_group("ray")
+def test_signals_stop_two_workers_on_ray_and_change_no_bit(
+    river: Path, tmp_path: Path, ledger_of: Callable[[Path], dict[str, list[tuple]]]
+) -> None:
+    undisturbed, workspace = tmp_path / "undisturbed", tmp_path / "workspace"
+    for copy in (undisturbed, workspace):
+        shutil.copytree(river, copy, ignore=shutil.ignore_patterns(*STAGES_FROM_THE_TOKENIZER[3:], "ledger*"))
+    assert command_on_ray(undisturbed, 0, False, "")[0] == 0
+    steps = []
+    for number, group, until in (
+        (signal.SIGINT, True, "runs/*/metrics/runs/run.parquet"),
+        (signal.SIGTERM, False, "runs/*/checkpoints/step-00000050"),
+    ):
+        code, said = command_on_ray(workspace, number, group, until)
+        assert code == CODES[signal.Signals(number).name] and "Traceback" not in said
+        found = re.fullmatch(f"xmodel: (?:interrupted|terminated); {SAVED}", said.splitlines()[-1])
+        assert found and checkpoints(workspace)[-1] == int(found.group(1))
+        steps.append(int(found.group(1)))
+    assert steps[0] < steps[1] and steps[1] >= 50
+    assert command_on_ray(workspace, 0, False, "")[0] == 0
+    final = "runs/*/checkpoints/step-00000120/*"
+    sides = [{path.name: path.read_bytes() for path in sorted(of.glob(final))} for of in (workspace, undisturbed)]
+    for name in ("model.safetensors", "optimizer.pt"):
+        assert sides[0][name] == sides[1][name]
+    tables, expected = ledger_of(workspace), ledger_of(undisturbed)
+    for table in ("train_metrics", "consumed", "validation"):
+        assert tables[table] == expected[table] != []

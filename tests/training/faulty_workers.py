@@ -47,7 +47,7 @@ class Fault:
     def happen(self) -> None:
         if self.marker:
             try:
-                with open(self.marker, "x", encoding="utf-8") as stream:
+                with Path(self.marker).open("x", encoding="utf-8") as stream:
                     stream.write(self._node())
             except FileExistsError:
                 return

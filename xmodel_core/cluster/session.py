@@ -177,8 +177,8 @@ def _start_ray(address: str | None, cpus: int | None) -> None:
 
     if ray.is_initialized():
         return
-    # What Ray's own processes report (a worker that died, forty lines of a node's state) it prints to stdout, and has no
-    # setting against it. What it means for the work is raised.
+    # What Ray's own processes report (a worker that died, forty lines of a node's state) it prints to stdout, whatever
+    # the settings. What it means for the work is raised.
     ray._private.worker.print_to_stdstream = lambda data, **_: _log.info("Ray: %s", "\n".join(data["lines"]))
     with _own_signals():
         _connect(ray, address, cpus)

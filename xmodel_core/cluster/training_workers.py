@@ -27,6 +27,7 @@ def run_in_process(function: TrainingFunction, settings: dict[str, Any], use_gpu
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    logging.getLogger("ray.train").setLevel(logging.ERROR)  # it says that it is in local mode, which we know
     TorchTrainer(
         function,
         train_loop_config=settings,
