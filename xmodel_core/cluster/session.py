@@ -29,6 +29,7 @@ RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TRAIN_V2_ENABLED": "1"}
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}  # what fails is raised
 RETRIES_ON_RAY = 3  # of one item whose worker died; bounded, since an item may kill every worker
 SECONDS_TO_ANSWER = 5.0
+_log = logging.getLogger(__name__)
 
 
 class Cluster:
@@ -176,6 +177,9 @@ def _start_ray(address: str | None, cpus: int | None) -> None:
 
     if ray.is_initialized():
         return
+    # What Ray's own processes report (a worker that died, forty lines of a node's state) it prints to stdout, whatever
+    # the settings. What it means for the work is raised.
+    ray._private.worker.print_to_stdstream = lambda data, **_: _log.info("Ray: %s", "\n".join(data["lines"]))
     with _own_signals():
         _connect(ray, address, cpus)
 

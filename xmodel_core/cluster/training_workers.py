@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
+from xmodel_core.artifacts.disk import disk_error
 from xmodel_core.errors import TransientError, XmodelError
 
 LOSSES_WITHOUT_PROGRESS = 3
@@ -26,6 +27,7 @@ def run_in_process(function: TrainingFunction, settings: dict[str, Any], use_gpu
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    logging.getLogger("ray.train").setLevel(logging.ERROR)  # it says that it is in local mode, which we know
     TorchTrainer(
         function,
         train_loop_config=settings,
@@ -78,7 +80,7 @@ def _reporting_errors(config: dict[str, Any]) -> None:
     except XmodelError:
         raise
     except Exception as error:
-        raise XmodelError(
+        raise disk_error(error) or XmodelError(
             "a training worker failed",
             found=f"{type(error).__name__}: {error}",
             remedy="run it again with -v for the traceback, and please report it",

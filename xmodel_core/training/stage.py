@@ -197,9 +197,10 @@ def run(inputs: TrainingInputs, on_checkpoint: Callable[[str, int], None] | None
         reached = step_of((complete_checkpoints(folder) or ["step-0"])[-1])
         if stopped_by and reached < total:
             _record_end(held, "stopped")
-            stopped_by.add_note(
-                f"{job.run} is saved at step {reached:,} of {total:,}; run the same command again to continue"
-            )
+            if reached:
+                stopped_by.add_note(
+                    f"{job.run} is saved at step {reached:,} of {total:,}; run the same command again to continue"
+                )
             raise stopped_by
         facts = {"checkpoint": checkpoint_name(total), "steps": total, "tokens": config.total_tokens}
         run = build.commit(facts=facts, files=WITHOUT_RECEIPT)

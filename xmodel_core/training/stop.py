@@ -26,10 +26,13 @@ def run_stoppable(work: Callable[[], None], folder: Folder) -> BaseException | N
     meanwhile: the workers were asked to stop, and have. A second signal's exception is raised at once."""
     problems: list[BaseException] = []
     done = threading.Event()  # not join(): an exception in it makes Python 3.11 take a live thread for ended
+    first: list[str] = []  # whoever comes first, the work or a signal while its thread starts, has its way
 
     def do() -> None:
         try:
-            work()
+            first.append("work")
+            if first[0] == "work":
+                work()
         except BaseException as problem:
             problems.append(problem)
         finally:
@@ -38,14 +41,16 @@ def run_stoppable(work: Callable[[], None], folder: Folder) -> BaseException | N
     folder.remove(STOP)  # of a process that was killed while it stopped
     # In a copy of the caller's context, so that what a flow keeps there (its run) is found.
     thread = threading.Thread(target=contextvars.copy_context().run, args=(do,), name="training", daemon=True)
-    thread.start()
     stopped_by: BaseException | None = None
     try:
+        thread.start()
         done.wait()
     except BaseException as signal:  # nothing else is raised in a wait
         stopped_by = signal
-        folder.write(STOP, b"")
-        done.wait()
+        first.append("signal")
+        if first[0] == "work":
+            folder.write(STOP, b"")
+            done.wait()
     finally:
         folder.remove(STOP)
     if problems:
