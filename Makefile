@@ -6,7 +6,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Two processes, whatever the machine: tests of one group share their fixtures and stay in one process, the longest
 # groups first (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
-.PHONY: setup run test test-slow test-exhaustive check bench-corpus bench-quality bench-memory bench-extraction bench-tokenizer bench-fertility bench-model clean
+.PHONY: setup run test test-slow test-exhaustive test-races check bench-corpus bench-quality bench-memory bench-extraction bench-tokenizer bench-fertility bench-model clean
 
 setup: .venv/stamp
 
@@ -66,6 +66,10 @@ bench-fertility: setup
 bench-model: setup
 	@$(BIN)/python tests/benchmarks/bench_model.py --write
 	@$(BIN)/python tests/benchmarks/bench_decoding.py --write
+
+# Between processes: 200 rounds for one lease, two builders of every stage, each stopped on its way.
+test-races: setup
+	@$(PYTEST) tests/races -m "slow or exhaustive" --timeout=3600
 
 check: setup
 	@$(BIN)/ruff format --check .

@@ -45,7 +45,7 @@ settings.register_profile("repeatable", deadline=None, derandomize=True, databas
 settings.load_profile("repeatable" if os.environ.get("CI") else "xmodel")
 
 # Seconds of the longest groups on two cores: they start first, so that no long one is left alone at the end.
-GROUP_SECONDS = {"readme": 400, "river": 300, "workers": 200, "prefect": 150, "s3": 100, "ray": 60}
+GROUP_SECONDS = {"readme": 400, "river": 300, "workers": 200, "prefect": 150, "wheel": 90, "s3": 100, "ray": 60}
 
 
 @pytest.hookimpl(wrapper=True)

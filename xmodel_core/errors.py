@@ -9,6 +9,7 @@ so an error that a worker process or Ray sends back is the error that was raised
     XmodelError
     ├── TransientError          another try may succeed: only this is retried
     ├── MissingInput            an input named by a recipe or spec is not on this machine
+    ├── artifacts.lease.LeaseLost  a run's folder is another process's now
     └── training.step.Diverged  a loss or a gradient that is not finite
 """
 

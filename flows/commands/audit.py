@@ -1,9 +1,12 @@
-"""`xmodel audit`: a run's token stream read again and verified against its shards, document by document.
+"""`xmodel audit`: every file of the workspace verified; a run's token stream verified against its shards, document by
+document.
 
 Takes a run's label; gives the result of `training/order/audit.py`, after the shards were compared with their receipts
-and the ledger's `consumed` rows with the order that the plan and seed give.
+and the ledger's `consumed` rows with the order that the plan and seed give. Without a label it verifies the workspace
+first, then the newest run. It writes nothing.
 """
 
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -23,23 +26,47 @@ if TYPE_CHECKING:
 @workspace_option
 @json_option
 def audit(run: str | None, steps: int | None, workspace: str | None, as_json: bool) -> None:
-    """Verify a run's token stream against its shards: every document, every source's share, and the sha256 of all
-    tokens. Default: the newest run."""
-    from flows.river.session import workspace_folder
+    """Verify that what a workspace holds is what was written: every file of every artifact, the ledger, and the newest
+    run's token stream. Exit code 1: something is damaged; each damage is one line that says what to do.
 
-    emit(audit_run(workspace_folder(workspace), run, steps), as_json, print_audit)
+    With RUN, only that run: its tokens against its shards, every document, every source's share, and the sha256 of all
+    tokens."""
+    from flows.commands.audit_workspace import audit_workspace, lines_of
+    from flows.river.session import workspace_folder
+    from xmodel_core.artifacts import Store
+
+    root = workspace_folder(workspace)
+    if run is not None:
+        emit(audit_run(root, run, steps), as_json, print_audit)
+        return
+    verified = audit_workspace(root)
+    if not as_json:
+        for line in lines_of(verified):
+            click.echo(line)
+    if verified["damaged"] or not Store(root).artifacts("runs"):
+        stream: dict[str, Any] = {}
+    else:
+        stream = audit_run(root, None, steps)
+        if not as_json:
+            print_audit(stream)
+    if as_json:
+        emit({**stream, "workspace": verified}, as_json, print_audit)
+    if verified["damaged"]:
+        click.echo(f"xmodel: {len(verified['damaged']):,} files of the workspace are damaged", err=True)
+        sys.exit(1)
 
 
 def audit_run(root: "Folder", label: str | None, steps: int | None) -> dict[str, Any]:
     """The audit of a run, by default the newest, as plain data. XmodelError names what does not add up."""
     from xmodel_core.artifacts import Store
+    from xmodel_core.artifacts.digests import read_digest
     from xmodel_core.progress import track
     from xmodel_core.training.order.audit import audit as audit_stream
     from xmodel_core.training.stage import stream_of, verify_shards
 
     store = Store(root)
     run = _find_run(store, label)
-    verify_shards(store, run)
+    verify_shards(store, run, read_digest)
     stream = stream_of(store, run)
     last_step = min(steps or stream.total_steps, stream.total_steps)
     result = None

@@ -21,7 +21,7 @@ from flows.commands.width_options import width_options
 )
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Trainings to average over.")
 @json_option
-@in_prefect
+@in_prefect("plan")
 def coordinate_check(
     recipe: str,
     overrides: Sequence[str],

@@ -8,9 +8,7 @@ import importlib.util
 import os
 import platform
 import shutil
-import subprocess
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
@@ -23,9 +21,10 @@ from packaging.requirements import Requirement
 from xmodel_core.artifacts import Folder, LocalFolder, Place, open_folder
 from xmodel_core.artifacts.cache import cache_root
 from xmodel_core.errors import XmodelError
+from xmodel_core.planning import machine
 from xmodel_core.training.stage import cpp_compiler
 
-CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
+CONSTRAINTS = Path(__file__).with_name("constraints.txt")
 # Distribution -> module. find_spec on the module takes 1 ms where importing torch or ray takes seconds.
 MODULES = {
     "datatrove": "datatrove",
@@ -62,9 +61,7 @@ def _python() -> Finding:
 
 
 def _pins() -> dict[str, str]:
-    """The versions that constraints.txt pins; empty where Xmodel was installed without its checkout."""
-    if not CONSTRAINTS.exists():
-        return {}
+    """The versions that constraints.txt pins."""
     lines = (line.split("#")[0].strip() for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines())
     pairs = (line.split("==") for line in lines if "==" in line)
     return {name.strip().lower(): pin.strip() for name, pin in pairs}
@@ -102,35 +99,18 @@ def _torch_and_gpus() -> Iterable[Finding]:
         build = version("torch")
     except PackageNotFoundError:
         return  # already a failure among the packages
-    # The build is read from torch's version file: importing torch takes seconds.
-    spec = importlib.util.find_spec("torch")
-    text = (Path(spec.origin).parent / "version.py").read_text(encoding="utf-8") if spec and spec.origin else ""
-    cuda = next((line.split("=")[-1].strip(" '\"") for line in text.splitlines() if line.startswith("cuda")), "None")
-    cuda_build = cuda not in ("None", "")
-    gpus = _gpus()
-    if gpus and not cuda_build:
+    cuda = machine.torch_cuda()
+    gpus = [f"{gpu.name}, {gpu.memory_bytes / 2**20:,.0f} MiB" for gpu in machine.gpus()]
+    if gpus and cuda is None:
         remedy = "install the CUDA build: .venv/bin/uv pip install --torch-backend=auto torch==" + build.split("+")[0]
         yield _finding("torch", "warn", f"{build} for CPUs, beside {len(gpus)} GPUs", remedy)
     else:
-        yield _finding("torch", "ok", f"{build}, {'CUDA ' + cuda if cuda_build else 'for CPUs'}")
+        yield _finding("torch", "ok", f"{build}, {'CUDA ' + cuda if cuda else 'for CPUs'}")
     yield _finding("GPUs", "ok", ", ".join(gpus) if gpus else "none: training runs on the CPU")
     if compiler := cpp_compiler():
         yield _finding("compiler", "ok", compiler)
     else:
         yield _finding("compiler", "warn", "no C++ compiler", "training.compile needs one (Debian: apt install g++)")
-
-
-def _gpus() -> list[str]:
-    """Name and memory of each NVIDIA GPU, by the driver's own tool."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=2 * TIMEOUT_SECONDS, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []  # the tool is installed but the driver does not answer: no usable GPU
-    return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
 
 
 def _machine() -> Iterable[Finding]:
@@ -168,7 +148,7 @@ def _remote_workspace(workspace: Folder) -> Iterable[Finding]:
     except XmodelError as error:
         yield _finding("workspace", "fail", f"{workspace}: {error.what}", error.remedy or "")
         return
-    free = shutil.disk_usage(next(p for p in (cache_root(), *cache_root().parents) if p.exists())).free
+    free = machine.free_disk(cache_root())
     remedy = "" if free > MIN_DISK_GB * 1e9 else "free some space, or set XMODEL_CACHE to a folder on a larger disk"
     yield _finding("cache", "warn" if remedy else "ok", f"{cache_root()}, {free / 1e9:.1f} GB free", remedy)
 
@@ -178,21 +158,15 @@ def _workspace(workspace: Folder) -> Iterable[Finding]:
         yield from _remote_workspace(workspace)
         return
     folder = workspace.path.resolve()
-    existing = folder
-    while not existing.exists():
-        existing = existing.parent
-    try:
-        with tempfile.TemporaryFile(dir=existing):
-            pass
-    except OSError as error:
+    if why := machine.why_not_writable(folder):
         remedy = "choose another --workspace, or allow writing to this one"
-        yield _finding("workspace", "fail", f"{folder}: {error.strerror}", remedy)
+        yield _finding("workspace", "fail", f"{folder} cannot be written to ({why})", remedy)
         return
-    free = shutil.disk_usage(existing).free
+    free = machine.free_disk(folder)
     state = f"{folder}{'' if folder.exists() else ' (not created yet)'}, {free / 1e9:.1f} GB free"
     remedy = "" if free > MIN_DISK_GB * 1e9 else "free some space, or choose a --workspace on a larger disk"
     yield _finding("workspace", "warn" if remedy else "ok", state, remedy)
-    kind = file_system(existing)
+    kind = file_system(machine.existing_parent(folder))
     if kind in NETWORK_FILE_SYSTEMS:
         remedy = "locks are unreliable there: let one machine build at a time, or choose a --workspace on a local disk"
         yield _finding("file system", "warn", kind, remedy)
@@ -203,6 +177,12 @@ def _workspace(workspace: Folder) -> Iterable[Finding]:
 def _prefect() -> Finding:
     if importlib.util.find_spec("prefect") is None:
         return _finding("Prefect server", "fail", "Prefect is not installed", "make setup")
+    from flows.server.home import require_prefect_home
+
+    try:
+        require_prefect_home()
+    except XmodelError as error:
+        return _finding("Prefect server", "fail", f"{error.what}: {error.found}, at {error.where}", error.remedy or "")
     from prefect.settings import get_current_settings
 
     url = get_current_settings().api.url

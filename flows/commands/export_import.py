@@ -22,6 +22,7 @@ import click
 def export(checkpoint: str, folder: Path, format_name: str) -> None:
     """Write a checkpoint, or a run's newest, to DIR for other software: weights, configs, tokenizer, model card."""
     from flows.river.session import checkpoint_folder
+    from xmodel_core.artifacts.sealed_folder import verify
     from xmodel_core.model.formats.export_checkpoint import SpecialTokens, export_checkpoint, tokens_beside
     from xmodel_core.model.weights import TOKENIZER, newest_checkpoint
     from xmodel_core.tokenizer.tokenizer import Tokenizer
@@ -29,13 +30,14 @@ def export(checkpoint: str, folder: Path, format_name: str) -> None:
 
     weights = newest_checkpoint(checkpoint_folder(checkpoint))
     if (weights / TOKENIZER).exists():
+        verify(weights, TOKENIZER)
         model = Tokenizer.load(weights / TOKENIZER)
-        bos, eos = (None if token < 0 else token for token in (model.bos_id, model.eos_id))
-        tokens = SpecialTokens(bos, eos)
+        # In training each document stands behind the end-of-document token: it begins a text there, too.
+        tokens = SpecialTokens(model.eos_id, model.eos_id)
         files: dict[str, str | bytes] = {
             TOKENIZER: model.model,
-            "tokenizer.json": tokenizer_json(model.model),
-            "tokenizer_config.json": tokenizer_config_json(model.model),
+            "tokenizer.json": tokenizer_json(model.model, as_document=True),
+            "tokenizer_config.json": tokenizer_config_json(model.model, as_document=True),
         }
     else:
         tokens, texts = tokens_beside(weights)

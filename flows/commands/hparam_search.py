@@ -22,7 +22,7 @@ def hparam_search(recipe: str, overrides: Sequence[str], workspace: str | None, 
     _search(recipe=recipe, overrides=overrides, workspace=workspace, as_json=as_json)
 
 
-@in_prefect
+@in_prefect("plan")
 def _search(recipe: str, overrides: Sequence[str], workspace: str | None, as_json: bool) -> None:
     from flows.commands.study_tables import print_search
     from flows.studies.hparam_search import hparam_search as hparam_search_flow

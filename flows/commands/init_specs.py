@@ -136,12 +136,15 @@ def _source_entry(source: SourceProfile, folder: Path) -> str:
         lines.append(f"    format: {source.format}")
     if source.records != "text":
         lines.append(f"    records: {source.records}   # instruction data: prompts and answers become text")
+    note = f"   # {source.text_note}" if source.text_note else ""
     if source.text_field != {"alpaca": "output", "sharegpt": "conversations"}.get(source.records, "text"):
-        lines.append(f"    text_field: {_plain(source.text_field)}")
+        lines.append(f"    text_field: {_plain(source.text_field)}{note}")
     if source.id_field != "id":
         lines.append(f"    id_field: {'null' if source.id_field is None else _plain(source.id_field)}")
     if source.lang == "code":
         lines.append("    policy: code")
+    if source.unreadable:
+        lines.append(f"    # of the records looked at, these are set aside: {source.unreadable}")
     return "\n".join(lines) + "\n"
 
 

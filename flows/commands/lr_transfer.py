@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings to average over.")
 @json_option
-@in_prefect
+@in_prefect("plan")
 def lr_transfer(
     recipe: str,
     overrides: Sequence[str],

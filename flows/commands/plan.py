@@ -7,6 +7,7 @@ recipe, and every such figure is named as assumed. Tokens come from the mixture 
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from rich.table import Table
 
 from flows.commands.options import emit, json_option, recipe_options
 from flows.river.dry_run import explain_stages
+from flows.river.preflight import missing_needs
 from flows.river.session import Session
 from flows.river.stages import STAGES
 from xmodel_core.artifacts import Place, Store
+from xmodel_core.artifacts.remote import is_remote
 from xmodel_core.config import Recipe
 from xmodel_core.mixture.plan import PlannedPhase, Supply, make_plan
 from xmodel_core.mixture.stage import used_sources
@@ -35,6 +38,7 @@ def _source_row(estimate: SourceEstimate, planned_tokens: Mapping[str, int]) -> 
         "source": source.name,
         "lang": source.lang,
         "category": source.category,
+        "uri": source.uri,
         "documents": estimate.documents,
         "characters": estimate.chars,
         "tokens": estimate.tokens,
@@ -92,7 +96,7 @@ def _assumed(estimates: list[SourceEstimate], vocab_known: bool, recipe: Recipe,
 
 
 def plan(recipe: Recipe, recipe_file: Path, workspace: Place) -> dict[str, Any]:
-    """The plan as plain data: parameters, documents, tokens, flops, hours, and `details`.
+    """The plan as plain data: parameters, documents, tokens, flops, hours, `needs` that are not met, and `details`.
 
     XmodelError: a mixture that names no source, or asks for more than its limits allow."""
     session = Session(recipe, recipe_file, Store(workspace))
@@ -129,6 +133,7 @@ def plan(recipe: Recipe, recipe_file: Path, workspace: Place) -> dict[str, Any]:
         "tokens": tokens,
         "flops": flops,
         "hours": round(sum(row["hours"] for row in stages), 4),
+        "needs": [asdict(need) for need in missing_needs(Session(recipe, recipe_file, session.store), "report")],
         "details": {
             "description": recipe.description,
             "non_embedding_parameters": parameters.non_embedding,
@@ -232,12 +237,21 @@ def print_plan(planned: dict[str, Any]) -> None:
     console.print("\n[bold]assumed[/]")
     for line in details["assumed"]:
         console.print(f"  {escape(line)}", highlight=False)
-    missing = [row for row in details["sources"] if row["missing"]]
-    if missing:
+    required = [need for need in planned["needs"] if need["required"]]
+    if required:
+        console.print("\n[yellow]needs that are not met on this machine:[/] until they are, there is no run")
+    for need in required:
         console.print(
-            f"\n[yellow]not on this machine:[/] {', '.join(row['source'] for row in missing)}", highlight=False
+            f"  {escape(need['stage'])}: {escape(need['what'])}\n    → {escape(need['remedy'])}", highlight=False
         )
-        console.print("  download them and give their folders as `uri`, or leave them out; until then there is no run")
+    for need in planned["needs"]:
+        if not need["required"]:
+            console.print(
+                f"\nwithout: {escape(need['stage'])}: {escape(need['what'])}; {escape(need['remedy'])}", highlight=False
+            )
+    elsewhere = [row["source"] for row in details["sources"] if row["missing"] and is_remote(row["uri"])]
+    if elsewhere:
+        console.print(f"\nread where they lie, over the network: {', '.join(elsewhere)}", highlight=False)
 
 
 @click.command("plan")

@@ -9,7 +9,7 @@ from flows.commands.options import in_prefect, recipe_options
 
 @click.command()
 @recipe_options
-@in_prefect
+@in_prefect("run")
 def pretrain(recipe: str, overrides: Sequence[str], workspace: str | None) -> None:
     """Plan the mixture in exact tokens, then train a model on the token shards."""
     from flows.commands.summary import print_queries

@@ -10,7 +10,7 @@ from flows.commands.options import emit, in_prefect, json_option, recipe_options
 @click.command()
 @recipe_options
 @json_option
-@in_prefect
+@in_prefect("report")
 def run(recipe: str, overrides: Sequence[str], workspace: str | None, as_json: bool) -> None:
     """Run the whole pipeline of a recipe: documents, tokenizer, shards, training, evaluation, report.
 

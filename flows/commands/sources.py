@@ -1,23 +1,25 @@
 """`xmodel sources`: the sources that the specs declare, and whether they are valid and available."""
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from flows.commands.options import emit, json_option
+from flows.commands.options import emit, json_option, set_option
 
 
 @click.command()
 @click.argument("action", required=False, type=click.Choice(["check"]))
 @click.option("--recipe", help="Only the sources of this recipe.")
+@set_option
 @json_option
-def sources(action: str | None, recipe: str | None, as_json: bool) -> None:
+def sources(action: str | None, recipe: str | None, overrides: Sequence[str], as_json: bool) -> None:
     """List the declared sources. `check`: verify the specs, and that each source is available. Exit code 1: something
-    is wrong."""
+    is wrong. --set overrides the recipe of --recipe."""
     from flows.commands.sources_check import check, declared
 
-    rows, problems = check(recipe) if action == "check" else (declared(recipe), [])
+    rows, problems = check(recipe, overrides) if action == "check" else (declared(recipe, overrides), [])
 
     def show(_: object) -> None:
         print_sources(rows)

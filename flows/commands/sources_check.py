@@ -6,6 +6,7 @@ and mixture without a network, and asks the publishers where there is one.
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,11 @@ WEIGHTS_ROUNDING = 0.0005
 """How far the sum of published weights, printed with four digits, may be from 1."""
 
 
-def _families(recipe: str | None) -> list[tuple[str, list[Source]]]:
+def _families(recipe: str | None, overrides: Sequence[str]) -> list[tuple[str, list[Source]]]:
     if recipe is None:
         names = sorted(path.stem for path in (DATASETS_SPEC / "sources").glob("*.yaml"))
         return [(name, load_sources([name], DATASETS_SPEC)) for name in names]
-    values, path = load_recipe(recipe)
+    values, path = load_recipe(recipe, overrides)
     return [(Path(name).stem, load_sources([name], path.parent)) for name in values.sources]
 
 
@@ -75,10 +76,10 @@ def _family_problems(family: str, sources: list[Source]) -> list[str]:
     return problems
 
 
-def _recipe_problems(recipe: str) -> list[str]:
+def _recipe_problems(recipe: str, overrides: Sequence[str]) -> list[str]:
     """What does not load, and keys of the mixture that name none of the recipe's sources."""
     try:
-        values, path = load_recipe(recipe)
+        values, path = load_recipe(recipe, overrides)
         sources = load_sources(values.sources, path.parent)
         mixture = load_mixture(values.mixture, path.parent)
     except XmodelError as error:
@@ -92,9 +93,9 @@ def _recipe_problems(recipe: str) -> list[str]:
     ]
 
 
-def declared(recipe: str | None) -> list[dict[str, Any]]:
-    """A row per declared source."""
-    return [_row(family, source) for family, sources in _families(recipe) for source in sources]
+def declared(recipe: str | None, overrides: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """A row per declared source; `overrides` are those of the recipe."""
+    return [_row(family, source) for family, sources in _families(recipe, overrides) for source in sources]
 
 
 def _row(family: str, source: Source) -> dict[str, Any]:
@@ -102,10 +103,13 @@ def _row(family: str, source: Source) -> dict[str, Any]:
     return {"family": family, **source.model_dump(include=fields)}
 
 
-def check(recipe: str | None, hub: str = HUB, s3: str = S3) -> tuple[list[dict[str, Any]], list[str]]:
+def check(
+    recipe: str | None, overrides: Sequence[str] = (), hub: str = HUB, s3: str = S3
+) -> tuple[list[dict[str, Any]], list[str]]:
     """(a row per declared source with `state`, `reached` and `problem`, empty where there is none; the problems of
     families and mixtures)."""
-    families = _families(recipe)
+    overrides = overrides if recipe else ()
+    families = _families(recipe, overrides)
     rows = [{**_row(family, source), **_presence(source)} for family, sources in families for source in sources]
     published = [row for row in rows if row["uri"].startswith(SCHEMES) and not row["problem"]]
     answers = check_availability([(row["uri"], row["gated"]) for row in published], hub, s3)
@@ -116,4 +120,4 @@ def check(recipe: str | None, hub: str = HUB, s3: str = S3) -> tuple[list[dict[s
         row["problem"] = row["problem"] or (f"{row['name']}: {answer.problem}" if answer and answer.problem else "")
     problems = [line for family, sources in families for line in _family_problems(family, sources)]
     recipes = [recipe] if recipe else recipe_names()
-    return rows, problems + [line for name in recipes for line in _recipe_problems(name)]
+    return rows, problems + [line for name in recipes for line in _recipe_problems(name, overrides)]

@@ -19,7 +19,6 @@ TITLES = {
     "@fertility": "tokenizer: fewer tokens per character is better",
     "@mixture": "mixture: planned and consumed tokens",
     "@loss": "training",
-    "@scores": "scores, with standard errors; chance of four choices is 0.25",
 }
 
 
@@ -51,6 +50,34 @@ def print_queries(root: Place, names: Sequence[str], **labels: str) -> None:
     """The tables of named queries, about the artifacts that `labels` name by column (corpus=…, run=…)."""
     for name in names:
         _print_rows(facts.table(root, name, **labels), TITLES[name])
+
+
+def print_scores(root: Place, checkpoints: Sequence[str]) -> None:
+    """The scores of runs (or of checkpoints of no run here) among the published ones of the same tasks."""
+    rows = facts.leaderboard(root, *checkpoints).rows
+    columns = ["model", "step", "suite", "task", "metric", "shots", "value", "stderr", "n", "source"]
+    cells = [[row["run"] or row["model"], *(row[column] for column in columns[1:])] for row in rows]
+    print_table(columns, cells, "scores, with standard errors, and published ones; chance of four choices is 0.25")
+
+
+def print_evaluations(root: Place, evaluations: Sequence[dict[str, Any]]) -> None:
+    """The scores of finished evaluations, the gates' verdicts, what was not asked, and the evaluations' folders."""
+    print_scores(root, list(dict.fromkeys(evaluation["checkpoint"] for evaluation in evaluations)))
+    console = Console()
+    for evaluation in evaluations:
+        print_gates(evaluation["gates"])
+        print_not_asked(evaluation["skipped"], evaluation["set_aside"])
+        console.print(f"{'evaluations':12} {evaluation['path']}", highlight=False, soft_wrap=True)
+
+
+def print_not_asked(skipped: Sequence[dict[str, Any]], set_aside: Sequence[dict[str, Any]]) -> None:
+    """The tasks that were skipped for lack of data, and the items that cannot be asked, each with file and line."""
+    console = Console()
+    for task in skipped:
+        console.print(f"skipped {task['task']}: {task['why'].splitlines()[0]}", highlight=False, markup=False)
+    for item in set_aside:
+        place = f"{item['file']}, line {item['line']}"
+        console.print(f"set aside of {item['task']}: {place}: {item['why']}", highlight=False, markup=False)
 
 
 def print_balance(root: Place, corpus: str, mixture_shares: Mapping[str, float]) -> None:
@@ -100,10 +127,10 @@ def summary(root: Folder, report: str) -> dict[str, Any]:
     wanted = set(artifact.manifest()["inputs"].values())
     kinds = ("corpus", "tokenizer", "plans", "runs", "evaluations")
     parts = {kind: one for kind in kinds for one in store.artifacts(kind) if one.fingerprint in wanted}
-    gates = parts["evaluations"].manifest()["facts"]["gates"] if "evaluations" in parts else []
+    evaluated = parts["evaluations"].manifest()["facts"] if "evaluations" in parts else {}
     return {
         "parts": {kind: {"label": part.label, "path": str(part.folder)} for kind, part in parts.items()},
-        "gates": gates,
+        **{name: evaluated.get(name, []) for name in ("gates", "skipped", "set_aside")},
         "report": report,
         "ledger": f"{root}/ledger.duckdb",
     }
@@ -115,8 +142,10 @@ def print_summary(finished: dict[str, Any]) -> None:
     labels = {kind: part["label"] for kind, part in finished["parts"].items()}
     print_queries(root, ["@funnel", "@drops"], corpus=labels["corpus"])
     print_queries(root, ["@fertility"], tokenizer=labels["tokenizer"])
-    print_queries(root, ["@mixture", "@loss", "@scores"], run=labels["runs"])
+    print_queries(root, ["@mixture", "@loss"], run=labels["runs"])
+    print_scores(root, [labels["runs"]])
     print_gates(finished["gates"])
+    print_not_asked(finished["skipped"], finished["set_aside"])
     console = Console()
     for kind, part in finished["parts"].items():
         console.print(f"{kind:12} {part['path']}", highlight=False, soft_wrap=True)

@@ -14,7 +14,7 @@ from flows.commands.options import emit, in_prefect, json_option, recipe_options
     "--against", multiple=True, metavar="PATH", help="A tokenizer.model or tokenizer.json to compare (repeatable)."
 )
 @json_option
-@in_prefect
+@in_prefect("tokenizer")
 def tokenizer_report(
     recipe: str, overrides: Sequence[str], workspace: str | None, against: Sequence[str], as_json: bool
 ) -> None:

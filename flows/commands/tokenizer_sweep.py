@@ -26,7 +26,7 @@ from flows.commands.options import emit, in_prefect, json_option, recipe_options
     help="Chinese share of the sample's Chinese and English text (repeatable). Default: 0.3, 0.5, 0.7.",
 )
 @json_option
-@in_prefect
+@in_prefect("corpus")
 def tokenizer_sweep(
     recipe: str,
     overrides: Sequence[str],

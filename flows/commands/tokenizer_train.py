@@ -9,7 +9,7 @@ from flows.commands.options import in_prefect, recipe_options
 
 @click.command("tokenizer-train")
 @recipe_options
-@in_prefect
+@in_prefect("shards")
 def tokenizer_train(recipe: str, overrides: Sequence[str], workspace: str | None) -> None:
     """Train the recipe's tokenizer and encode the documents as token shards."""
     from flows.commands.summary import print_queries

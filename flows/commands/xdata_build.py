@@ -10,7 +10,7 @@ from flows.commands.options import in_prefect, recipe_options
 @click.command("xdata-build")
 @recipe_options
 @click.option("--decisions-only", is_flag=True, help="Show what the thresholds would drop; write no documents.")
-@in_prefect
+@in_prefect("corpus")
 def xdata_build(recipe: str, overrides: Sequence[str], workspace: str | None, decisions_only: bool) -> None:
     """Build a corpus of clean documents from the recipe's sources."""
     from flows.commands.summary import print_balance, print_decisions, print_queries

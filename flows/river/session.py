@@ -6,12 +6,13 @@ that every stage reads its inputs from and leaves its output in.
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from flows.recipes import load_recipe
+from flows.recipes import load_recipe, recipe_names
 from flows.river import preflight
 from xmodel_core.artifacts import Artifact, Folder, Identity, Store, open_folder
 from xmodel_core.artifacts.remote import is_remote
@@ -19,12 +20,19 @@ from xmodel_core.artifacts.store import MANIFEST
 from xmodel_core.cluster import Cluster, open_cluster
 from xmodel_core.config import Recipe
 from xmodel_core.errors import XmodelError
-from xmodel_core.specs import Source, SourceFiles, load_mixture, load_sources, resolve_all
+from xmodel_core.specs import Mixture, Source, SourceFiles, load_mixture, load_sources, resolve_all
+from xmodel_core.specs.benchmarks import Suite, load_suites
 from xmodel_core.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from xmodel_core.planning.needs import Need
 
 # Before torch is first imported: threads that wait for each other sleep instead of spinning. On cores that other
 # work shares, spinning made a training step of two threads three to six times slower than one of one thread.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+ClusterKind = Literal["local", "ray"]
 
 
 class NotKnownYet(Exception):
@@ -40,10 +48,8 @@ class Session:
         self.recipe_file = recipe_file
         self.store = store
         self._cluster = cluster
-        self.sources: list[Source] = load_sources(recipe.sources, self.spec_folder)
-        self.mixture = load_mixture(recipe.mixture, self.spec_folder)
-        self.checkpoint: Path | None = None
-        """The checkpoint to evaluate; None: the last of the recipe's run."""
+        self.on_checkpoint: Callable[[str, int], None] | None = None
+        """Called with the run's label and the step of each checkpoint that the run saves while it trains."""
         self.built_before = set(store.root.names(f"*/*/{MANIFEST}"))
         """The manifests that were there when the session opened."""
         self._outputs: dict[tuple[str, str], Artifact | Identity] = {}
@@ -52,6 +58,21 @@ class Session:
     def spec_folder(self) -> Path:
         """Paths of specs that the recipe names are relative to it."""
         return self.recipe_file.parent
+
+    @cached_property
+    def sources(self) -> list[Source]:
+        """What the recipe's families of sources declare."""
+        return load_sources(self.recipe.sources, self.spec_folder)
+
+    @cached_property
+    def mixture(self) -> Mixture:
+        """What the recipe trains on, by phase."""
+        return load_mixture(self.recipe.mixture, self.spec_folder)
+
+    @cached_property
+    def suites(self) -> list[Suite]:
+        """What the recipe evaluates on."""
+        return load_suites(self.recipe.evaluation.suites, self.spec_folder)
 
     @property
     def cluster(self) -> Cluster:
@@ -136,6 +157,11 @@ def workspace_folder(workspace: str | None) -> Folder:
     return open_folder(folder)
 
 
+def place_of(recipe: str, recipe_file: Path) -> str:
+    """A recipe's name, or the absolute path of its file: the same recipe, read from any folder."""
+    return recipe if recipe in recipe_names() else str(recipe_file.resolve())
+
+
 def checkpoint_folder(place: str) -> Path:
     """A checkpoint given by its path or s3:// address, to open on this machine."""
     if not is_remote(place):
@@ -144,12 +170,49 @@ def checkpoint_folder(place: str) -> Path:
     return open_folder(folder).tree(name)
 
 
-@contextmanager
-def open_session(recipe: str, overrides: Sequence[str], workspace: str | None) -> Iterator[Session]:
-    """Reads and checks the recipe before anything is started: a wrong key costs no time."""
+class Checked(NamedTuple):
+    """A recipe that can be run here."""
+
+    recipe: Recipe
+    recipe_file: Path
+    store: Store
+    left_out: "list[Need]"
+    """What the run goes on without."""
+
+
+def check_recipe(
+    recipe: str, overrides: Sequence[str], workspace: str | None, through: str, alone: bool = False
+) -> Checked:
+    """Reads the recipe and checks what its stages up to `through` need, or (`alone`) what that stage needs. XmodelError
+    where the recipe is wrong, or something is not here."""
     values, recipe_file = load_recipe(recipe, list(overrides))
-    preflight.check(values, recipe_file)
-    root = workspace_folder(workspace)
-    root.prepare()
-    with open_cluster(values.cluster) as cluster:
-        yield Session(values, recipe_file, Store(root), cluster)
+    (preflight.check_evaluation if alone else preflight.check)(values, recipe_file)
+    store = Store(workspace_folder(workspace))
+    # A session of its own: what a dry walk finds is no output of the run.
+    left_out = preflight.require_needs(Session(values, recipe_file, store), through, alone)
+    return Checked(values, recipe_file, store, left_out)
+
+
+@contextmanager
+def open_session(
+    recipe: str,
+    overrides: Sequence[str] | None,
+    workspace: str | None,
+    through: str,
+    cluster_kind: ClusterKind | None = None,
+) -> Iterator[Session]:
+    """The session of a recipe that `check_recipe` finds nothing wrong with: a wrong key costs no time. `cluster_kind`:
+    where a deployment runs it; an override of `cluster.kind` goes before."""
+    deployed = [f"cluster.kind={cluster_kind}"] if cluster_kind else []
+    checked = check_recipe(recipe, [*deployed, *(overrides or [])], workspace, through)
+    checked.store.root.prepare()
+    with open_cluster(checked.recipe.cluster) as cluster:
+        yield Session(checked.recipe, checked.recipe_file, checked.store, cluster)
+
+
+def open_evaluation(recipe: str, overrides: Sequence[str], workspace: str | None) -> Session:
+    """A session that evaluates checkpoints that are there: it needs the recipe's suites, and neither its sources nor
+    its cluster."""
+    checked = check_recipe(recipe, overrides, workspace, "evaluation", alone=True)
+    checked.store.root.prepare()
+    return Session(checked.recipe, checked.recipe_file, checked.store)

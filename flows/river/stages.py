@@ -24,11 +24,11 @@ from xmodel_core.planning.duration import Workload
 from xmodel_core.report import stage as report_stage
 from xmodel_core.sample_world import stage as sample_world_stage
 from xmodel_core.specs import SourceFiles, resolve_all
-from xmodel_core.specs.benchmarks import load_suites
 from xmodel_core.specs.sources import RAW_SCHEME
 from xmodel_core.tokenizer import stage as tokenizer_stage
 from xmodel_core.tokenizer.documents import documents_digests
 from xmodel_core.training import stage as training_stage
+from xmodel_core.training.checkpoint.names import step_of
 from xmodel_core.training.inputs import TrainingInputs
 
 
@@ -89,7 +89,7 @@ def _benchmarks_folder(session: Session) -> tuple[Path, dict[str, set[str]]]:
         path = session.artifact("sample world").folder.tree(folder.removeprefix(RAW_SCHEME))
     else:
         path = Path(folder).expanduser()
-    return path.resolve(), splits_asked(load_suites(session.recipe.evaluation.suites, session.spec_folder))
+    return path.resolve(), splits_asked(session.suites)
 
 
 def _benchmarks_identity(session: Session, item: str) -> Identity:
@@ -288,7 +288,7 @@ def training_inputs(session: Session) -> TrainingInputs:
 
 
 def _build_run(session: Session, item: str) -> Artifact:
-    return training_stage.run(training_inputs(session))
+    return training_stage.run(training_inputs(session), session.on_checkpoint)
 
 
 # evaluation and report -----------------------------------------------------------------------------------------------
@@ -298,22 +298,33 @@ def _evaluation_items(session: Session) -> list[str]:
     return _once(session) if session.recipe.evaluation.suites else []
 
 
-def _checkpoint(session: Session) -> CheckpointRef:
+def _final_checkpoint(session: Session) -> CheckpointRef:
     run = session.artifact("run")
-    path = session.checkpoint or training_stage.final_checkpoint(run)
-    return CheckpointRef(run, path, int(path.name.removeprefix("step-")))
+    path = training_stage.final_checkpoint(run)
+    return CheckpointRef(path, run.name, run.label, step_of(path.name))
 
 
 def _evaluation_identity(session: Session, item: str) -> Identity:
-    recipe, suites = session.recipe, load_suites(session.recipe.evaluation.suites, session.spec_folder)
-    world = session.built("sample world")
-    return evaluation_stage.identity(item, recipe.evaluation, suites, _checkpoint(session), world, session.store)
+    config, world = session.recipe.evaluation, session.built("sample world")
+    return evaluation_stage.identity(config, session.suites, _final_checkpoint(session), world, session.store)
+
+
+def evaluate_checkpoint(session: Session, checkpoint: CheckpointRef) -> Artifact:
+    """The scores of one checkpoint. What is not said of its hardware is as in training."""
+    training, world = session.recipe.training, session.built("sample world")
+    config = session.recipe.evaluation.computed_as(training.device, training.threads_per_worker)
+    return evaluation_stage.run(config, session.suites, checkpoint, world, session.store)
+
+
+def needs_sample_world(session: Session) -> bool:
+    """Whether a task that the recipe evaluates reads what the sample world makes."""
+    asked = session.recipe.evaluation.tasks
+    tasks = [task for suite in session.suites for task in suite.tasks if asked is None or task.task in asked]
+    return session.recipe.sample_world is not None and any(task.is_raw for task in tasks)
 
 
 def _build_evaluation(session: Session, item: str) -> Artifact:
-    recipe, suites = session.recipe, load_suites(session.recipe.evaluation.suites, session.spec_folder)
-    world = session.built("sample world")
-    return evaluation_stage.run(item, recipe.evaluation, suites, _checkpoint(session), world, session.store)
+    return evaluate_checkpoint(session, _final_checkpoint(session))
 
 
 def _report_parts(session: Session) -> dict[str, Artifact]:

@@ -4,7 +4,7 @@ Takes a session and the name of a stage; builds every stage up to it and leaves 
 errors alone: a bug or bad input fails at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,20 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
 from flows.river import ui_artifacts
+from flows.river.checkpoints import find_checkpoints
 from flows.river.session import Session
-from flows.river.stages import STAGES, scanned_sources, training_inputs
+from flows.river.stages import STAGES, evaluate_checkpoint, needs_sample_world, scanned_sources, training_inputs
+from flows.server.outage import keep_events
 from xmodel_core.artifacts import Artifact
 from xmodel_core.corpus import stage as corpus_stage
 from xmodel_core.errors import TransientError, XmodelError
+from xmodel_core.evaluation.stage import CheckpointRef, booked_under
 from xmodel_core.ledger.build import refresh
 from xmodel_core.ledger.query import run_query
 from xmodel_core.tokenizer import stage as tokenizer_stage
 from xmodel_core.tokenizer.sweep import SweepGrid
+
+keep_events()
 
 
 def only_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -64,6 +69,11 @@ def _show_scores(session: Session) -> None:
     ui_artifacts.scores(session.store.root, session.artifact("run").label)
 
 
+def _show_scores_of(session: Session, evaluations: Sequence[Artifact]) -> None:
+    for label in dict.fromkeys(booked_under(evaluation) for evaluation in evaluations):
+        ui_artifacts.scores(session.store.root, label)
+
+
 def _show_report(session: Session) -> None:
     ui_artifacts.report(f"{session.artifact('report').folder}/index.html")
 
@@ -92,7 +102,30 @@ def build_stages(session: Session, through: str) -> None:
         if stage.name in SHOWN and stage.items(session):
             SHOWN[stage.name](session)
         if stage.name == through:
+            ui_artifacts.send_the_rest()
             return
+
+
+def evaluate_checkpoints(session: Session, wanted: str) -> list[Artifact]:
+    """The evaluations of the checkpoints that `wanted` names; builds what their data needs and nothing else.
+    XmodelError: there is no such checkpoint."""
+    checkpoints = find_checkpoints(wanted, session.store, session.recipe.name)
+    if needs_sample_world(session):
+        world = next(stage for stage in STAGES if stage.name == "sample world")
+        build = _build.with_options(name=world.name, task_run_name=f"{world.name} {session.recipe.name}")
+        session.keep(world.name, session.recipe.name, build(world.build, session, session.recipe.name))
+    evaluations = [
+        _evaluate.with_options(task_run_name=f"evaluation {checkpoint.label}")(session, checkpoint)
+        for checkpoint in checkpoints
+    ]
+    refresh(session.store.root)
+    _show_scores_of(session, evaluations)
+    return evaluations
+
+
+@stage_task(name="evaluation")
+def _evaluate(session: Session, checkpoint: CheckpointRef) -> Artifact:
+    return evaluate_checkpoint(session, checkpoint)
 
 
 @stage_task(name="stage")

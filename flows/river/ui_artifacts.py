@@ -11,8 +11,10 @@ from html import escape
 from math import ceil, floor
 from typing import Any, NamedTuple
 
+from httpx import TransportError
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.server.outage import wait_out
 from xmodel_core.artifacts import Place
 from xmodel_core.report import facts
 from xmodel_core.report.palette import COLOURS, INK, MUTED, RULE
@@ -20,6 +22,8 @@ from xmodel_core.report.palette import COLOURS, INK, MUTED, RULE
 Row = dict[str, Any]
 
 WIDTH = 760
+_unsent: "list[Page]" = []
+"""Pages of this process's flow that its server has not taken yet."""
 
 
 class Page(NamedTuple):
@@ -63,11 +67,31 @@ def report(page: str) -> None:
 
 
 def _create(*pages: Page) -> None:
-    for key, description, body in pages:
-        if isinstance(body, str):
-            create_markdown_artifact(key=key, description=description, markdown=body)
-        else:
-            create_table_artifact(key=key, description=description, table=body)
+    """A run does not wait for a server that is gone: what it did not take is sent with the next page, or at the end."""
+    _unsent.extend(pages)
+    try:
+        _send()
+    except TransportError:
+        return
+
+
+def send_the_rest() -> None:
+    """Call it at the end of a flow: sends the pages that the server did not take, and waits for it where it may come
+    back."""
+    wait_out(_send)
+
+
+def _send() -> None:
+    while _unsent:
+        _create_one(_unsent[0])
+        del _unsent[0]
+
+
+def _create_one(page: Page) -> None:
+    if isinstance(page.body, str):
+        create_markdown_artifact(key=page.key, description=page.description, markdown=page.body)
+    else:
+        create_table_artifact(key=page.key, description=page.description, table=page.body)
 
 
 def funnel(root: Place, label: str) -> Page:
@@ -146,14 +170,15 @@ def loss(root: Place, label: str) -> Page:
 
 
 def leaderboard(root: Place, label: str) -> Page:
-    """Scores among the published ones of the same tasks. A table: there may be hundreds."""
+    """Scores of a run, or of a checkpoint of none by its `model`, among the published ones of the same tasks. A table:
+    there may be hundreds."""
     rows, own, published = facts.leaderboard(root, label)
     lines = [
         {
             "task": row["task"],
             "metric": row["metric"],
             "shots": row["shots"],
-            "model": f"{label}, step {row['step']}" if row["run"] else row["model"],
+            "model": row["model"] if row["step"] is None else f"{label}, step {row['step']}",
             **{column: row[column] for column in ("value", "stderr", "n", "suite", "source")},
         }
         for row in rows

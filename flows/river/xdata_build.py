@@ -5,7 +5,7 @@ from typing import Any
 from prefect import flow
 
 from flows.river import tasks
-from flows.river.session import open_session
+from flows.river.session import ClusterKind, open_session
 
 
 @flow(name="xdata-build", log_prints=False)
@@ -14,10 +14,11 @@ def xdata_build(
     overrides: list[str] | None = None,
     workspace: str | None = None,
     decisions_only: bool = False,
+    cluster: ClusterKind | None = None,
 ) -> dict[str, Any]:
     """Returns the corpus's label and the mixture's shares; with `decisions_only` the rows of document_flow and
     document_drops that the thresholds would give, and no document is written."""
-    with open_session(recipe, overrides or [], workspace) as session:
+    with open_session(recipe, overrides, workspace, "near copies" if decisions_only else "corpus", cluster) as session:
         if decisions_only:
             tasks.build_stages(session, through="near copies")
             return tasks.preview_decisions(session)

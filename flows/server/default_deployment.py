@@ -10,6 +10,8 @@ from typing import Any
 
 from prefect.plugins import HookContext, register_hook
 
+from flows.server import worker_settings
+
 DEFAULT_DEPLOYMENT = "local"
 
 
@@ -20,7 +22,9 @@ def full_name(name: str) -> str:
 
 @register_hook
 def setup_environment(*, ctx: HookContext) -> None:
-    """Makes both of Prefect's clients complete bare names; called when `prefect` is imported, possibly twice."""
+    """Makes both of Prefect's clients complete bare names; called when `prefect` is imported, possibly twice.
+    Our own worker and its runs get their settings too."""
+    worker_settings.apply()
     # `import prefect` has loaded this module by now, so the plugin adds a millisecond, not an import.
     from prefect.client.orchestration._deployments.client import DeploymentAsyncClient, DeploymentClient
 

@@ -1,7 +1,9 @@
-"""The deployments that prefect.yaml declares, registered with a server; and runs whose worker is gone."""
+"""The deployments that prefect.yaml declares, registered with a server."""
 
 import subprocess
 import sys
+from hashlib import sha256
+from typing import Any
 
 from flows.server.process import log_tail
 from flows.server.rest_api import call
@@ -10,14 +12,14 @@ from flows.server.state import State, state_folder
 from xmodel_core.errors import XmodelError
 
 
+def declared_deployments() -> str:
+    """The sha256 of prefect.yaml, the only place where deployments are written down."""
+    return sha256(PREFECT_YAML.read_bytes()).hexdigest()
+
+
 def register_deployments(state: State) -> None:
-    """Registers what prefect.yaml declares, the only place where deployments are written down."""
-    if not PREFECT_YAML.is_file():
-        raise XmodelError(
-            "prefect.yaml, which declares the deployments, is missing",
-            expected=PREFECT_YAML,
-            remedy="`xmodel up` works from a checkout: git clone, then make setup",
-        )
+    """Registers what prefect.yaml declares. Schedules that a person has switched on, or off, stay so."""
+    switched = {(row["id"], schedule["slug"]): schedule["active"] for row, schedule in _schedules(state.api)}
     finished = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_YAML)],
         cwd=state_folder(),
@@ -30,15 +32,14 @@ def register_deployments(state: State) -> None:
     log.write_bytes(finished.stdout)
     if finished.returncode:
         raise XmodelError("the deployments could not be registered", found=log_tail(log), where=log)
+    for row, schedule in _schedules(state.api):
+        wanted = switched.get((row["id"], schedule["slug"]), schedule["active"])
+        if wanted != schedule["active"]:
+            path = f"/deployments/{row['id']}/schedules/{schedule['id']}"
+            call(state.api, path, {"active": wanted}, method="PATCH")
 
 
-def mark_lost_runs_crashed(state: State) -> None:
-    """Without this, runs whose worker is gone would stay `Running` for ever and hold their deployment's only slot."""
-    unfinished = {
-        "work_pools": {"name": {"any_": [POOL]}},
-        "flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}},
-    }
-    message = "its worker was stopped; run it again to continue from the finished stages"
-    crashed = {"type": "CRASHED", "name": "Crashed", "message": message}
-    for run in call(state.api, "/flow_runs/filter", unfinished):
-        call(state.api, f"/flow_runs/{run['id']}/set_state", {"state": crashed, "force": True})
+def _schedules(api: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each deployment with each of its schedules."""
+    deployments = call(api, "/deployments/filter", {"work_pools": {"name": {"any_": [POOL]}}})
+    return [(row, schedule) for row in deployments for schedule in row["schedules"]]

@@ -13,22 +13,28 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 from flows.server import profile as prefect_profile
+from flows.server.home import require_prefect_home
 from flows.server.rest_api import wait_until_healthy
-from flows.server.settings import HOST, PRIVATE, START_SECONDS
+from flows.server.settings import CLIENT_RETRIES, HOST, PRIVATE, START_SECONDS
 from flows.server.state import exclusive, load_state, save_state
+from xmodel_core.artifacts.disk import FULL, disk_error
 from xmodel_core.errors import XmodelError
 
 STOP_SECONDS = 5.0
+SECONDS_TO_ANSWER = 10.0
 
 
 def quiet_prefect() -> None:
     """Sets Prefect's settings for a flow that a person runs in a shell; call it before `prefect` is imported.
 
     After `xmodel up`, the run appears in its UI. Otherwise, and where the profile names a server of ours that is gone
-    (after a restart of the machine, say), `ensure_server` starts one for the time of the run.
+    (after a restart of the machine, say), `ensure_server` starts one for the time of the run. XmodelError where Prefect
+    has no home that it could use.
     """
+    require_prefect_home()
     quiet = {
         **PRIVATE,
         # Prefect's log lines would break progress bars in the terminal; errors are printed once, by `flows.cli`.
@@ -38,7 +44,10 @@ def quiet_prefect() -> None:
     }
     for name, value in quiet.items():
         os.environ.setdefault(name, value)
+    _ensure_prefect_home()
     state = load_state()
+    if state and state.profile and state.server.find():
+        os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", str(CLIENT_RETRIES))  # `up` may start it again meanwhile
     if state and state.profile and not state.server.find():
         with exclusive():
             prefect_profile.restore(state.profile)
@@ -46,15 +55,46 @@ def quiet_prefect() -> None:
         print("the server of `xmodel up` is gone; continuing without it (`xmodel up` starts it again)", file=sys.stderr)
 
 
-def ensure_server() -> None:
-    """Returns when a server answers, or at once where the shell or the Prefect profile names one.
+def _ensure_prefect_home() -> None:
+    """Where the user's home cannot be written (a container, a job of a cluster), Prefect's files of this run go to a
+    folder that lasts as long. XmodelError where PREFECT_HOME was chosen and cannot be written."""
+    chosen = os.environ.get("PREFECT_HOME")
+    home = Path(chosen or "~/.prefect").expanduser()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            return
+    except OSError as error:
+        if full := disk_error(error, home):
+            found = full.found
+            if chosen or full.what == FULL:
+                raise full from None
+        elif chosen:
+            raise XmodelError(
+                "PREFECT_HOME cannot be used",
+                expected="a folder that can be made and written",
+                found=error.strerror,
+                where=home,
+                remedy="set it to another folder, or unset it",
+            ) from None
+        else:
+            found = error.strerror
+    folder = tempfile.TemporaryDirectory(prefix="xmodel-prefect-", ignore_cleanup_errors=True)
+    atexit.register(folder.cleanup)  # before the server's end is registered, so after it
+    os.environ["PREFECT_HOME"] = folder.name
+    print(f"{home} cannot be written ({found}); Prefect's files of this run go to {folder.name}", file=sys.stderr)
 
-    XmodelError where it does not start, with the end of its output.
+
+def ensure_server() -> None:
+    """Returns when a server answers: the one that the shell or the Prefect profile names, else one of our own.
+
+    XmodelError where it does not answer, or does not start, with the end of its output.
     """
     from prefect.context import refresh_global_settings_context
     from prefect.settings import PREFECT_API_URL, get_current_settings
 
-    if PREFECT_API_URL.value():
+    if address := PREFECT_API_URL.value():
+        _require_answer(address)
         return
     with socket.socket() as probe:
         probe.bind((HOST, 0))
@@ -92,6 +132,36 @@ def ensure_server() -> None:
         where=os.environ["PREFECT_API_URL"],
         remedy="`xmodel doctor` checks what is installed",
     )
+
+
+def _require_answer(address: str) -> None:
+    """XmodelError where no server answers at an address; what it answers is Prefect's matter."""
+    import httpx
+
+    try:
+        httpx.get(f"{address.rstrip('/')}/health", timeout=SECONDS_TO_ANSWER)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise server_is_gone(error) from error
+
+
+def server_is_gone(error: Exception) -> XmodelError:
+    """The one message about a server that the shell or the Prefect profile names and that does not answer."""
+    named = "PREFECT_API_URL of this shell" if "PREFECT_API_URL" in os.environ else "the active Prefect profile"
+    return XmodelError(
+        "the Prefect server does not answer",
+        expected=f"an answer of the server that {named} names",
+        found=str(error) or type(error).__name__,
+        where=prefect_address(),
+        remedy="start it again (`xmodel up`, if it was ours); or unset PREFECT_API_URL, and xmodel uses one of its own",
+    )
+
+
+def prefect_address() -> str:
+    """The address of the server that Prefect's clients use, without what a person may have put before an @ in it."""
+    from prefect.settings import PREFECT_API_URL
+
+    scheme, _, rest = str(PREFECT_API_URL.value()).partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:

@@ -10,24 +10,31 @@ from typing import Any
 from flows.server.settings import START_SECONDS
 from xmodel_core.errors import TransientError
 
+BUSY_SECONDS = 60.0
 
-def call(api: str, path: str, body: Any = None, absent: Any = None) -> Any:
-    """One call of the server's REST API; `absent`, where given, is returned for HTTP 404. TransientError: no answer, or
-    an error."""
+
+def call(api: str, path: str, body: Any = None, absent: Any = None, method: str | None = None) -> Any:
+    """One call of the server's REST API; `absent`, where given, is returned for HTTP 404. `method`: else GET, or POST
+    where there is a body. TransientError: no answer, or an error."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(api + path, data, {"Content-Type": "application/json"})
+    request = urllib.request.Request(api + path, data, {"Content-Type": "application/json"}, method=method)
     # Never through a proxy: the server is on this machine.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with direct.open(request, timeout=30) as reply:
-            return json.loads(reply.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code == 404 and absent is not None:
-                return absent
-            problem = f"{error.code} {error.read().decode(errors='replace')[:500]}"
-    except (OSError, ValueError) as error:
-        problem = str(error)
+    problem, deadline = "", time.monotonic() + BUSY_SECONDS
+    while not problem:
+        try:
+            with direct.open(request, timeout=30) as reply:
+                return json.loads(reply.read() or b"null")
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code == 404 and absent is not None:
+                    return absent
+                if error.code == 503 and time.monotonic() < deadline:  # another writer holds its database
+                    time.sleep(0.5)
+                    continue
+                problem = f"{error.code} {error.read().decode(errors='replace')[:500]}"
+        except (OSError, ValueError) as error:
+            problem = str(error)
     raise TransientError("the Prefect server does not answer", found=problem, where=api + path)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from flows.server import profile as prefect_profile
 from flows.server.process import log_tail, spawn_prefect
 from flows.server.rest_api import call, wait_until_healthy
-from flows.server.settings import FIRST_PORT, HOST, POOL, START_SECONDS, prefect_environment
+from flows.server.settings import FIRST_PORT, HOST, POOL, RUN_LOGS, START_SECONDS, prefect_environment
 from flows.server.state import State, save_state, state_folder
 from xmodel_core.artifacts import Folder
 from xmodel_core.errors import XmodelError
@@ -31,7 +31,7 @@ def _choose_port(requested: int | None, previous: int | None) -> int:
             raise XmodelError(
                 "the port is in use by another service",
                 where=f"{HOST}:{requested}",
-                remedy="choose another --port, or none: then the next free one from 4200 on is used",
+                remedy="choose another --port, or none; where runs wait for this one, `xmodel down` ends them first",
             )
         return requested
     candidates = [*([previous] if previous else []), *range(FIRST_PORT, FIRST_PORT + 100)]
@@ -41,15 +41,27 @@ def _choose_port(requested: int | None, previous: int | None) -> int:
     raise XmodelError("no free port", expected=f"one of {FIRST_PORT} to {FIRST_PORT + 99}", remedy="give --port")
 
 
-def start_server(workspace: Folder, here: Path, port: int | None, previous: State | None) -> State:
-    """Starts a server, on the previous one's port where nothing else is asked for; the profile follows it."""
-    if previous and previous.worker:
-        previous.worker.stop()  # it would keep polling a server that is gone
+def start_server(workspace: Folder, here: Path, port: int | None, previous: State | None, tied: bool) -> State:
+    """Starts a server, on the previous one's port where nothing else is asked for; the profile follows it.
+
+    `tied`: whether a worker or runs wait for the previous one at its address. XmodelError where that is not to be had.
+    """
+    if previous and tied:
+        if port not in (None, previous.port):
+            raise XmodelError(
+                "a worker or runs wait for the server on its old port",
+                expected=f"--port {previous.port}, or none",
+                found=port,
+                remedy="`xmodel down` first: it ends them after they have saved their checkpoints",
+            )
+        port = previous.port
     chosen = _choose_port(port, previous.port if previous else None)
     arguments = ["server", "start", "--host", HOST, "--port", str(chosen)]
     server = spawn_prefect(arguments, state_folder() / "server.log", prefect_environment())
     saved = previous.profile if previous else None
-    state = State(chosen, str(workspace), str(here), server, profile=saved)
+    state = State(chosen, str(workspace), str(here), server, previous.worker if previous else None, saved)
+    if previous:
+        state = replace(state, deployments=previous.deployments)
     if previous and saved and chosen != previous.port:
         state = replace(state, profile=prefect_profile.set_server(state.api, saved))
     return save_state(state)
@@ -73,7 +85,10 @@ def wait_for_server(state: State) -> None:
 def start_worker(state: State) -> State:
     """Starts the worker and returns when the server lists it. XmodelError where it does not, after stopping it."""
     # Poll every two seconds rather than ten: a run that a person started from the UI begins while they watch.
-    environment = prefect_environment(PREFECT_API_URL=state.api, PREFECT_WORKER_QUERY_SECONDS="2")
+    (logs := state_folder() / "runs").mkdir(exist_ok=True)
+    environment = prefect_environment(
+        PREFECT_API_URL=state.api, PREFECT_WORKER_QUERY_SECONDS="2", **{RUN_LOGS: str(logs)}
+    )
     arguments = ["worker", "start", "--pool", POOL, "--type", "process", "--name", "xmodel"]
     log = state_folder() / "worker.log"
     # Two runs: an evaluation beside a training. More would only share the same cores.

@@ -1,17 +1,16 @@
 """What `up` remembers for `status` and `down`: one JSON file in Prefect's home, beside the logs."""
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from flows.server.home import prefect_home, require_prefect_home
 from flows.server.process import Process
 from flows.server.profile import SavedProfile
 from flows.server.settings import HOST
-from xmodel_core.artifacts import write_atomically
+from xmodel_core.artifacts import lock, write_atomically
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,8 @@ class State:
     server: Process
     worker: Process | None = None
     profile: SavedProfile | None = None
+    deployments: str = ""
+    """The sha256 of the prefect.yaml whose deployments are registered."""
 
     @property
     def ui(self) -> str:
@@ -40,16 +41,16 @@ class State:
 
 def state_folder() -> Path:
     """The folder of state and logs: in Prefect's home, so that another home has another server."""
-    return Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser().resolve() / "xmodel"
+    return prefect_home().resolve() / "xmodel"
 
 
 @contextmanager
 def exclusive() -> Iterator[None]:
     """One `up` or `down` at a time."""
+    require_prefect_home()
     folder = state_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the saved profile may hold API keys
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lock.exclusive(folder / "lock"):
         yield
 
 

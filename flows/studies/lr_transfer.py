@@ -5,7 +5,7 @@ from typing import Any
 from prefect import flow
 
 from flows.river import tasks
-from flows.river.session import open_session
+from flows.river.session import ClusterKind, open_session
 from xmodel_core.search.mup import lr_transfer as study
 from xmodel_core.search.mup.scaled import Parametrisation, Widths, of_length
 
@@ -23,11 +23,12 @@ def lr_transfer(
     base_width: int | None = None,
     layers: int = 4,
     head_size: int = 32,
+    cluster: ClusterKind | None = None,
 ) -> dict[str, Any]:
     """Trains `steps` steps: the recipe's schedule, shortened. Returns losses, best rates, and whether the best rate is
     on the grid's edge."""
     compared = Widths(widths or [64, 128, 256, 512], base_width, layers, head_size)
-    with open_session(recipe, overrides or [], workspace) as session:
+    with open_session(recipe, overrides, workspace, "plan", cluster) as session:
         short = session.with_training(of_length(session.recipe.training, steps))
         tasks.build_stages(short, through="plan")
         settings = {

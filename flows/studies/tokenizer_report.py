@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow
 
 from flows.river import tasks
-from flows.river.session import open_session
+from flows.river.session import ClusterKind, open_session
 from xmodel_core.artifacts import Artifact
 
 
@@ -16,9 +16,10 @@ def tokenizer_report(
     overrides: list[str] | None = None,
     workspace: str | None = None,
     against: list[str] | None = None,
+    cluster: ClusterKind | None = None,
 ) -> dict[str, Any]:
     """`against`: paths of .model or tokenizer.json files. Returns what `facts` says."""
-    with open_session(recipe, overrides or [], workspace) as session:
+    with open_session(recipe, overrides, workspace, "tokenizer", cluster) as session:
         tasks.build_stages(session, through="tokenizer")
         others = [Path(path).expanduser().resolve() for path in against or []]
         return facts(tasks.report_tokenizer(session, others))

@@ -14,7 +14,6 @@ import pytest
 
 from xmodel_core.artifacts import Folder, Identity, Store, file_digest, open_folder, remote, retries, write_shard
 from xmodel_core.artifacts.cache import cache_root
-from xmodel_core.artifacts.lock import lease
 from xmodel_core.errors import TransientError, XmodelError
 
 pytestmark = pytest.mark.xdist_group("s3")
@@ -170,13 +169,6 @@ def test_what_no_retry_can_help_fails_at_once(object_store: Any, monkeypatch: py
     with pytest.raises(XmodelError, match="needs credentials"):
         request(open_folder(PLACE), how)
     assert object_store.secret not in str(refused.value)
-
-
-def test_a_lease_is_seen_by_others_and_given_back(object_store: Any) -> None:
-    folder = open_folder(PLACE)
-    with lease(folder):
-        assert folder.names("*") == ["lease.json"]
-    assert folder.names("*") == []
 
 
 def test_other_addresses_are_refused() -> None:

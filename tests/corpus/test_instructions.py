@@ -151,7 +151,7 @@ ALPACA = {
     "no field 'output'": {"instruction": "a"},
     "'output' is empty": {"instruction": "a", "output": " \n"},
     "'output' is null": {"instruction": "a", "output": None},
-    "'output' is list, not text": {"instruction": "a", "output": ["b"]},
+    "'output' is a list of int, not text": {"instruction": "a", "output": [3]},
     "'instruction' is int, not text": {"instruction": 3, "output": "b"},
     "'input' is dict, not text": {"instruction": "a", "input": {}, "output": "b"},
     "no prompt: none of instruction, prompt, question, problem, query holds text": {"instruction": "", "output": "b"},
@@ -166,9 +166,7 @@ SHAREGPT = {
     "'conversations[0]' has no speaker: neither from nor role": {"conversations": [{"value": "Hi."}]},
     "'conversations[0].value' is null": {"conversations": [{"from": "human"}]},
     "'conversations[1].value' is empty": {"conversations": turns(("human", "Hi."), ("gpt", ""))},
-    "'conversations[0].content' is list, not text": {
-        "conversations": [{"role": "user", "content": [{"type": "text"}]}]
-    },
+    "'conversations[0].content' is empty": {"conversations": [{"role": "user", "content": [{"type": "text"}]}]},
     "'conversations' has no turn of an assistant": {"conversations": turns(("human", "Hi."))},
 }
 

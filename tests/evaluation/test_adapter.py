@@ -127,6 +127,15 @@ def test_generation_is_greedy_and_ends_at_a_stop(adapter: CheckpointLM, model: X
     assert stopped == free[: free.index(stop)]
 
 
+def test_a_prompt_that_is_cut_counts_as_truncated(model: Xmodel, tokenizer: Tokenizer) -> None:
+    adapter = CheckpointLM(model, tokenizer, 256, "test")
+    settings = {"max_gen_toks": 8, "until": []}
+    adapter.generate_until(requests("generate_until", ("The coat of Anna is", settings)))
+    assert adapter.truncated_requests == 0
+    adapter.generate_until(requests("generate_until", ("The coat of Anna is red today. " * 30, settings)))
+    assert adapter.truncated_requests == 1
+
+
 def test_sampled_answers_are_refused(adapter: CheckpointLM) -> None:
     with pytest.raises(XmodelError, match="sampled"):
         adapter.generate_until(requests("generate_until", ("The", {"do_sample": True, "temperature": 0.7})))

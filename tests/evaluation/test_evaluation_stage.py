@@ -1,9 +1,12 @@
 """The evaluation stage: scores, receipts, what is evaluated again and what is not, error messages."""
 
 import json
+import os
 import random
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +82,7 @@ class World:
         self.data = root / "data"
         self.raw = Artifact("raw", "small", "a" * 64, LocalFolder(root / "raw"))
         self.training = Artifact("runs", "small", "b" * 64, LocalFolder(root / "workspace" / "runs" / "small-bbbbbbbb"))
-        self.checkpoint = CheckpointRef(self.training, checkpoint, 7)
+        self.checkpoint = CheckpointRef(checkpoint, "small", "small-bbbbbbbb", 7)
         draw = random.Random(1)
         for lang in COLOURS:
             sentences = {"en": "The coat of Anna is", "zh": "小安的外套今天是"}
@@ -93,7 +96,7 @@ class World:
 
     def evaluate(self, only: Suite | None = None, **config: Any) -> Artifact:
         settings = EvaluationConfig(data=str(self.data), **config)
-        return stage.run("small", settings, [only or suite()], self.checkpoint, self.raw, self.store)
+        return stage.run(settings, [only or suite()], self.checkpoint, self.raw, self.store)
 
 
 @pytest.fixture
@@ -111,6 +114,7 @@ def test_rows_samples_and_verdicts(world: World) -> None:
     rows = evals(done)
     assert set(rows) == {(task, metric) for task in ("coats_en", "coats_zh", "cmmlu") for metric in ("acc", "acc_norm")}
     row = rows["cmmlu", "acc"]
+    assert row["checkpoint_sha256"] == stage.checkpoint_digest(world.checkpoint.path, world.store)
     assert (row["model"], row["run"], row["step"], row["suite"]) == ("small", "small-bbbbbbbb", 7, "small")
     assert (row["shots"], row["sample_limit"], row["n"], row["filter"]) == (2, None, 8, "none")
     assert all(0 <= row["value"] <= 1 and row["stderr"] is not None for row in rows.values())
@@ -187,6 +191,77 @@ def test_a_killed_evaluation_continues(world: World, monkeypatch: pytest.MonkeyP
     assert len(evals(done)) == 6
 
 
+def test_what_runs_on_other_hardware_is_the_same_evaluation(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = world.evaluate(batch_tokens=64)
+    assert world.evaluate(batch_tokens=128, threads=2, device="cpu") == first
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(XmodelError, match=r"--set evaluation\.device=cpu"):
+        world.evaluate(tasks=["coats_en"], device="cuda")
+    config = EvaluationConfig().computed_as("cuda", 3)
+    assert (config.device, config.threads) == ("cuda", 3)
+    assert EvaluationConfig(device="cpu", threads=1).computed_as("cuda", 3) == EvaluationConfig(device="cpu", threads=1)
+
+
+def test_scores_do_not_depend_on_the_batches(world: World, tmp_path: Path) -> None:
+    def scores(store: Store, batch_tokens: int) -> list[tuple[Any, ...]]:
+        world.store = store
+        rows = evals(world.evaluate(batch_tokens=batch_tokens))
+        return [(*key, row["value"], row["stderr"]) for key, row in rows.items()]
+
+    assert scores(world.store, 1) == scores(Store(tmp_path / "other"), 4096)
+
+
+def test_an_evaluation_under_way_is_not_begun_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(stage, "LOOK_AGAIN_SECONDS", 0.05)
+    evaluated: list[str] = []
+    evaluate_task = stage._evaluate_task
+
+    def slowly(selected: Any, *rest: Any) -> None:
+        evaluated.append(selected.task.task)
+        time.sleep(0.3)
+        evaluate_task(selected, *rest)
+
+    monkeypatch.setattr(stage, "_evaluate_task", slowly)
+    with ThreadPoolExecutor(3) as pool:
+        done = [pool.submit(world.evaluate) for _ in range(3)]
+        assert len({one.result().fingerprint for one in done}) == 1
+    assert evaluated == ["coats_en", "coats_zh", "cmmlu"]
+    said = [line for line in capfd.readouterr().err.splitlines() if "waiting" in line]
+    assert len(said) == 2 and f"process {os.getpid()}" in said[0]
+
+
+def test_what_cannot_be_asked_is_counted_and_named(world: World) -> None:
+    path = world.raw.path / "benchmarks" / "coats_en" / "test.jsonl"
+    path.write_bytes(
+        path.read_bytes() + b'{"context": "The coat is", "choices": ["red", "blue"], "label": -1}\n{"con\n'
+    )
+    done = world.evaluate()
+    rows, facts = evals(done), done.manifest()["facts"]
+    assert (rows["coats_en", "acc"]["n"], rows["coats_en", "acc"]["set_aside"]) == (12, 2)
+    assert rows["coats_zh", "acc"]["set_aside"] == 0
+    assert [(bad["task"], bad["line"]) for bad in facts["set_aside"]] == [("coats_en", 13), ("coats_en", 14)]
+    assert [score["set_aside"] for score in facts["scores"]] == [2, 0, 0]
+
+
+def test_no_question_is_asked_before_all_data_is_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "_evaluate_task", lambda *_: pytest.fail("nothing is to be asked"))
+    path = world.data / "cmmlu" / "test.jsonl"
+    hidden = [{**json.loads(line), "Answer": "?"} for line in path.read_text(encoding="utf-8").splitlines()]
+    write(path, hidden)
+    with pytest.raises(XmodelError, match=r"(?s)none of its test items can be asked on agronomy.*test\.jsonl, line 1"):
+        world.evaluate()
+
+
+def test_a_checkpoint_of_no_run_here_is_booked_under_its_digest(world: World, checkpoint: Path) -> None:
+    world.checkpoint = CheckpointRef(checkpoint, "mine", None, None)
+    done = world.evaluate(tasks=["coats_en"])
+    row = evals(done)["coats_en", "acc"]
+    assert (row["run"], row["step"], row["checkpoint_sha256"]) == (None, None, done.manifest()["inputs"]["checkpoint"])
+    assert row["model"] == f"mine-{row['checkpoint_sha256'][:8]}" == stage.booked_under(done)
+
+
 def test_changed_data_is_evaluated_again(world: World) -> None:
     """Same path, same size: only the answers are others, and no cache of the harness may serve the earlier ones."""
     path = world.raw.path / "benchmarks" / "coats_en" / "test.jsonl"
@@ -222,19 +297,19 @@ def test_no_place_for_data_at_all(world: World) -> None:
     config = EvaluationConfig()
     only = suite(tasks=[suite().tasks[2].model_dump(exclude_unset=True)], gates=[])
     with pytest.raises(XmodelError, match=r"--set evaluation\.data=DIR"):
-        stage.run("small", config, [only], world.checkpoint, None, world.store)
+        stage.run(config, [only], world.checkpoint, None, world.store)
 
 
 def test_a_folder_that_is_not_a_checkpoint(world: World, tmp_path: Path) -> None:
-    world.checkpoint = CheckpointRef(world.training, tmp_path, 7)
+    world.checkpoint = CheckpointRef(tmp_path, "small", None, None)
     with pytest.raises(XmodelError, match=r"no config\.json"):
         world.evaluate()
 
 
 def test_no_suites_give_an_empty_artifact(world: World) -> None:
     config = EvaluationConfig()
-    done = stage.run("small", config, [], world.checkpoint, None, world.store)
-    assert done.manifest()["facts"] == {"scores": [], "gates": [], "skipped": []}
+    done = stage.run(config, [], world.checkpoint, None, world.store)
+    assert done.manifest()["facts"] == {"scores": [], "gates": [], "skipped": [], "set_aside": []}
 
 
 def test_the_stage_imports_no_heavy_libraries() -> None:
@@ -251,7 +326,7 @@ def test_every_shipped_task_runs_on_real_data(
     """Each task of the shipped suites, and its log-likelihoods one request at a time."""
     suites = load_suites(["commonsense", "chinese", "problem_solving"], Path())
     config = EvaluationConfig(data=str(shared_data / "bench"), sample_limit=2)
-    done = stage.run("real", config, suites, world.checkpoint, None, world.store)
+    done = stage.run(config, suites, world.checkpoint, None, world.store)
     facts = done.manifest()["facts"]
     assert facts["skipped"] == []
     tasks: dict[str, Task] = {task.task: task for one in suites for task in one.tasks}

@@ -8,8 +8,8 @@ import pytest
 
 from xmodel_core.errors import XmodelError
 from xmodel_core.evaluation.scores import Score, pooled, published_rows, verdict
-from xmodel_core.evaluation.tasks import STOCK, open_task, read_rows
-from xmodel_core.specs.benchmarks import Gate, Suite, Task, load_suites
+from xmodel_core.evaluation.tasks import STOCK, open_task
+from xmodel_core.specs.benchmarks import Gate, Suite, Task, load_suites, read_items, read_lines
 from xmodel_core.specs.sources import DATASETS_SPEC
 from xmodel_core.specs.strict import validate
 
@@ -73,35 +73,134 @@ def test_our_format_asks_as_it_says(tmp_path: Path) -> None:
         (validate(Task, {"task": "c", **OWN}, ""), "Grass is", " green"),
         (chinese, "Grass is呢，", "green"),
     ):
-        [opened] = open_task(task, {"test": path})
+        [opened] = open_task(task, {"test": path}, "s").parts
         opened.task.build_all_requests()
         assert opened.task.instances[0].args == (context, choice)
 
 
 def test_lines_end_only_at_newlines(tmp_path: Path) -> None:
     path = write(tmp_path / "test.jsonl", {**QUESTION, "context": "a\u2028b\x85c"}, QUESTION)
-    assert [row["context"] for row in read_rows(path)] == ["a\u2028b\x85c", "Grass is"]
+    assert [item["context"] for _, item in read_lines(path)[0]] == ["a\u2028b\x85c", "Grass is"]
+
+
+BAD_ITEMS = {
+    "hidden label": ({**QUESTION, "label": -1}, "names no choice"),
+    "label beyond": ({**QUESTION, "label": 2}, "names no choice"),
+    "label far beyond": ({**QUESTION, "label": 10**15}, "names no choice"),
+    "label of 200 digits": ({**QUESTION, "label": 10**200}, "more than 64 bits"),
+    "null label": ({**QUESTION, "label": None}, "`label`"),
+    "no label": ({"context": "Grass is", "choices": ["green", "red"]}, "`label`"),
+    "label of another kind": ({**QUESTION, "label": "red"}, "`label` is text, where most are whole number"),
+    "label is true": ({**QUESTION, "label": True}, "`label` is true or false"),
+    "label in a list": ({**QUESTION, "label": [0]}, "`label` is a list of whole number"),
+    "no choices": ({**QUESTION, "choices": []}, "0 choices"),
+    "null choices": ({**QUESTION, "choices": None}, "`choices`"),
+    "one choice": ({**QUESTION, "choices": ["green"]}, "1 choices"),
+    "an empty choice": ({**QUESTION, "choices": ["green", ""]}, "empty"),
+    "a null choice": ({**QUESTION, "choices": ["green", None]}, "no list of texts"),
+    "text for choices": ({**QUESTION, "choices": "green"}, "`choices` is text, where most are a list of text"),
+    "numbers for choices": ({**QUESTION, "choices": [1, 2]}, "`choices`"),
+    "choices of two kinds": ({**QUESTION, "choices": ["green", 2]}, "`choices`"),
+    "no context": ({"choices": ["green", "red"], "label": 0}, "`context`"),
+    "null context": ({**QUESTION, "context": None}, "`context`"),
+    "half a character": ({**QUESTION, "context": "\ud800"}, "`context` holds half a character"),
+    "a deep field": ({**QUESTION, "note": json.loads("[" * 50 + "]" * 50)}, "`note` is nested too deeply"),
+}
+BAD_LINES = {
+    "cut": ('{"context": "Gr', "not JSON"),
+    "a list": ("[1, 2]", "not a JSON object"),
+    "5,000 digits": ('{"context": ' + "9" * 5000 + "}", "not JSON"),
+    "nested": ("[" * 200_000, "nested"),
+    "not UTF-8": (b"\xff\xfe\xfd", "not JSON"),
+}
+
+
+@pytest.mark.parametrize("case", [*BAD_ITEMS, *BAD_LINES])
+def test_what_cannot_be_asked_is_set_aside_and_named(tmp_path: Path, case: str) -> None:
+    if case in BAD_ITEMS:
+        item, why = BAD_ITEMS[case]
+        line: str | bytes = json.dumps(item)
+    else:
+        line, why = BAD_LINES[case]
+    path = write(tmp_path / "test.jsonl", QUESTION, QUESTION)
+    path.write_bytes(path.read_bytes() + (line.encode() if isinstance(line, str) else line) + b"\n\n")
+    write(tmp_path / "more.jsonl", {**QUESTION, "context": "Snow is"}, {**QUESTION, "extra": "a field of its own"})
+    path.write_bytes(path.read_bytes() + (tmp_path / "more.jsonl").read_bytes())
+    opened = open_task(validate(Task, {"task": "c", **OWN}, ""), {"test": path}, "s")
+    [bad] = opened.set_aside
+    assert (bad["split"], bad["file"], bad["line"]) == ("test", "colours/test.jsonl", 3)
+    assert why in bad["why"], bad
+    docs: Any = opened.parts[0].task.eval_docs
+    assert [doc["context"] for doc in docs] == ["Grass is", "Grass is", "Snow is", "Grass is"]
+
+
+def test_an_item_of_a_stock_task_that_its_own_code_cannot_read(tmp_path: Path) -> None:
+    """HellaSwag's code reads each label as a number: hidden ones are empty."""
+    row = {"ctx_a": "A man", "ctx_b": "he", "activity_label": "Run", "endings": ["runs", "sits", "is", "was"], "ind": 1}
+    labels = ["3", "", "1", "9", "0", "-1"]
+    path = write(tmp_path / "validation.jsonl", *({**row, "label": label} for label in labels))
+    stock = {"stock": "hellaswag/hellaswag", "format": None, "split": "validation"}
+    opened = open_task(validate(Task, {"task": "h", **OWN, **stock}, ""), {"validation": path}, "s")
+    assert [bad["line"] for bad in opened.set_aside] == [2, 4, 6]
+    assert len(opened.parts[0].task.eval_docs) == 3
+    write(path, *([{**row, "label": ""}] * 300))
+    with pytest.raises(XmodelError, match=r"(?s)none of its validation items can be asked.*int\(\).*line 1"):
+        open_task(validate(Task, {"task": "h", **OWN, **stock}, ""), {"validation": path}, "s")
+
+
+def test_an_answer_that_is_hidden_or_missing(tmp_path: Path) -> None:
+    row = {"question": "What is 1 + 1?", "answer": "1 + 1 is 2\n#### 2"}
+    rows = [row, {**row, "answer": ""}, {**row, "answer": None}, {"question": "What is 1 + 1?"}, row]
+    path = write(tmp_path / "test.jsonl", *rows)
+    stock = {"stock": "gsm8k/gsm8k", "format": None, "metric": "exact_match"}
+    opened = open_task(validate(Task, {"task": "g", **OWN, **stock}, ""), {"test": path}, "s")
+    assert [bad["line"] for bad in opened.set_aside] == [2, 3, 4]
+
+
+def test_examples_are_checked_as_questions_are(tmp_path: Path) -> None:
+    test = write(tmp_path / "test.jsonl", QUESTION)
+    dev = write(tmp_path / "dev.jsonl", QUESTION, {**QUESTION, "label": -1}, QUESTION)
+    task = validate(Task, {"task": "c", **OWN, "shots": 2, "shots_split": "dev"}, "")
+    [bad] = open_task(task, {"test": test, "dev": dev}, "s").set_aside
+    assert (bad["split"], bad["line"]) == ("dev", 2)
+    with pytest.raises(XmodelError, match="too few dev items"):
+        open_task(task.model_copy(update={"shots": 3}), {"test": test, "dev": dev}, "s")
+
+
+def test_decontamination_refuses_a_line_that_is_no_item(tmp_path: Path) -> None:
+    path = write(tmp_path / "test.jsonl", QUESTION)
+    path.write_text(path.read_text() + '{"context": "Gr\n')
+    with pytest.raises(XmodelError, match="line 2"):
+        read_items(path)
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\n", b"\x1f\x8b\x08\x00broken", b"\x28\xb5\x2f\xfd", None])
+def test_a_file_without_items_is_refused(tmp_path: Path, data: bytes | None) -> None:
+    path = tmp_path / "test.jsonl"
+    path.mkdir() if data is None else path.write_bytes(data)
+    with pytest.raises(XmodelError, match=r"empty|compressed|cannot be read"):
+        read_lines(path)
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("field", "template", "message"),
     [
-        ('{"context": "Gr', "line 2"),
-        ("[1, 2]", "found: list"),
-        ('{"context": "Sky is", "label": 1}', "the fields context, label, not context, choices, label"),
-        ('{"context": "\\ud800", "label": ', "line 2"),
+        ("context", "{{context", "`context` of the task c is not a template"),
+        ("label", "{% for %}", "`label` of the task c is not a template"),
+        ("context", "{{context.__class__.__mro__}}", "unsafe"),
+        ("choices", "{{choices.append(1)}}", "unsafe"),
+        ("label", "{{cycler.__init__.__globals__}}", "unsafe"),
+        ("context", "{{''.join([context]) | nosuch}}", "No filter named 'nosuch'"),
     ],
 )
-def test_a_line_that_is_no_question_is_refused(tmp_path: Path, line: str, message: str) -> None:
+def test_templates_are_checked_and_read_nothing_but_the_item(
+    tmp_path: Path, field: str, template: str, message: str
+) -> None:
     path = write(tmp_path / "test.jsonl", QUESTION)
-    path.write_text(path.read_text() + line + "\n")
-    with pytest.raises(XmodelError, match=message):
-        read_rows(path)
-
-
-def test_an_empty_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(XmodelError, match="empty"):
-        read_rows(write(tmp_path / "test.jsonl"))
+    task = validate(Task, {"task": "c", **OWN, field: template}, "")
+    with pytest.raises(XmodelError, match=message) as refused:
+        open_task(task, {"test": path}, "mine")
+    assert field in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +216,7 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 def test_data_and_prompt_that_do_not_fit(tmp_path: Path, task: dict[str, Any], message: str) -> None:
     path = write(tmp_path / "test.jsonl", QUESTION)
     with pytest.raises(XmodelError, match=message):
-        open_task(validate(Task, {"task": "colours", **task}, ""), {"test": path})
+        open_task(validate(Task, {"task": "colours", **task}, ""), {"test": path}, "s")
 
 
 def test_subjects_that_the_harness_does_not_have(tmp_path: Path) -> None:
@@ -130,7 +229,7 @@ def test_subjects_that_the_harness_does_not_have(tmp_path: Path) -> None:
         (3, "has no subject"),
     ):
         with pytest.raises(XmodelError, match=message):
-            open_task(task, {"test": write(tmp_path / "test.jsonl", {**row, "subject": subject})})
+            open_task(task, {"test": write(tmp_path / "test.jsonl", {**row, "subject": subject})}, "s")
 
 
 def test_subjects_are_averaged_by_size() -> None:
@@ -142,6 +241,13 @@ def test_subjects_are_averaged_by_size() -> None:
     assert score.stderr == pytest.approx(((1 * 0.5 + 3 * 0.25) / 4 / 6) ** 0.5)
     alone = Score("acc", "none", 1.0, None, 1)
     assert pooled([[alone], [alone]])[0].stderr is None
+    assert pooled([[alone], [large]])[0].stderr is not None
+
+
+def test_an_unknown_standard_error_stays_unknown() -> None:
+    known, unknown = Score("f1", "none", 0.5, 0.1, 10), Score("f1", "none", 0.5, None, 10)
+    for parts in ([[known], [unknown]], [[unknown], [unknown]], [[unknown]]):
+        assert pooled(parts)[0].stderr is None
 
 
 @pytest.mark.parametrize(

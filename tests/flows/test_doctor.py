@@ -10,6 +10,7 @@ import pytest
 from flows.commands import doctor_checks
 from flows.commands.doctor import print_findings
 from flows.commands.doctor_checks import run_checks
+from xmodel_core.planning import machine
 
 
 def states(workspace: Path) -> dict[str, str]:
@@ -55,10 +56,10 @@ def test_a_package_that_is_not_there_fails_by_name(tmp_path: Path, monkeypatch: 
 
 
 def test_a_workspace_that_cannot_be_written_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(**_: object) -> None:
+    def refuse(**_: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(doctor_checks.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(machine.tempfile, "mkdtemp", refuse)
     assert states(tmp_path)["workspace"] == "fail"
 
 

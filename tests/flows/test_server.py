@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from click.testing import Result
 from prefect.context import refresh_global_settings_context
 
 from flows.server import profile
+from flows.server.runs import find_runs
 from tests.flows.checkpoints import xmodel
 
 pytestmark = pytest.mark.xdist_group("prefect")
 
 SMALL = Path(__file__).parent.parent / "river" / "small.yaml"
-FLOWS = ["evaluate", "hparam-search", "pretrain", "tokenizer-train", "xdata-build", "xmodel"]
+RIVER = ["evaluate", "pretrain", "tokenizer-train", "xdata-build", "xmodel"]
+STUDIES = ["coordinate-check", "hparam-search", "lr-transfer", "tokenizer-report", "tokenizer-sweep"]
 # A person's own: line ends, a comment and a key that must survive.
 PROFILE = (
     '# 我的\r\nactive = "work"\r\n\r\n[profiles.work]\r\n'
@@ -146,8 +148,8 @@ class Person:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def status(self) -> dict[str, Any]:
-        done = self.xmodel("status", "--json")
+    def status(self, *words: object) -> dict[str, Any]:
+        done = self.xmodel("status", "--json", *words)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -160,6 +162,16 @@ class Person:
         data, kind = json.dumps(body).encode(), {"Content-Type": "application/json"}
         with urllib.request.urlopen(urllib.request.Request(self.status()["api"] + path, data, kind)) as reply:
             return json.load(reply)
+
+    def kill(self, which: str) -> None:
+        """kill -9 of the server or the worker."""
+        process = psutil.Process(json.loads((self.home / "xmodel" / "state.json").read_text())[which]["pid"])
+        process.kill()
+        process.wait()
+
+    def runs_alive(self) -> list[psutil.Process]:
+        """The processes of flow runs."""
+        return [psutil.Process(run.process.pid) for run in find_runs(self.status()["api"])]
 
     def processes(self) -> set[psutil.Process]:
         """Server, worker, and what the worker started."""
@@ -186,7 +198,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
 def test_up_again_changes_nothing(host: Person) -> None:
     host.up()
     first = host.status()
-    assert first["deployments"] == sorted([*(f"{flow}/local" for flow in FLOWS), "hparam-search/ray"])
+    assert first["deployments"] == sorted(f"{flow}/{kind}" for flow in RIVER + STUDIES for kind in ("local", "ray"))
     assert first["server_alive"]
     assert first["worker_alive"]
     assert first["workspace"] == str(host.workspace)
@@ -215,36 +227,84 @@ def test_a_bare_name_runs_from_another_folder_and_leaves_its_pages(host: Person)
     assert "documents kept" in pages["funnel"]["description"]
 
 
-@pytest.mark.slow
-def test_down_ends_the_runs_and_up_mends_what_died_so_that_they_can_go_on(host: Person) -> None:
-    host.up()
-    run = ["-m", "prefect", "deployment", "run", "xmodel", "--param", f"recipe={SMALL}"]
-    begun = host.types(*run)
-    assert begun.returncode == 0, begun.stdout + begun.stderr
-    while "Running" not in host.runs("xmodel"):  # the test's time limit ends a wait for ever
+RUN = ["-m", "prefect", "deployment", "run"]
+
+
+def wait_for(true: Callable[[], object]) -> None:
+    while not true():  # the test's time limit ends a wait for ever
         time.sleep(0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_run_outlives_server_and_worker_and_each_checkpoint_is_evaluated_once(host: Person) -> None:
+    """kill -9 of both in the middle of a training: `up` starts both, the run goes on, and nothing of it is lost."""
+    host.up()
+    workspace = host.workspace.with_name("outlives")
+    steps = ["training.stable_steps=1500", "training.checkpoint_every_steps=400", "training.global_batch_tokens=256"]
+    overrides = json.dumps([*steps, "training.micro_batch_sequences=2", "evaluation.sample_limit=8"])
+    given = ["--param", f"recipe={SMALL}", "--param", f"overrides={overrides}", "--param", f"workspace={workspace}"]
+    begun = host.types(*RUN, "xmodel", *given)
+    assert begun.returncode == 0, begun.stdout + begun.stderr
+    wait_for(lambda: list(workspace.glob("runs/*/checkpoints/step-*")))
+
+    before = host.status()
+    (run_process,) = host.runs_alive()
+    host.kill("server")
+    host.kill("worker")
+    lost = host.status()
+    assert (lost["server_alive"], lost["worker_alive"]) == (False, False)
+    assert len(lost["orphans"]) == 1, "status sees the run whose worker and server are gone"
+    time.sleep(5)
+    host.up()
+    mended = host.status()
+    assert (mended["server_alive"], mended["worker_alive"]) == (True, True)
+    assert mended["url"] == before["url"]
+    assert run_process.is_running(), "up leaves alone what lives"
+    assert [run["state"] for run in mended["orphans"]] == ["Running"]
+    wait_for(lambda: host.runs("xmodel")[0] not in ("Running", "Pending"))
+    assert host.runs("xmodel")[0] == "Completed"
+
+    # Checkpoints at 400, 800, 1200; the last, at 1560, is evaluated by the run itself.
+    wait_for(lambda: host.runs("evaluate").count("Completed") >= 3)
+    assert host.runs("evaluate") == ["Completed"] * 3
+    label = next(workspace.glob("runs/*/manifest.json")).parent.name
+    asked = host.asks("/flow_runs/filter", {"flows": {"name": {"any_": ["evaluate"]}}})
+    assert sorted(run["parameters"]["checkpoint"] for run in asked) == [f"{label}@{n}" for n in (1200, 400, 800)]
+    assert len(list(workspace.glob("evaluations/*/manifest.json"))) == 4
+    # No task of the run is lost: all that it began is recorded, and ended.
+    run_id = mended["orphans"][0]["id"]
+    tasks = host.asks("/task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}, "limit": 200})
+    assert {task["name"].split()[0] for task in tasks} >= {"scan", "corpus", "tokenizer", "plan", "run", "report"}
+    assert {task["state_name"] for task in tasks} == {"Completed"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_down_saves_a_checkpoint_and_says_that_it_stopped_the_run(host: Person) -> None:
+    host.up()
+    workspace = host.workspace.with_name("stopped")
+    overrides = json.dumps(["training.stable_steps=400", "training.checkpoint_every_steps=10000"])
+    given = ["--param", f"recipe={SMALL}", "--param", f"overrides={overrides}", "--param", f"workspace={workspace}"]
+    for _ in range(2):  # the second waits for the first
+        begun = host.types(*RUN, "pretrain", *given)
+        assert begun.returncode == 0, begun.stdout + begun.stderr
+    wait_for(lambda: list(workspace.glob("runs/*/metrics/*")))
+    wait_for(lambda: host.status()["queued"])
     running = host.processes()
     assert len(running) > 2
 
     down = host.xmodel("down")
-    assert "worker, server" in down.stdout, down.stderr
+    assert "1 run, worker, server" in down.stdout, down.stderr
     assert not [process for process in running if process.is_running()]
     assert host.profiles.read_bytes() == PROFILE
     assert host.xmodel("down").stdout == "nothing was up\n"
+    (saved,) = workspace.glob("runs/*/checkpoints/step-*")
+    assert 0 < int(saved.name.removeprefix("step-")) < 460
 
     host.up()
-    assert host.runs("xmodel") == ["Crashed"]
-    state = json.loads((host.home / "xmodel" / "state.json").read_text())
-    psutil.Process(state["worker"]["pid"]).kill()
-    psutil.Process(state["server"]["pid"]).kill()
-    lost = host.status()
-    assert not lost["server_alive"]
-    assert not lost["worker_alive"]
-    host.up()
-    mended = host.status()
-    assert mended["server_alive"]
-    assert mended["worker_alive"]
-    assert mended["url"] == lost["url"]
-    again = host.types(*run, "--watch")
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert set(host.runs("xmodel")) == {"Crashed", "Completed"}
+    stopped = next(run for run in host.status()["runs"] if run["state"] == "Cancelled")
+    assert "stopped by `xmodel down`" in stopped["message"]
+    wait_for(lambda: "Completed" in host.runs("pretrain"))  # the one that was queued goes on with the checkpoint
+    resumed = next(workspace.glob("runs/*/manifest.json")).parent / "checkpoints" / "step-00000460"
+    assert resumed.is_dir()

@@ -124,7 +124,7 @@ def test_each_address_is_asked_once_and_no_credentials_are_sent(
 
 def test_what_we_publish_holds_together_without_a_network(publisher: str) -> None:
     """Against a Hub that knows nothing: only what it does not know is a problem, and only of what is asked there."""
-    rows, wrong = check(None, publisher, publisher)
+    rows, wrong = check(None, hub=publisher, s3=publisher)
     assert wrong == []
     assert {row["name"] for row in rows} == {row["name"] for row in declared(None)}
     assert all("nothing found at hf://" in row["problem"] for row in rows if row["problem"])

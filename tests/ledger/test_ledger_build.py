@@ -1,6 +1,5 @@
 """The ledger is built from receipts and manifests, sums over shards, names damaged inputs, and never blocks."""
 
-import json
 import multiprocessing
 import threading
 from collections import Counter
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from xmodel_core.artifacts import Identity, Store, write_shard
+from xmodel_core.artifacts.sealed_json import open_json, seal_json
 from xmodel_core.errors import XmodelError
 from xmodel_core.ledger.build import refresh
 from xmodel_core.ledger.query import contents, named_queries, run_query
@@ -23,7 +23,7 @@ def fertility(store: Store, created_at: str, parts: list[tuple[int, int, int]]) 
             row = {"tokenizer": "tok", "source": "wiki", "lang": "zh", "category": "web"}
             shard.rows("tokenizer_fertility", [{**row, "chars": chars, "bytes": size, "tokens": tokens}])
     path = build.commit().path / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "created_at": created_at}))
+    path.write_bytes(seal_json({**open_json(path.read_bytes()), "created_at": created_at}))
 
 
 def test_shards_are_summed_and_ratios_computed_after(tmp_path: Path) -> None:
@@ -111,8 +111,8 @@ def test_what_is_damaged_is_named_and_the_old_ledger_stays(
     refresh(tmp_path)
     path = next(tmp_path.glob(file))
     if damage is None:  # a row that the ledger cannot hold
-        manifest = json.loads(path.read_text())
-        damage = json.dumps({**manifest, "rows": {"document_flow": [{"corpus": "x", "docs_in": "many"}]}})
+        manifest = open_json(path.read_bytes())
+        damage = seal_json({**manifest, "rows": {"document_flow": [{"corpus": "x", "docs_in": "many"}]}}).decode()
     path.write_text(damage)
     with pytest.raises(XmodelError, match=path.name) as caught:
         refresh(tmp_path)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xmodel_core.artifacts import Artifact, Identity, Store
+from xmodel_core.artifacts import Artifact, Identity, Store, write_shard
 from xmodel_core.errors import XmodelError
 from xmodel_core.ledger.trace import trace
 
@@ -39,10 +39,11 @@ def workspace(tmp_path: Path) -> Path:
     corpus.commit(facts={"sources": {"wiki": {"documents_digest": "d1", "docs": 2}}})
     for name, digest in (("mine", "d1"), ("older", "d0")):
         shards = store.build(Identity("shards", "wiki", 1, {"of": name}, {}))
-        (shards.folder.path / "documents-00000.index").write_bytes(ends(40, 10))
-        # `a` is held out: it takes no room among the train tokens.
-        (shards.folder.path / "documents-00001.index").write_bytes(ends(0, 30))
-        (shards.folder.path / "validation-00001.index").write_bytes(ends(7, 0))
+        with write_shard(shards.folder, "all") as shard:
+            shard.file("documents-00000.index").write_bytes(ends(40, 10))
+            # `a` is held out: it takes no room among the train tokens.
+            shard.file("documents-00001.index").write_bytes(ends(0, 30))
+            shard.file("validation-00001.index").write_bytes(ends(7, 0))
         shards.commit(facts={"documents_digest": digest, "tokenizer": "t1"})
     return tmp_path
 

@@ -104,6 +104,21 @@ def test_the_chunked_loss_is_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     assert nothing.item() == 0 and not torch.autograd.grad(nothing, x)[0].any()
 
 
+def test_under_bf16_the_output_projection_s_gradient_is_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(64, 16, generator=generator)
+    weight = torch.randn(50, 16, generator=generator, requires_grad=True)
+    targets = torch.randint(0, 50, (64,), generator=generator)
+    monkeypatch.setitem(LOGITS_AT_A_TIME, "cpu", 50 * 16)  # four chunks: their sum has more bits than each of them
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (gradient,) = torch.autograd.grad(linear_cross_entropy(x, weight, targets), weight)
+    rounded = x.bfloat16().float(), weight.detach().bfloat16().float().requires_grad_()
+    (expected,) = torch.autograd.grad(functional.cross_entropy(rounded[0] @ rounded[1].t(), targets), rounded[1])
+    assert gradient.dtype == torch.float32
+    assert (gradient != gradient.bfloat16().float()).float().mean() > 0.5
+    torch.testing.assert_close(gradient, expected, rtol=0.02, atol=2e-3)
+
+
 def test_both_ways_to_the_loss_of_logits_agree() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = 20 * torch.randn(7, 50, generator=generator)

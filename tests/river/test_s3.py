@@ -14,6 +14,7 @@ import yaml
 
 from tests.conftest import ROOT, Xmodel, command_environment
 from xmodel_core.artifacts import Store
+from xmodel_core.artifacts.remote import write_bytes
 from xmodel_core.ledger.query import run_query
 from xmodel_core.sample_world.config import SampleWorldConfig
 from xmodel_core.sample_world.stage import run as make_world
@@ -60,7 +61,7 @@ def data_of(workspace: Path) -> dict[str, Any]:
                 continue
             data: Any = path.read_bytes()
             if path.suffix == ".json":
-                data = {k: v for k, v in json.loads(data).items() if k not in ("created_at", "seconds", "rows")}
+                data = {k: v for k, v in json.loads(data).items() if k not in ("created_at", "seconds", "rows", "seal")}
             contents[path.relative_to(workspace).as_posix()] = data
     return contents
 
@@ -94,6 +95,14 @@ def test_s3_to_s3_is_the_same_corpus_whatever_the_server_does(
     assert data_of(bucket / "work") == data_of(tmp_path / "workspace")
     assert ledger_of("s3://bucket/work") == ledger_of(tmp_path / "workspace")
     assert run_query("s3://bucket/work", "@books")[1] == []
+    audited = xmodel("audit", "--json", "--workspace", "s3://bucket/work")
+    assert audited.returncode == 0, audited.stdout
+    part = next(bucket.glob("work/corpus/*/documents/*.parquet")).relative_to(bucket)
+    write_bytes(f"s3://bucket/{part}", b"damaged")
+    audited = xmodel("audit", "--json", "--workspace", "s3://bucket/work")
+    assert audited.returncode == 1
+    (damage,) = json.loads(audited.stdout)["workspace"]["damaged"]
+    assert f"work/{damage['file']}" == part.as_posix()
     for path in [*bucket.rglob("*"), *(tmp_path / "cache").rglob("*"), there.with_suffix(".log")]:
         if path.is_file():
             data = path.read_bytes()

@@ -22,7 +22,7 @@ from xmodel_core.ledger.query import run_query
 # Files enough that every scan of a chronicle is spread, and large enough that a worker can be met at work.
 WORLD = ["sample_world.documents=2400", "sample_world.documents_per_file=60"]
 KINDS = ("raw", "benchmarks", "scans", "rescans", "pairs", "corpus")
-TIMES = ("created_at", "seconds")
+TIMES = ("created_at", "seconds", "seal")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("workers")]
 
 

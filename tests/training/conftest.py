@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from sentencepiece import sentencepiece_model_pb2 as proto
 
 from xmodel_core.artifacts import Artifact, Identity, Store, write_shard
 from xmodel_core.artifacts.cache import cache_root
@@ -72,7 +73,7 @@ class Workspace(NamedTuple):
         return TrainingInputs("small", model, training, self.plan, self.shards, self.tokenizer, self.store, cluster)
 
     def train(
-        self, model: ModelConfig = MODEL, on_checkpoint: Callable[[Path, int], None] | None = None, **changes: Any
+        self, model: ModelConfig = MODEL, on_checkpoint: Callable[[str, int], None] | None = None, **changes: Any
     ) -> Artifact:
         config = TrainingConfig(**{**TRAINING, **changes})
         with open_cluster(ClusterConfig(workers=1)) as cluster:
@@ -94,6 +95,18 @@ def _artifact(
     return build.commit(facts=facts)
 
 
+def small_tokenizer() -> bytes:
+    """A SentencePiece model of VOCAB pieces: three special ones, Latin letters of one byte, Chinese of three."""
+    model = proto.ModelProto()  # pyright: ignore[reportAttributeAccessIssue]
+    model.trainer_spec.model_type = model.trainer_spec.BPE
+    model.normalizer_spec.add_dummy_prefix = False
+    letters = [chr(ord("a") + i) for i in range(26)] + [chr(0x4E00 + i) for i in range(VOCAB - 29)]
+    kinds = [("<unk>", 2), ("<s>", 3), ("</s>", 3), *((letter, 1) for letter in letters)]
+    for number, (piece, kind) in enumerate(kinds):
+        model.pieces.add(piece=piece, score=-float(number), type=kind)
+    return model.SerializeToString()
+
+
 def _shards(store: Store, name: str, tokens: int, held_out: int, tokenizer: Artifact) -> Artifact:
     # A walk whose next token depends on the one before: something to learn.
     rng = np.random.default_rng(tokens)
@@ -108,7 +121,8 @@ def _shards(store: Store, name: str, tokens: int, held_out: int, tokenizer: Arti
 
 
 def make_workspace(store: Store) -> Workspace:
-    tokenizer = _artifact(store, "tokenizer", "small", {"tokenizer.model": b"pieces"}, {"vocab_size": VOCAB})
+    files = {"tokenizer.model": small_tokenizer()}
+    tokenizer = _artifact(store, "tokenizer", "small", files, {"vocab_size": VOCAB})
     shards = {
         "zh_web": _shards(store, "zh_web", 900, 100, tokenizer),
         "en_web": _shards(store, "en_web", 400, 5, tokenizer),
@@ -155,7 +169,7 @@ def train_once(root: Path, **changes: Any) -> Trained:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "training_step", recording_step)
-        run = made.train(on_checkpoint=lambda path, step: announced.append(step), **changes)
+        run = made.train(on_checkpoint=lambda run, step: announced.append(step), **changes)
     return Trained(made, run, announced, batches)
 
 

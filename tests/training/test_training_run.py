@@ -18,8 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from tests.training.conftest import small_tokenizer
 from xmodel_core.artifacts import Artifact, LocalFolder, Store
 from xmodel_core.artifacts.cache import cache_root
+from xmodel_core.artifacts.token_shards import TokenShards
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.weights import load_model
 from xmodel_core.training import loop, stage
@@ -73,14 +75,17 @@ def test_a_run_s_files_and_books(trained: Any) -> None:
         (step, *of) for step in (12, 24, 36) for of in (("zh_web", "zh"), ("en_web", "en"))
     }
     final = next(row for row in validation if row["step"] == 36 and row["source"] == "zh_web")
-    # 64 of 100 held-out tokens, so 64 % of the 300 bytes of text
-    assert final["bits_per_byte"] == pytest.approx(final["loss"] * 64 / math.log(2) / (300 * 0.64))
+    # The text of exactly the 64 of 100 held-out tokens that are targets: the second to the 65th.
+    targets = TokenShards(trained.workspace.shards["zh_web"], "validation").slice(1, 64).tolist()
+    scored_bytes = sum(0 if token < 3 else 1 if token < 29 else 3 for token in targets)
+    assert final["bits_per_byte"] == pytest.approx(final["loss"] * 64 / math.log(2) / scored_bytes)
     (row,) = rows(run.path, "runs")
     assert row["status"] == "finished" and row["world_size"] == 1 and "thread" in row["hardware"]
     model = load_model(stage.final_checkpoint(run))
     assert row["parameters"] == sum(p.numel() for p in model.parameters())
-    assert sorted(path.name for path in run.path.iterdir()) == ["checkpoints", "manifest.json", "metrics"]
-    assert (stage.final_checkpoint(run) / "tokenizer.model").read_bytes() == b"pieces"
+    visible = [path.name for path in run.path.iterdir() if not path.name.startswith(".")]
+    assert sorted(visible) == ["checkpoints", "manifest.json", "metrics"]
+    assert (stage.final_checkpoint(run) / "tokenizer.model").read_bytes() == small_tokenizer()
 
 
 def test_the_same_again_is_found_and_elsewhere_is_bitwise(trained: Any, workspace: Any) -> None:

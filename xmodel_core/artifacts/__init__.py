@@ -5,7 +5,9 @@ written last, marks it complete. Shards appear whole, each with a receipt: the o
 only source of counts.
 
 `folder` is the protocol, `local_folder` and `object_store` implement it, `place` opens one from a path or address,
-`lock` holds its locks; `store` and `shard` build artifacts on it, `token_shards` reads those of the tokenizer.
+`lock` holds its locks; `store` and `shard` build artifacts on it, `manifest` reads what they list, `integrity` verifies
+all of it; `sealed_json`, `sealed_rows` and `sealed_folder` are files and folders that carry their own digests;
+`token_shards` reads those of the tokenizer.
 """
 
 from xmodel_core.artifacts.disk import write_atomically
@@ -13,7 +15,7 @@ from xmodel_core.artifacts.fingerprint import file_digest, fingerprint
 from xmodel_core.artifacts.folder import FileEntry, Folder, StoredFile
 from xmodel_core.artifacts.local_folder import LocalFolder
 from xmodel_core.artifacts.place import Place, open_folder
-from xmodel_core.artifacts.shard import Receipt, ShardWriter, write_shard
+from xmodel_core.artifacts.shard import Receipt, ShardWriter, finished_shard, write_shard
 from xmodel_core.artifacts.store import Artifact, Build, Identity, Store
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "StoredFile",
     "file_digest",
     "fingerprint",
+    "finished_shard",
     "open_folder",
     "write_atomically",
     "write_shard",

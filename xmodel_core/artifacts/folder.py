@@ -65,12 +65,26 @@ class Folder(ABC):
         """Writes a small file, whole or not at all."""
 
     @abstractmethod
+    def exchange(self, name: str, old: bytes | None, new: bytes | None) -> bool:
+        """Writes `new` (None: removes the file) if the file holds exactly `old` (None: does not exist), else changes
+        nothing; whether it did. Of several that exchange the same, one succeeds, where `exchanges` says so."""
+
+    @abstractmethod
+    def exchanges(self, name: str) -> bool:
+        """Whether `exchange` is one step for everybody here. Where it is not, another may write between the look and
+        the write."""
+
+    @abstractmethod
     def remove(self, name: str) -> None:
         """Removes a file; a missing one is no error."""
 
     @abstractmethod
     def remove_tree(self, name: str) -> None:
         """Removes a subfolder and everything in it."""
+
+    @abstractmethod
+    def rename_tree(self, name: str, new_name: str, last: str) -> None:
+        """Gives a subfolder another name. `last`: the file that completes it, there last and gone first."""
 
     @abstractmethod
     def size(self, name: str) -> int | None:
@@ -83,6 +97,10 @@ class Folder(ABC):
     @abstractmethod
     def versions(self, pattern: str) -> dict[str, str]:
         """File that matches → a value that changes whenever the file is written again."""
+
+    @abstractmethod
+    def sizes(self) -> dict[str, int]:
+        """Every file below, at any depth, with its size in bytes, sorted by name."""
 
     @abstractmethod
     def file(self, name: str, entry: FileEntry | None = None) -> Path:

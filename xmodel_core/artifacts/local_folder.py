@@ -6,8 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xmodel_core.artifacts.disk import PARTIAL, new_staging_folder, put_on_disk, remove_dead_staging, write_atomically
+from xmodel_core.artifacts.disk import (
+    PARTIAL,
+    naming_a_full_disk,
+    new_staging_folder,
+    put_on_disk,
+    remove_dead_staging,
+    write_atomically,
+    written_aside,
+)
 from xmodel_core.artifacts.folder import FileEntry, Folder
+from xmodel_core.artifacts.lock import exclusive
+
+EXCHANGE_WAIT_SECONDS = 20.0
+"""For one that is paused in the middle of an exchange."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,10 @@ class LocalFolder(Folder):
         return new_staging_folder(self.at)
 
     def put(self, staging: Path, entries: Sequence[FileEntry]) -> None:
+        with naming_a_full_disk(self.at):
+            self._put(staging, entries)
+
+    def _put(self, staging: Path, entries: Sequence[FileEntry]) -> None:
         for entry in entries:
             target = self.at / entry.path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -58,11 +74,31 @@ class LocalFolder(Folder):
     def write(self, name: str, data: bytes) -> None:
         write_atomically(self.at / name, data)
 
+    def exchange(self, name: str, old: bytes | None, new: bytes | None) -> bool:
+        # Written before the lock is taken, which is then held for a comparison and a rename: a process that is paused
+        # is hardly ever paused there.
+        lock = self.at / f".{name}.lock"
+        with written_aside(self.at / name, new or b"") as staging, exclusive(lock, EXCHANGE_WAIT_SECONDS):
+            if self.read(name) != old:
+                return False
+            if new is None:
+                self.remove(name)
+            else:
+                staging.replace(self.at / name)
+            return True
+
+    def exchanges(self, name: str) -> bool:
+        return True
+
     def remove(self, name: str) -> None:
         (self.at / name).unlink(missing_ok=True)
 
     def remove_tree(self, name: str) -> None:
         shutil.rmtree(self.at / name, ignore_errors=True)
+
+    def rename_tree(self, name: str, new_name: str, last: str) -> None:
+        self.remove_tree(new_name)
+        (self.at / name).rename(self.at / new_name)
 
     def size(self, name: str) -> int | None:
         try:
@@ -75,6 +111,14 @@ class LocalFolder(Folder):
 
     def versions(self, pattern: str) -> dict[str, str]:
         return {name: str((self.at / name).stat().st_mtime_ns) for name in self.names(pattern)}
+
+    def sizes(self) -> dict[str, int]:
+        sizes = {}
+        for path in sorted(self.at.rglob("*")):
+            with contextlib.suppress(FileNotFoundError):  # gone since it was listed
+                if path.is_file():
+                    sizes[path.relative_to(self.at).as_posix()] = path.stat().st_size
+        return sizes
 
     def file(self, name: str, entry: FileEntry | None = None) -> Path:
         return self.at / name

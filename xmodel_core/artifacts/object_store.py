@@ -61,11 +61,36 @@ class RemoteFolder(Folder):
     def write(self, name: str, data: bytes) -> None:
         remote.write_bytes(f"{self.address}/{name}", data)
 
+    def exchange(self, name: str, old: bytes | None, new: bytes | None) -> bool:
+        address = f"{self.address}/{name}"
+        # The version before the bytes: should the object change between, the version is too old, and refused.
+        found = remote.stat(address)
+        if (remote.read_bytes(address) if found else None) != old:
+            return False
+        if new is None:
+            self.remove(name)  # few stores remove on a condition
+            return True
+        if not self.exchanges(name):
+            remote.write_bytes(address, new)
+            return True
+        return remote.write_if(address, new, found.version if found else None) or remote.read_bytes(address) == new
+
+    def exchanges(self, name: str) -> bool:
+        return remote.writes_on_condition(self.address)
+
     def remove(self, name: str) -> None:
         remote.remove([f"{self.address}/{name}"])
 
     def remove_tree(self, name: str) -> None:
         remote.remove([file.address for file in remote.list_below(f"{self.address}/{name}")])
+
+    def rename_tree(self, name: str, new_name: str, last: str) -> None:
+        begin = f"{self.address}/{name}/"
+        files = [file.address.removeprefix(begin) for file in remote.list_below(f"{self.address}/{name}")]
+        for file in sorted(files, key=lambda file: file == last):
+            remote.copy(begin + file, f"{self.address}/{new_name}/{file}")
+        self.remove(f"{name}/{last}")
+        self.remove_tree(name)
 
     def size(self, name: str) -> int | None:
         file = remote.stat(f"{self.address}/{name}")
@@ -100,6 +125,10 @@ class RemoteFolder(Folder):
 
     def versions(self, pattern: str) -> dict[str, str]:
         return {name: f"{file.version}:{file.bytes}" for name, file in self._matching(pattern).items()}
+
+    def sizes(self) -> dict[str, int]:
+        below = remote.list_below(self.address)
+        return {file.address.removeprefix(f"{self.address}/"): file.bytes for file in below}
 
     def file(self, name: str, entry: FileEntry | None = None) -> Path:
         if entry is not None:

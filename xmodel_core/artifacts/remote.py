@@ -7,6 +7,7 @@ Addresses are s3://bucket/key and hf://datasets/OWNER/NAME/file. Every call is r
 import contextlib
 import io
 import os
+import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 import fsspec
 
-from xmodel_core.artifacts.retries import ABSENCES, HUB, with_retries
-from xmodel_core.errors import XmodelError
+from xmodel_core.artifacts.retries import ABSENCES, HUB, response_codes, with_retries
+from xmodel_core.errors import TransientError, XmodelError
 
 READ_BLOCK_BYTES = 8 << 20  # of a streamed file, fetched by one request
 REQUESTS_AT_A_TIME = 16
@@ -35,9 +36,11 @@ def is_remote(address: str) -> bool:
 
 def filesystem(address: str) -> Any:
     """The fsspec file system of an address, one per process and environment."""
-    scheme = address.partition("://")[0]
-    settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith(("AWS_", "HF_"))))
-    return _filesystem(scheme, hash(settings))
+    return _filesystem(address.partition("://")[0], _environment())
+
+
+def _environment() -> int:
+    return hash(tuple(sorted(item for item in os.environ.items() if item[0].startswith(("AWS_", "HF_")))))
 
 
 @cache
@@ -166,6 +169,46 @@ def write_bytes(address: str, data: bytes) -> None:
     with_retries(address, lambda: filesystem(address).pipe_file(address, data))
 
 
+def write_if(address: str, data: bytes, version: str | None) -> bool:
+    """Writes an object if the stored one is of this version (None: if there is none); whether it did.
+
+    A store that does not know the condition writes always: `writes_on_condition` finds out."""
+    condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": f'"{version}"'}
+
+    def put() -> bool:
+        try:
+            filesystem(address).pipe_file(address, data, **condition)
+        except Exception as error:
+            # 404: a condition on a version, and the object is gone. 409: another writes in the same moment.
+            if response_codes(error) & {"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchKey"}:
+                return False
+            raise
+        return True
+
+    return with_retries(address, put)
+
+
+_conditional: dict[tuple[str, int], bool] = {}
+
+
+def writes_on_condition(folder: str) -> bool:
+    """Whether the store refuses a conditional write whose condition does not hold: tried once per bucket, process and
+    environment, on an object in this folder that is removed again."""
+    key = (folder.removeprefix(S3).partition("/")[0], _environment())
+    if key not in _conditional:
+        probe = f"{folder}/.conditional-{secrets.token_hex(8)}"
+        try:
+            known = write_if(probe, b"", None) and not write_if(probe, b"", None) and not write_if(probe, b"", "0" * 32)
+        except TransientError:
+            raise
+        except XmodelError:
+            known = False  # the condition is refused as such
+        finally:
+            remove([probe])
+        _conditional[key] = known
+    return _conditional[key]
+
+
 def upload(path: Path, address: str) -> None:
     """Uploads a file; nothing is visible at the address until the upload is complete."""
     with_retries(address, lambda: filesystem(address).put_file(str(path), address))
@@ -174,6 +217,11 @@ def upload(path: Path, address: str) -> None:
 def download(address: str, path: Path) -> None:
     """Fetches an object to a path. FileNotFoundError: there is none."""
     with_retries(address, lambda: filesystem(address).get_file(address, str(path)))
+
+
+def copy(address: str, new_address: str) -> None:
+    """Copies an object inside its store."""
+    with_retries(address, lambda: filesystem(address).cp_file(address, new_address))
 
 
 def remove(addresses: Sequence[str]) -> None:

@@ -1,13 +1,14 @@
 """Calls to object stores and hubs, repeated through an outage; every refusal one clear message.
 
-Takes a call and the address that it is about; gives its result. An outage is retried with growing pauses; what no
-retry can help (no bucket, a wrong key, a missing permission) fails at once. Messages never repeat credentials.
+Takes a call and the address that it is about; gives its result. An outage is retried with growing, random pauses; what
+no retry can help (no bucket, a wrong key, a missing permission) fails at once. Messages never repeat credentials.
 """
 
 import asyncio
 import errno
 import http.client
 import logging
+import random
 import time
 from collections.abc import Callable
 from functools import cache
@@ -27,7 +28,7 @@ Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 
-def _codes(error: BaseException | None) -> set[str]:
+def response_codes(error: BaseException | None) -> set[str]:
     """The error codes of the server's responses in an exception's chain."""
     codes: set[str] = set()
     while error is not None:
@@ -42,7 +43,7 @@ def _codes(error: BaseException | None) -> set[str]:
 
 def _refusal(error: Exception, address: str) -> XmodelError | None:
     """The error for a failure that no retry can help; None for others."""
-    kind, codes = type(error).__name__, _codes(error)
+    kind, codes = type(error).__name__, response_codes(error)
     if "NoSuchBucket" in codes:
         return XmodelError(
             "there is no such bucket",
@@ -127,5 +128,6 @@ def with_retries(address: str, call: Callable[[], Result]) -> Result:
             if not warned and time.monotonic() - began > 2 * FIRST_PAUSE_SECONDS:
                 warned = True
                 _log.warning("%s does not answer (%s): waiting for it", address, type(error).__name__)
-        time.sleep(pause)
+        # At a moment of its own: hundreds of workers that met the outage together would return together.
+        time.sleep(random.uniform(pause / 2, pause))
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

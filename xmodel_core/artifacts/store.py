@@ -6,6 +6,7 @@ Whatever changes bytes changes the identity, so exactly what depends on the chan
 
 import json
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,14 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from xmodel_core.artifacts.digests import DigestMemory
-from xmodel_core.artifacts.fingerprint import fingerprint
+from xmodel_core.artifacts.fingerprint import file_digest, fingerprint
 from xmodel_core.artifacts.folder import Folder, StoredFile
+from xmodel_core.artifacts.manifest import MANIFEST, damaged_file, listed_receipts, read_manifest
 from xmodel_core.artifacts.place import Place, open_folder
 from xmodel_core.artifacts.remote import RemoteFile
-from xmodel_core.artifacts.shard import Receipt, read_receipt, receipt_name
+from xmodel_core.artifacts.sealed_json import seal_json
+from xmodel_core.artifacts.shard import Receipt, finished_shard, receipt_name
 from xmodel_core.errors import XmodelError
 
-MANIFEST = "manifest.json"
+WORK = ".work"
+Digest = Callable[[Path | RemoteFile], str]
+"""A file's sha256; `Store.digest` remembers those that it has computed."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,11 @@ class Artifact:
 
     def manifest(self) -> dict[str, Any]:
         """The manifest; its `facts` are for the stages that follow."""
-        return read_manifest(self.folder.read(MANIFEST), f"{self.folder}/{MANIFEST}")
+        return read_manifest(self.folder.read(MANIFEST), self.folder)
 
     def receipts(self) -> dict[str, Receipt]:
-        """The receipts of its shards, by shard name, sorted."""
-        paths = sorted(self.folder.files(receipt_name("*")).values())
-        return {path.stem: read_receipt(path.read_bytes(), path) for path in paths}
+        """The receipts of its shards, by shard name, sorted. XmodelError: one is missing, damaged or another's."""
+        return listed_receipts(self.folder, self.manifest())
 
     def stored(self) -> dict[str, StoredFile]:
         """Name → every file of its receipts, in the form that is sent to tasks."""
@@ -77,27 +81,27 @@ class Artifact:
         return {entry.path: StoredFile(self.folder, entry) for entry in entries}
 
     def file(self, name: str) -> Path:
-        """A path of this machine to open one of its files at."""
-        return self.folder.file(name)
+        """A path of this machine to open one of its files at, its bytes compared with its receipt: for small artifacts,
+        whose files are read whole. XmodelError: it is missing or damaged."""
+        entry = self.stored()[name].entry
+        path = self.folder.file(name, entry)
+        if (sha256 := file_digest(path) if path.is_file() else None) != entry.sha256:
+            raise damaged_file(self.folder, entry, sha256)
+        return path
+
+    def verify(self, digests: DigestMemory) -> None:
+        """Compares all its files with their receipts. XmodelError: one is missing or damaged."""
+        files = self.stored()
+        places = {name: raw for name in files if (raw := self.folder.raw(name))}
+        known = dict(zip(places, digests.of(list(places.values())), strict=True))
+        for name, stored in files.items():
+            if (sha256 := known.get(name)) != stored.entry.sha256:
+                raise damaged_file(self.folder, stored.entry, sha256)
 
     def files(self, pattern: str) -> dict[str, Path]:
         """Name of each file that matches → a path of this machine to open it at, sorted. * matches within one path
         component."""
         return self.folder.files(pattern)
-
-
-def read_manifest(data: bytes | None, where: object) -> dict[str, Any]:
-    """A manifest as plain JSON. XmodelError, naming `where`: it cannot be read."""
-    try:
-        return json.loads(data or b"")
-    except ValueError as error:
-        raise XmodelError(
-            "a manifest cannot be read",
-            expected="the JSON that a finished stage leaves",
-            found=error,
-            where=where,
-            remedy="delete this manifest; the next run finishes the stage from its shards",
-        ) from error
 
 
 @dataclass
@@ -110,33 +114,36 @@ class Build:
 
     def finished(self, shard: str) -> Receipt | None:
         """The receipt of a finished shard; None unless all its files exist at their sizes."""
-        name = receipt_name(shard)
-        data = self.folder.read(name)
-        if data is None:
-            return None
-        receipt = read_receipt(data, f"{self.folder}/{name}")
-        for entry in receipt.files:
-            if self.folder.size(entry.path) != entry.bytes:
-                self.folder.remove(name)  # a file went missing after its receipt: the shard is built again
-                return None
-        return receipt
+        return finished_shard(self.folder, shard)
 
-    def discard(self, shard: str) -> None:
-        """Removes a finished shard that only the stage itself used."""
-        name = receipt_name(shard)
-        if data := self.folder.read(name):
-            files = read_receipt(data, f"{self.folder}/{name}").files
-            self.folder.remove(name)
-            for entry in files:
-                self.folder.remove(entry.path)
+    @property
+    def work(self) -> Folder:
+        """For shards that only the stage itself uses: removed when the artifact is complete."""
+        return self.folder / WORK
+
+    def completed_by_another(self) -> Artifact | None:
+        """The artifact, where another builder has completed it, and removed the shards of `work` on which this one may
+        have failed."""
+        if self.folder.size(MANIFEST) is None:
+            return None
+        self.folder.remove_tree(WORK)
+        return Artifact(self.identity.kind, self.identity.name, self.identity.fingerprint, self.folder)
 
     def commit(
-        self, rows: dict[str, list[dict[str, Any]]] | None = None, facts: dict[str, Any] | None = None
+        self,
+        rows: dict[str, list[dict[str, Any]]] | None = None,
+        facts: dict[str, Any] | None = None,
+        files: Sequence[str] = (),
     ) -> Artifact:
-        """Writes the manifest, which completes the artifact. Its `seconds` are those of its shards or of this build,
-        whichever is more: a build may have resumed after shards of an earlier one."""
+        """Writes the manifest, which completes the artifact. `files`: patterns of the files that no receipt names; the
+        manifest lists their digests. Its `seconds` are those of its shards or of this build, whichever is more: a build
+        may have resumed after shards of an earlier one. Where another builder has completed it first, its manifest
+        stays."""
+        if finished := self.completed_by_another():
+            return finished
         artifact = Artifact(self.identity.kind, self.identity.name, self.identity.fingerprint, self.folder)
-        shards = [receipt.seconds for receipt in artifact.receipts().values()]
+        receipts = listed_receipts(self.folder, {})
+        seconds = [receipt.seconds for receipt in receipts.values()]
         manifest = {
             "kind": self.identity.kind,
             "name": self.identity.name,
@@ -146,11 +153,18 @@ class Build:
             "inputs": self.identity.inputs,
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "code_version": version("xmodel"),
-            "seconds": round(max(time.monotonic() - self._started, sum(shards)), 3),
+            "seconds": round(max(time.monotonic() - self._started, sum(seconds)), 3),
             "rows": rows or {},
             "facts": facts or {},
+            "receipts": {shard: receipt.files_digest for shard, receipt in receipts.items()},
+            "files": {
+                name: {"bytes": path.stat().st_size, "sha256": file_digest(path)}
+                for pattern in files
+                for name, path in self.folder.files(pattern).items()
+            },
         }
-        self.folder.write(MANIFEST, json.dumps(manifest, ensure_ascii=False, sort_keys=True, indent=1).encode())
+        self.folder.write(MANIFEST, seal_json(manifest, indent=1))
+        self.folder.remove_tree(WORK)
         self.folder.tidy()  # a killed worker's shard may have been built by another
         return artifact
 
@@ -166,10 +180,18 @@ class Store:
         return self.root / identity.kind / identity.label
 
     def find(self, identity: Identity) -> Artifact | None:
-        """The artifact; None unless it is complete."""
+        """The artifact; None unless it is complete. XmodelError: its manifest is damaged, or another artifact's."""
         folder = self.folder(identity)
-        if folder.size(MANIFEST) is None:
+        if (data := folder.read(MANIFEST)) is None:
             return None
+        if (found := read_manifest(data, folder)["fingerprint"]) != identity.fingerprint:
+            raise XmodelError(
+                "an artifact's folder holds another artifact",
+                expected=f"fingerprint {identity.fingerprint}",
+                found=found,
+                where=f"{folder}/{MANIFEST}",
+                remedy="delete this folder, or give the recipe another name",
+            )
         return Artifact(identity.kind, identity.name, identity.fingerprint, folder)
 
     def build(self, identity: Identity) -> Build:
@@ -183,9 +205,9 @@ class Store:
         """The complete artifacts of a kind (and name), the newest last."""
         dated = []
         for place, path in self.root.files(f"{kind}/*/{MANIFEST}").items():
-            manifest = read_manifest(path.read_bytes(), f"{self.root}/{place}")
+            folder = self.root / kind / place.split("/")[1]
+            manifest = read_manifest(path.read_bytes(), folder)
             if name in (None, manifest["name"]):
-                folder = self.root / kind / place.split("/")[1]
                 artifact = Artifact(kind, manifest["name"], manifest["fingerprint"], folder)
                 dated.append((manifest["created_at"], path.stat().st_mtime_ns, artifact))
         return [artifact for *_, artifact in sorted(dated, key=lambda row: row[:2])]

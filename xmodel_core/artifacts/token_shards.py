@@ -7,7 +7,7 @@ refused by name.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +19,7 @@ from xmodel_core.artifacts.folder import FileEntry
 from xmodel_core.artifacts.object_store import RemoteFolder
 from xmodel_core.artifacts.page_cache import PageCache, RemoteTokens
 from xmodel_core.artifacts.remote import RemoteFile, in_parallel
-from xmodel_core.artifacts.store import Artifact
+from xmodel_core.artifacts.store import Artifact, Digest
 from xmodel_core.errors import XmodelError
 
 SPLITS = ("documents", "validation")
@@ -37,10 +37,6 @@ class TokenRanges(Protocol):
     def lengths(self) -> np.ndarray:
         """Tokens of each range, int64 `[range]`; a range is inside one shard."""
         ...
-
-
-Digest = Callable[[Path | RemoteFile], str]
-"""A file's sha256; `Store.digest` remembers those that it has computed."""
 
 
 def _read_digest(file: Path | RemoteFile) -> str:

@@ -3,6 +3,7 @@ runs a training function under Ray Train's TorchTrainer: in this process for one
 starts no Ray process), in worker processes otherwise.
 """
 
+import logging
 import os
 import signal
 import socket
@@ -13,10 +14,11 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from typing import Any, TypeVar
 
 from xmodel_core.cluster.config import ClusterConfig
+from xmodel_core.cluster.training_workers import TrainingFunction, run_groups, run_in_group, run_in_process
 from xmodel_core.errors import TransientError, XmodelError
 from xmodel_core.progress import Bar, track
 
@@ -24,6 +26,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TRAIN_V2_ENABLED": "1"}
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}  # what fails is raised
 RETRIES_ON_RAY = 3  # of one item whose worker died; bounded, since an item may kill every worker
 SECONDS_TO_ANSWER = 5.0
 
@@ -110,42 +113,41 @@ class Cluster:
                 found="it was killed, perhaps because memory ran out",
                 remedy="run again: finished shards are kept; `--set cluster.workers=1` needs less memory",
             ) from error
-        except BaseException:
+        except BaseException as error:
             for future in waiting:
                 future.cancel()
+            if not isinstance(error, Exception) and self._lifeline is not None:  # a signal: nobody waits for them
+                self._lifeline.close()
             raise
 
     def train(
         self,
-        function: Callable[[dict[str, Any]], None],
+        function: TrainingFunction,
         settings: dict[str, Any],
         workers: int,
         threads_per_worker: int,
         use_gpu: bool = False,
+        progress: Callable[[], object] = lambda: None,
     ) -> None:
-        """Runs a training function on `workers` workers. `settings` are plain values; results are written to disk."""
-        from ray.train import RunConfig, ScalingConfig
-        from ray.train.torch import TorchConfig, TorchTrainer
+        """Runs a training function, which continues from what it finds on disk, on `workers` workers. `settings` are
+        plain values; results are written to disk. `progress`: a value that changes when the training got further.
 
+        XmodelError: what the function raised, as it was. A worker or node that is lost is replaced, and the function
+        called again; TransientError where that did not help.
+        """
         os.environ.update(RAY_ENVIRONMENT)
-        in_process = self.kind == "local" and workers == 1
         self.close()  # idle worker processes of `map` would only hold memory
-        if not in_process:
+        backend = "nccl" if use_gpu else "gloo"
+        if self.kind == "local" and workers == 1:
+            run_in_process(function, settings, use_gpu, backend)
+            return
+        resources = {"CPU": float(threads_per_worker), **({"GPU": 1.0} if use_gpu else {})}
+
+        def run_one() -> None:
             _start_ray(self.address, workers * threads_per_worker)
-        trainer = TorchTrainer(
-            function,
-            train_loop_config=settings,
-            scaling_config=ScalingConfig(
-                num_workers=0 if in_process else workers,
-                use_gpu=use_gpu,
-                resources_per_worker=None
-                if in_process
-                else {"CPU": threads_per_worker, **({"GPU": 1} if use_gpu else {})},
-            ),
-            torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
-            run_config=RunConfig(storage_path=settings["ray_storage"], name="ray"),
-        )
-        trainer.fit()
+            run_in_group(function, settings, workers, resources, backend)
+
+        run_groups(run_one, progress)
 
 
 def _as_a_worker(lifeline: Connection) -> None:
@@ -174,10 +176,26 @@ def _start_ray(address: str | None, cpus: int | None) -> None:
 
     if ray.is_initialized():
         return
+    with _own_signals():
+        _connect(ray, address, cpus)
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keeps this process's SIGTERM handler: Ray would replace it by one that exits at once."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if current_thread() is main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def _connect(ray: Any, address: str | None, cpus: int | None) -> None:
     address = address or os.environ.get("RAY_ADDRESS")
     if address is None:  # a new one: `auto` would join any cluster that runs here
         try:
-            ray.init(address="local", num_cpus=cpus, log_to_driver=False, include_dashboard=False)
+            ray.init(address="local", num_cpus=cpus, **QUIET, include_dashboard=False)
         except Exception as error:  # bare: Ray 2.60's agent was not up within 15 s (ray issue 65983)
             raise TransientError(
                 "Ray did not start on this machine", found=error, remedy="run again when the machine is less busy"
@@ -188,7 +206,7 @@ def _start_ray(address: str | None, cpus: int | None) -> None:
             # Ray itself would try for two minutes, then end this process.
             host, port = address.removeprefix("ray://").split(":")
             socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
-        ray.init(address=address, log_to_driver=False)
+        ray.init(address=address, **QUIET)
     except (OSError, ValueError) as error:
         raise XmodelError(
             "no Ray cluster answers",

@@ -35,6 +35,7 @@ from xmodel_core.corpus.write.decisions import write_all_decisions
 from xmodel_core.corpus.write.documents import documents_tasks, write_all_documents
 from xmodel_core.corpus.write.masked import masking_rows
 from xmodel_core.specs import Source, SourceFiles
+from xmodel_core.specs.listing import readable_name
 
 SCAN_VERSION = 4
 RESCAN_VERSION = 2
@@ -155,7 +156,9 @@ def scanned_files(scanned: Sequence[SourceScan]) -> list[ScannedFile]:
         scans, rescans = scan.stored(), rescan.stored() if rescan else {}
         for index, file in enumerate(source_files.files):
             name = f"{source_files.source.name}-{index:05d}.parquet"
-            files.append(ScannedFile(source_files.source, index, file.name, scans[name], rescans.get(name)))
+            files.append(
+                ScannedFile(source_files.source, index, readable_name(file.name), scans[name], rescans.get(name))
+            )
     return files
 
 
@@ -176,7 +179,14 @@ def find_near_pairs(
     if finished := store.find(identity):
         return finished
     build = store.build(identity)
-    return build.commit(facts=write_pairs(build, tuple(scanned_files(scanned)), config, cluster))
+    try:
+        facts = write_pairs(build, tuple(scanned_files(scanned)), config, cluster)
+    except Exception:
+        # A builder that completes the artifact removes what another may still be reading: that one takes the artifact.
+        if finished := build.completed_by_another():
+            return finished
+        raise
+    return build.commit(facts=facts)
 
 
 def corpus_identity(
@@ -265,7 +275,7 @@ def _source_row(source_files: SourceFiles) -> dict[str, Any]:
         "lang": source.lang,
         "category": source.category,
         "license": source.license,
-        "uri": source.uri,
+        "uri": readable_name(source.uri),
         "format": source.format,
         "files": len(source_files.files),
         "bytes": sum(file.bytes for file in source_files.files),

@@ -107,6 +107,10 @@ class CheckpointLM(LM):
         until = settings.get("until") or []
         stops = [until] if isinstance(until, str) else until
         max_new_tokens = min(int(settings.get("max_gen_toks", DEFAULT_NEW_TOKENS)), self.max_length - 1)
-        tokens = (self.tokenizer.encode(context) or [self.tokenizer.eos_id])[-(self.max_length - max_new_tokens) :]
+        tokens = self.tokenizer.encode(context) or [self.tokenizer.eos_id]
+        room = self.max_length - max_new_tokens
+        if len(tokens) > room:
+            self.truncated_requests += 1
+            tokens = tokens[-room:]
         pieces = continue_tokens(self.model, self.tokenizer, [tokens], max_new_tokens, stops=stops)
         return "".join(piece.text for piece in pieces)

@@ -21,10 +21,17 @@ class EvaluationConfig(Strict):
     """The folder that holds `<benchmark>/<split>.jsonl` for tasks whose data the recipe does not make itself."""
     sample_limit: int | None = Field(default=None, ge=1)
     """Only the first questions of each task (of each subject, where a task has subjects); null: all."""
-    batch_tokens: int = Field(default=2048, ge=1)
-    """Tokens of a forward pass, padding included; a longer single question is a batch of its own.
-    On a CPU small batches, which stay in its caches, are faster; a GPU wants more."""
-    threads: int = Field(default=1, ge=1)
-    """Threads of a CPU's forward pass."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Where the model runs, always in fp32: in bf16 the rounding of log-likelihoods changes answers."""
+    batch_tokens: int | None = Field(default=None, ge=1)
+    """Tokens of a forward pass, padding included; a longer single question is a batch of its own. null: 2,048 on a CPU,
+    where small batches stay in its caches, and 32,768 on a GPU."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads of a CPU's forward pass; null: training.threads_per_worker."""
+    device: Literal["auto", "cpu", "cuda"] | None = None
+    """Where the model runs, always in fp32: in bf16 the rounding of log-likelihoods changes answers. null:
+    training.device; auto: a GPU if there is one. Device, threads and batches are no part of an evaluation's identity:
+    they change log-likelihoods in their last bits, and a score only where two choices are as likely to that precision.
+    """
+
+    def computed_as(self, device: Literal["auto", "cpu", "cuda"], threads: int) -> "EvaluationConfig":
+        """These settings with a device and threads for those that are null."""
+        return self.model_copy(update={"device": self.device or device, "threads": self.threads or threads})

@@ -73,8 +73,11 @@ def pooled(parts: Sequence[Sequence[Score]]) -> list[Score]:
         n = sum(score.n for score in column)
         value = sum(score.value * score.n for score in column) / n
         freedom = n - len(column)
-        squares = sum((score.n - 1) * score.n * (score.stderr or 0.0) ** 2 for score in column)
-        stderr = (squares / freedom / n) ** 0.5 if freedom > 0 else None
+        # One question alone has no variance and no degree of freedom; else an unknown error leaves the sum unknown.
+        counted = [score for score in column if score.n > 1]
+        squares = [(score.n - 1) * score.n * score.stderr**2 for score in counted if score.stderr is not None]
+        known = freedom > 0 and len(squares) == len(counted)
+        stderr = (sum(squares) / freedom / n) ** 0.5 if known else None
         scores.append(Score(first.metric, first.filter, value, stderr, n))
     return scores
 

@@ -8,8 +8,9 @@ block each other. An input that cannot be read is an error that names it, never 
 import contextlib
 import hashlib
 import json
+import logging
 import os
-import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,20 +19,25 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from xmodel_core.artifacts import FileEntry, Folder, LocalFolder, Place, file_digest, open_folder
+from xmodel_core.artifacts import FileEntry, Folder, LocalFolder, Place, file_digest, open_folder, write_atomically
+from xmodel_core.artifacts.disk import naming_a_full_disk, put_on_disk
 from xmodel_core.artifacts.lock import exclusive
-from xmodel_core.artifacts.shard import read_receipt
-from xmodel_core.artifacts.store import MANIFEST, read_manifest
-from xmodel_core.errors import XmodelError
+from xmodel_core.artifacts.sealed_rows import open_rows
+from xmodel_core.artifacts.shard import receipt_name
+from xmodel_core.artifacts.store import MANIFEST, damaged_file, listed_receipts, read_manifest
+from xmodel_core.errors import TransientError, XmodelError
 from xmodel_core.ledger.tables import COUNT, FLAG, NUMBER, TABLES, Table
 
 LEDGER = "ledger.duckdb"
 LOCK = ".ledger.lock"
-BUILDING = ".ledger-building-"
+MEMORY = "ledger.json"
+WAIT_SECONDS = 60.0
+"""For another builder of the same ledger."""
 VIEWS_SQL = Path(__file__).with_name("views.sql")
 ARROW = {COUNT: pa.int64(), NUMBER: pa.float64(), FLAG: pa.bool_()}
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -105,21 +111,6 @@ def _table_of(batches: list[_RowBatch], table: Table) -> pa.Table:
     return rows.append_column("_order", pa.array(range(len(rows)), pa.int64()))
 
 
-def _metrics_part(path: Path) -> pa.Table:
-    try:
-        return pq.ParquetFile(path).read()
-    except (pa.ArrowInvalid, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise XmodelError(
-            "a part of a run's metrics cannot be read",
-            expected="a complete Parquet file",
-            found=error,
-            where=path,
-            remedy="delete this part; its steps are then missing from the curves",
-        ) from None
-
-
 def _artifact_row(manifest: dict[str, Any], place: str) -> dict[str, Any]:
     row = {key: manifest[key] for key in ("kind", "name", "fingerprint", "created_at", "code_version", "seconds")}
     plain = {
@@ -128,14 +119,19 @@ def _artifact_row(manifest: dict[str, Any], place: str) -> dict[str, Any]:
     return {**row, **plain, "path": place, "label": place.rpartition("/")[2]}
 
 
-def _collect(root: Folder) -> _Collected:
+def collect(root: Folder) -> _Collected:
     """Reads the workspace: finished artifacts, and the metrics of running trainings."""
     collected = _Collected()
     manifests = []
+    sealed: dict[str, tuple[Folder, FileEntry]] = {}
     for name, path in root.files(f"*/*/{MANIFEST}").items():
-        manifest = read_manifest(path.read_bytes(), f"{root}/{name}")
+        place = name.rpartition("/")[0]
+        folder = root / place
+        manifest = read_manifest(path.read_bytes(), folder)
+        entries = [FileEntry(part, **entry) for part, entry in manifest.get("files", {}).items()]
+        sealed |= {f"{place}/{entry.path}": (folder, entry) for entry in entries}
         try:
-            row = _artifact_row(manifest, name.rpartition("/")[0])
+            row = _artifact_row(manifest, place)
             manifests.append((str(row["created_at"]), row["path"], manifest, row))
         except (KeyError, TypeError) as error:
             raise XmodelError(
@@ -148,36 +144,93 @@ def _collect(root: Folder) -> _Collected:
     for name, part in root.files("runs/*/metrics/*/*.parquet").items():
         # A training that resumes from a checkpoint removes the parts after it: one may just have been removed.
         with contextlib.suppress(FileNotFoundError):
-            collected.add(name.split("/")[3], f"{root}/{name}", 0, _metrics_part(part))
+            data = part.read_bytes()
+            if name in sealed and (sha256 := hashlib.sha256(data).hexdigest()) != sealed[name][1].sha256:
+                raise damaged_file(*sealed[name], sha256)
+            collected.add(name.split("/")[3], f"{root}/{name}", 0, open_rows(data, part))
     for age, (_, place, manifest, row) in enumerate(sorted(manifests, key=lambda dated: dated[:2])):
         collected.add("artifacts", f"{root}/{place}/{MANIFEST}", age, [row])
-        for name, receipt_file in root.files(f"{place}/receipts/*.json").items():
-            where = f"{root}/{name}"
-            for table, rows in read_receipt(receipt_file.read_bytes(), where).rows.items():
-                collected.add(table, where, age, rows)
+        for shard, receipt in listed_receipts(root / place, manifest).items():
+            for table, rows in receipt.rows.items():
+                collected.add(table, f"{root}/{place}/{receipt_name(shard)}", age, rows)
         for table, rows in manifest.get("rows", {}).items():
             collected.add(table, f"{root}/{place}/{MANIFEST}", age, rows)
     return collected
 
 
-def _write(collected: _Collected, path: Path) -> None:
-    with contextlib.closing(duckdb.connect(path)) as connection:
-        # One thread: sums of seconds are added in one order, and tables of thousands of rows need no more.
-        connection.execute("set threads = 1")
-        connection.execute("begin")
-        for name, table in TABLES.items():
-            connection.execute(table.create)
-            if batches := collected.tables[name]:
-                connection.register("collected", _table_of(batches, table))
-                connection.execute(table.fill("collected"))
-                connection.unregister("collected")
-        connection.execute(VIEWS_SQL.read_text(encoding="utf-8"))
-        connection.execute("commit")
+def write(collected: _Collected, path: Path) -> None:
+    """Writes the ledger's file and looks whether all of it is there. XmodelError: it is not; on a full disk, that."""
+    with naming_a_full_disk(path.parent):
+        with contextlib.closing(duckdb.connect(path)) as connection:
+            # One thread: sums of seconds are added in one order, and tables of thousands of rows need no more.
+            connection.execute("set threads = 1")
+            connection.execute("begin")
+            for name, table in TABLES.items():
+                connection.execute(table.create)
+                if batches := collected.tables[name]:
+                    connection.register("collected", _table_of(batches, table))
+                    connection.execute(table.fill("collected"))
+                    connection.unregister("collected")
+            connection.execute(VIEWS_SQL.read_text(encoding="utf-8"))
+            connection.execute("commit")
+            # Committed rows are in a log beside the file until now, and closing says nothing where it cannot move them.
+            connection.execute("checkpoint")
+            written = _counts(connection)
+        found = _counts_in(path)
+    if found != written or path.with_name(f"{path.name}.wal").exists():
+        raise XmodelError(
+            "the ledger could not be written whole",
+            expected=f"{sum(written.values()):,} rows in {len(written)} tables",
+            found=f"{sum(found.values()):,} rows in {len(found)} tables" if found else "a file that cannot be opened",
+            where=path.parent,
+            remedy="run `xmodel ledger` again; the earlier ledger is still in place",
+        )
+
+
+def attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Opens a ledger's file, read-only, in a connection to a database in memory: DuckDB shares one instance per file
+    within a process, so a thread that still reads the old ledger would make the next read the old one too."""
+    connection.execute("set threads = 1")
+    quoted = str(path).replace("'", "''")
+    connection.execute(f"attach '{quoted}' as ledger (read_only)")
+    connection.execute("use ledger")
+
+
+def _counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    rows = connection.execute(" union all ".join(f"select '{name}', count(*) from \"{name}\"" for name in TABLES))
+    return dict(rows.fetchall())
+
+
+def _counts_in(path: Path) -> dict[str, int]:
+    """Table → rows of a ledger's file; empty where it cannot be opened, or is no ledger of this version."""
+    try:
+        with contextlib.closing(duckdb.connect()) as connection:
+            attach(connection, path)
+            return _counts(connection)
+    except duckdb.Error:
+        return {}
+
+
+def is_current(root: Folder) -> bool:
+    """Whether the ledger was built from what the workspace holds now, as far as this machine knows."""
+    if isinstance(root, LocalFolder):
+        return _is_current(root.at, root.at / LEDGER)
+    known = _known_of(root)
+    return bool(known.get("ledger")) and known == {"inputs": _inputs_digest(root), "ledger": root.versions(LEDGER)}
+
+
+def _known_of(root: Folder) -> dict[str, Any]:
+    """What this machine remembers of a ledger on an object store: the digest of its inputs, and its version."""
+    try:
+        return json.loads((root.working_folder() / MEMORY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def _is_current(root: Path, ledger: Path) -> bool:
-    """Whether no input of the ledger, this room's code included, was written since it was built."""
-    if not ledger.exists():
+    """Whether no input of the ledger, this room's code included, was written since it was built, and it can be read:
+    not where another program has it open for writing. A new file in its place is nobody's."""
+    if not ledger.exists() or not _counts_in(ledger):
         return False
     code = Path(__file__).parent.glob("*.*")
     folders = {path.parent.parent for path in root.glob(f"*/*/{MANIFEST}")}  # a kind's folder: artifacts come and go
@@ -223,48 +276,56 @@ def refresh(workspace: Place) -> Path:
 
 def _refresh_here(folder: Path) -> Path:
     ledger = folder / LEDGER
-    with exclusive(folder / LOCK):
+    with _one_builder(folder / LOCK):
         if _is_current(folder, ledger):
             return ledger
         with _built(LocalFolder(folder), folder) as new:
+            put_on_disk(new)
             new.replace(ledger)
     return ledger
 
 
 @contextlib.contextmanager
+def _one_builder(lock: Path) -> Iterator[None]:
+    """Several that want it at once build it once. A builder that does not go on (it may be paused) is not waited for:
+    each file is put in place whole, and the newest inputs count."""
+    with naming_a_full_disk(lock.parent), contextlib.ExitStack() as held:
+        try:
+            held.enter_context(exclusive(lock, WAIT_SECONDS))
+        except TransientError:
+            _log.warning("%s: its builder has not answered for %.0f s; building it here", lock.parent, WAIT_SECONDS)
+        yield
+
+
+@contextlib.contextmanager
 def _built(root: Folder, beside: Path) -> Iterator[Path]:
-    """A new ledger in a file of its own in `beside`; the caller moves it into place."""
-    for leftover in beside.glob(f"{BUILDING}*"):
-        leftover.unlink()
-    new = beside / f"{BUILDING}{os.getpid()}-{secrets.token_hex(4)}.duckdb"
+    """A new ledger in a folder of its own inside `beside`; the caller moves it into place."""
+    around = LocalFolder(beside)
+    around.prepare()
+    staging = around.staging()
     try:
         started = time.time_ns()
-        _write(_collect(root), new)
+        new = staging / LEDGER
+        write(collect(root), new)
         # What is written while the ledger is built may or may not be in it: it must count as newer.
         os.utime(new, ns=(started, started))
         yield new
     finally:
-        new.unlink(missing_ok=True)
+        shutil.rmtree(staging, ignore_errors=True)
+        around.tidy()
 
 
 def _refresh_remote(root: Folder) -> Path:
     """Builds the ledger on this machine and uploads it. The digest of its inputs is remembered on this machine only:
     another one builds it once more, which is harmless."""
     working = root.working_folder()
-    memory = working / "ledger.json"
-    with exclusive(working / LOCK):
+    memory = working / MEMORY
+    with _one_builder(working / LOCK):
         inputs = _inputs_digest(root)
-        try:
-            known = json.loads(memory.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            known = {}
-        if known != {"inputs": inputs, "ledger": root.versions(LEDGER)} or not known["ledger"]:
+        if not is_current(root):
             if not root.names("*/*/*"):
                 raise _no_workspace(root)
             with _built(root, working) as new:
-                upload = new.parent / "ledger" / LEDGER
-                upload.parent.mkdir(exist_ok=True)
-                new.rename(upload)
-                root.put(upload.parent, [FileEntry(LEDGER, upload.stat().st_size, file_digest(upload))])
-            memory.write_text(json.dumps({"inputs": inputs, "ledger": root.versions(LEDGER)}), encoding="utf-8")
+                root.put(new.parent, [FileEntry(LEDGER, new.stat().st_size, file_digest(new))])
+            write_atomically(memory, json.dumps({"inputs": inputs, "ledger": root.versions(LEDGER)}).encode())
     return root.file(LEDGER)

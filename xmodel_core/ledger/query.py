@@ -12,12 +12,14 @@ from typing import Any
 import duckdb
 
 from xmodel_core.artifacts import Place, open_folder
-from xmodel_core.errors import XmodelError
-from xmodel_core.ledger.build import LEDGER
+from xmodel_core.errors import TransientError, XmodelError
+from xmodel_core.ledger.build import LEDGER, attach
 from xmodel_core.ledger.tables import TABLES, VIEWS
 from xmodel_core.specs.strict import nearest
 
 QUERIES = Path(__file__).with_name("queries")
+DAMAGE = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
+"""What DuckDB raises where a block of the file is not the one that was written."""
 Rows = list[tuple[Any, ...]]
 
 
@@ -41,14 +43,27 @@ def open_ledger(workspace: Place) -> Iterator[duckdb.DuckDBPyConnection]:
             where=root,
             remedy="`xmodel ledger` builds it from manifests and receipts; `xmodel run` starts a workspace",
         )
-    # Attached to a database of its own: DuckDB shares one instance per file within a process, so a thread that still
-    # reads the old ledger would make the next connection read the old one too.
     with contextlib.closing(duckdb.connect()) as connection:
-        connection.execute("set threads = 1")
-        quoted = str(path).replace("'", "''")
-        connection.execute(f"attach '{quoted}' as ledger (read_only)")
-        connection.execute("use ledger")
-        yield connection
+        try:
+            attach(connection, path)
+        except duckdb.Error as error:
+            raise TransientError(
+                "the ledger cannot be opened",
+                expected="a file that no other program has open for writing",
+                found=str(error).partition("See also")[0].strip(),
+                where=path,
+                remedy="close that program, or run `xmodel ledger`: it builds a new one in its place",
+            ) from None
+        try:
+            yield connection
+        except DAMAGE as error:
+            raise XmodelError(
+                "the ledger cannot be read",
+                expected="the file that `xmodel ledger` built",
+                found=str(error).splitlines()[0],
+                where=f"{root}/{LEDGER}",
+                remedy="delete it; the next command builds it again",
+            ) from None
 
 
 def _text_of(query: str) -> str:
@@ -77,6 +92,8 @@ def run_query(workspace: Place, query: str, parameters: dict[str, Any] | None = 
             if result.description is None:
                 return [], []
             return [column[0] for column in result.description], result.fetchall()
+        except DAMAGE:
+            raise
         except duckdb.Error as error:
             raise XmodelError(
                 "the ledger refuses this query",

@@ -289,7 +289,8 @@ TABLES: dict[str, Table] = {
         ),
         Table(
             "evals",
-            "one row per model, suite, task, metric, filter and shots",
+            "one row per model, suite, task, metric, filter and shots; run is null for a checkpoint of no run here; "
+            "checkpoint_sha256: of its weights, config and tokenizer; set_aside: items that cannot be asked",
             ("model", "run", "step", "suite", "task", "metric", "filter", "shots", "sample_limit"),
             {
                 **dict.fromkeys(("model", "run"), TEXT),
@@ -299,6 +300,8 @@ TABLES: dict[str, Table] = {
                 **dict.fromkeys(("value", "stderr"), NUMBER),
                 "n": COUNT,
                 "seconds": NUMBER,
+                "checkpoint_sha256": TEXT,
+                "set_aside": COUNT,
             },
         ),
         Table(

@@ -26,18 +26,27 @@ def _rows(
     """The matching rows of some Parquet files, with their file and row number."""
     if not files:
         return []
-    result = connection.execute(
-        f"select * from read_parquet($1, filename = true, file_row_number = true, union_by_name = true) "
-        f"where {where} order by filename, file_row_number",
-        [[str(path) for path in files], *values],
-    )
-    names = [column[0] for column in result.description or []]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    try:
+        result = connection.execute(
+            f"select * from read_parquet($1, filename = true, file_row_number = true, union_by_name = true) "
+            f"where {where} order by filename, file_row_number",
+            [[str(path) for path in files], *values],
+        )
+        names = [column[0] for column in result.description or []]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    except (duckdb.Error, UnicodeDecodeError) as error:
+        raise XmodelError(
+            "a file of the corpus cannot be read",
+            expected="the Parquet files that `xdata-build` wrote",
+            found=str(error).splitlines()[0],
+            where=files[0].parent,
+            remedy="`xmodel audit` names the damaged file and what to delete",
+        ) from None
 
 
 def _span(index: Path, row: int) -> tuple[int, int]:
     """Start and end, in tokens, of document `row` inside its shard."""
-    ends = np.memmap(index, dtype="<u8", mode="r") if index.exists() and index.stat().st_size else np.empty(0, "<u8")
+    ends = np.memmap(index, dtype="<u8", mode="r") if index.stat().st_size else np.empty(0, "<u8")
     if row >= len(ends):
         return 0, 0
     return int(ends[row - 1]) if row else 0, int(ends[row])
@@ -63,8 +72,11 @@ def _encodings(
         facts = shards.manifest()["facts"]
         if digest is None or facts.get("documents_digest") != digest:
             continue
+        stored = shards.stored()
         for part in ("documents", "validation"):
             shard = f"{part}-{number}"
+            if f"{shard}.index" not in stored:
+                continue
             start, end = _span(shards.file(f"{shard}.index"), row)
             if end == start:
                 continue  # it is in the other part
@@ -120,7 +132,7 @@ def trace(workspace: Place, document: str, steps_of: StepsOf | None = None) -> l
                 # A key (source, id) is unique in a corpus, and a document stays in the file of its raw file's number.
                 kept = _rows(
                     connection,
-                    [path for path in [corpus.file(f"documents/{name}")] if decision["kept"] and path.exists()],
+                    [path for path in [corpus.folder.file(f"documents/{name}")] if decision["kept"] and path.exists()],
                     "source = $2 and id = $3",
                     [decision["source"], decision["id"]],
                 )

@@ -40,10 +40,10 @@ group by plan, phase, lang
 order by plan, phase, lang;
 
 create view leaderboard as
-select suite, task, metric, shots, model, parameters, run, step, value, stderr, n, source, filter
+select suite, task, metric, shots, model, parameters, run, step, value, stderr, n, source, filter, checkpoint_sha256
 from (
     select e.suite, e.task, e.metric, e.shots, e.model, r.parameters, e.run, e.step, e.value, e.stderr, e.n, e.filter,
-        'this workspace' as source
+        e.checkpoint_sha256, 'this workspace' as source
     from evals e left join runs r using (run)
     union all by name
     select suite, task, metric, shots, model, parameters, value, source from published

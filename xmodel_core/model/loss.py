@@ -50,7 +50,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
     """For each chunk of rows: logits, loss and gradients at once, so that the next chunk can overwrite the logits."""
 
     @staticmethod
-    def forward(ctx: Any, x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, use_compiled: bool) -> Tensor:
+    def forward(
+        ctx: Any, x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, rounded_to: torch.dtype, use_compiled: bool
+    ) -> Tensor:
+        # Rounded here, not by the caller, whose cast would round the gradient, too: that stays fp32, as the weights.
+        weight_VD = weight_VD.to(rounded_to).to(x_ND.dtype)
         counted_N = targets_N >= 0
         weights_N = counted_N / counted_N.sum().clamp(min=1)  # a batch may be padding alone
         chunks = math.ceil(len(x_ND) * len(weight_VD) / LOGITS_AT_A_TIME[x_ND.device.type])
@@ -74,7 +78,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 torch.mm(dlogits_nV, weight_VD, out=dx_ND[start : start + len(x_nD)])
                 if x_ND.dtype == torch.float32:
                     dweight_VD.addmm_(dlogits_nV.t(), x_nD)
-                else:
+                elif x_ND.is_cuda:
+                    dweight_VD.add_(torch.mm(dlogits_nV.t(), x_nD, out_dtype=torch.float32))
+                else:  # a CPU gives products of bf16 numbers rounded to bf16
                     dweight_VD.add_(dlogits_nV.t() @ x_nD)
             start += len(x_nD)
         if needs_gradient:
@@ -82,22 +88,24 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return loss
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         dx_ND, dweight_VD = ctx.saved_tensors
-        return dx_ND.mul_(grads[0]), dweight_VD.mul_(grads[0]), None, None
+        return dx_ND.mul_(grads[0]), dweight_VD.mul_(grads[0]), None, None, None
 
 
 def linear_cross_entropy(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, *, use_compiled: bool = False) -> Tensor:
     """Mean cross-entropy in nats (a scalar) of softmax(x · weightᵀ), summed in fp32, without the whole logits.
 
     `x_ND` is `[positions, hidden]`, `weight_VD` `[vocabulary, hidden]`, `targets_N` `[positions]`; positions with a
-    negative target do not count. Under autocast the products run in its dtype, as a linear layer's would.
+    negative target do not count. Under autocast the products run in its dtype, as a linear layer's would; the
+    gradient of `weight_VD` is summed in fp32 and never rounded to it.
     `use_compiled`: with the fused kernels of torch.compile; other roundings than without.
     """
+    rounded_to = weight_VD.dtype
     if torch.is_autocast_enabled(x_ND.device.type):
-        dtype = torch.get_autocast_dtype(x_ND.device.type)
-        x_ND, weight_VD = x_ND.to(dtype), weight_VD.to(dtype)
+        rounded_to = torch.get_autocast_dtype(x_ND.device.type)
+        x_ND = x_ND.to(rounded_to)
         if emulates_bf16(x_ND):
-            x_ND, weight_VD = x_ND.float(), weight_VD.float()
+            x_ND = x_ND.float()
     with torch.autocast(x_ND.device.type, enabled=False):
-        return _LinearCrossEntropy.apply(x_ND, weight_VD, targets_N, use_compiled)  # type: ignore[no-any-return]
+        return _LinearCrossEntropy.apply(x_ND, weight_VD, targets_N, rounded_to, use_compiled)  # type: ignore[no-any-return]

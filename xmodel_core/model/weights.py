@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from xmodel_core.artifacts.sealed_folder import verify
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.network import Xmodel
@@ -21,6 +22,8 @@ from xmodel_core.specs.strict import validate
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.model"
+STATE = "state.json"
+"""Beside them in a checkpoint of a training: its step and tokens."""
 MODEL_TYPE = "xmodel"
 
 
@@ -160,7 +163,9 @@ def load_weights(model: Xmodel, folder: Path) -> None:
 
 
 def load_model(folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Xmodel:
-    """The model of a checkpoint folder, for inference. XmodelError: what `read_config` and `load_weights` raise."""
+    """The model of a checkpoint folder, for inference. XmodelError: what `read_config` and `load_weights` raise, or a
+    file that is not the one that was written."""
+    verify(folder, CONFIG, WEIGHTS)
     config, vocab_size = read_config(folder)
     model = Xmodel(config, vocab_size).to(device)
     load_weights(model, folder)
@@ -187,4 +192,5 @@ def load_checkpoint(folder: Path, device: str = "cpu", dtype: str = "float32") -
     model = load_model(folder, device, getattr(torch, dtype))
     if not tokenizer.exists():
         raise XmodelError("a checkpoint without its tokenizer", expected=TOKENIZER, where=folder)
+    verify(folder, TOKENIZER)
     return model, tokenizer

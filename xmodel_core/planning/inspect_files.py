@@ -5,41 +5,35 @@ language, category, size. Looks at the first records of a few files and extrapol
 takes no longer than a gigabyte. Whatever cannot be used is named with its reason, never dropped silently.
 """
 
-import gzip
-import io
-import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-import zstandard
-
-from xmodel_core.corpus.read import first_documents
-from xmodel_core.corpus.read.instructions import PROMPT_FIELDS, NotOfTheForm, as_text
+from xmodel_core.corpus.read import documents_of, first_records
+from xmodel_core.corpus.read.reader import Found
 from xmodel_core.corpus.text.batch import make_batch
+from xmodel_core.corpus.text.characters import well_formed
 from xmodel_core.corpus.text.language import detect
 from xmodel_core.errors import XmodelError
+from xmodel_core.planning.guess_fields import described, id_field, instruction_form, text_field, why_not_text
+from xmodel_core.specs import Source, list_source
+from xmodel_core.specs.listing import list_files, readable_name
 from xmodel_core.specs.sources import SUFFIXES
 
 FILES_LOOKED_AT = 4
 PAGES_LOOKED_AT = 200  # of an archive, or of a folder whose files are a document each; a page takes about 10 ms
 RECORDS_PER_FILE = 2_000
-BYTES_PER_FILE = 32_000_000
+CHARACTERS_PER_FILE = 32_000_000
 CHARS_PER_DOCUMENT = 4_000
 DOCUMENTS_JUDGED = 500
 
 CLEAR_MAJORITY = 0.6
 CODE_AMONG_COMMENTS = 0.25
 
-TEXT_FIELDS = ("text", "content")
-ID_FIELDS = ("id", "_id", "doc_id", "document_id", "uuid", "guid", "hash", "sha1", "sha256", "url", "path")
-ANSWER_FIELDS = ("output", "response", "completion", "answer", "solution")
-TURNS_FIELDS = ("conversations", "messages")
 DOCUMENT_A_FILE = ("html", "text")
 # Files beside documents that are no documents.
 ABOUT_THE_DATA = re.compile(r"(?:readme|licen[cs]e|notice|copying|changelog|authors)\b", re.I)
@@ -65,6 +59,8 @@ class SourceProfile:
     records: str
     """text, alpaca or sharegpt, as in a source's spec."""
     text_field: str
+    text_note: str
+    """Why another field, whose name says that it is the text, is not; else empty."""
     id_field: str | None
     lang: str
     mixed: dict[str, float]
@@ -76,16 +72,8 @@ class SourceProfile:
     chars: int
     characters: frozenset[str]
     """The distinct characters of the records looked at: a vocabulary needs room for most of them."""
-
-
-@dataclass
-class _Records:
-    """Records of some files of a source, and what share of its stored bytes they came from."""
-
-    rows: list[dict[str, Any]]
-    share: float
-    bad: int = 0
-    """Lines that are no JSON objects, or pages without text."""
+    unreadable: str
+    """How many of the records looked at are no documents, and why; empty where all are."""
 
 
 def languages_of(texts: list[str]) -> list[str]:
@@ -103,155 +91,112 @@ def _suffix(path: Path) -> tuple[str, str] | None:
     return None
 
 
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
-
-
 def _stem(path: Path) -> str:
     kind_and_suffix = _suffix(path)
     return path.name.removesuffix(kind_and_suffix[1]) if kind_and_suffix else path.stem
 
 
 def _kind(file: Path, kinds_beside: set[str]) -> str | None:
-    """The format of a file; None where it is no document, though its suffix says so."""
+    """The format of a file; None where it makes no source of its own, though its suffix says so."""
     kind = kind_and_suffix[0] if (kind_and_suffix := _suffix(file)) else None
     beside_records = kinds_beside - set(DOCUMENT_A_FILE)
     return None if kind == "text" and (beside_records or ABOUT_THE_DATA.match(file.name)) else kind
 
 
-def groups(path: Path) -> tuple[list[tuple[str, str, str, list[Path]]], Counter[str]]:
-    """(name, uri, format, files) per source under a path, and how many files of other kinds it holds, by suffix.
+@dataclass(frozen=True)
+class _Group:
+    """A source to be: what its spec says of its place, and the files that a build lists there."""
+
+    name: str
+    uri: str
+    format: str
+
+    @cached_property
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        """(name, path), in the build's order."""
+        spec = {"name": self.name, "lang": "multi", "category": "", "license": "", "uri": self.uri}
+        listed = list_source(Source(**spec, format=self.format)).files  # pyright: ignore[reportArgumentType]
+        return tuple((name, file) for name, file, _ in listed if isinstance(file, Path))
+
+
+def groups(path: Path) -> tuple[list[_Group], list[str]]:
+    """The sources under a path, and a line for whatever else it holds.
 
     One source per leaf folder. A file named by itself is a source; so is each file of a folder that has no folders
     inside and whose files are not parts of one thing (their names differ in more than digits). Where a file is a
     document: one source per folder of the path, however deep, or the path itself if it holds some directly."""
+    listing = list_files(path)
     if path.is_file():
         kind_and_suffix = _suffix(path)
         if kind_and_suffix is None:
-            return [], Counter({path.suffix: 1})
-        return [(_stem(path), str(path), kind_and_suffix[0], [path])], Counter()
-    others: Counter[str] = Counter()
+            return [], [f"1 files ending in {path.suffix}"]
+        return [_Group(_stem(path), str(path), kind_and_suffix[0])], []
     files_of: dict[Path, list[Path]] = {}
-    for file in sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p, path)):
+    for file in listing.files:
         files_of.setdefault(file.parent, []).append(file)
     by_folder: dict[tuple[Path, str], list[Path]] = {}
     for folder, files in files_of.items():
         kinds = {kind_and_suffix[0] for file in files if (kind_and_suffix := _suffix(file))}
         for file in files:
-            kind = _kind(file, kinds)
-            if kind is None:
-                others[file.suffix or "no suffix"] += 1
-            else:
+            if kind := _kind(file, kinds):
                 by_folder.setdefault((folder, kind), []).append(file)
     for kind in DOCUMENT_A_FILE:
         deep = {folder: by_folder.pop((folder, kind)) for folder, each in list(by_folder) if each == kind}
         for folder, files in deep.items():
             top = path if path in deep else path / folder.relative_to(path).parts[0]
             by_folder.setdefault((top, kind), []).extend(files)
-    sources = []
+    sources: list[_Group] = []
     for (folder, kind), files in by_folder.items():
-        leaf = not any(p.is_dir() and not p.name.startswith((".", "_")) for p in folder.iterdir())
+        leaf = not any(folder in other.parents for other in files_of)
         parts_of_one = len({re.sub(r"\d+", "", _stem(file)) for file in files}) == 1
         if kind in DOCUMENT_A_FILE or (leaf and (folder != path or parts_of_one)):
-            sources.append((folder.name, str(folder), kind, files))
+            sources.append(_Group(folder.name, str(folder), kind))
         else:
-            sources += [(_stem(file), str(file), kind, [file]) for file in files]
-    return sources, others
+            sources += [_Group(_stem(file), str(file), kind) for file in files]
+    read = {file for source in sources for _, file in source.files}
+    others = Counter(file.suffix or "no suffix" for file in listing.files if file not in read)
+    left_out = [f"{count} files ending in {readable_name(suffix)}" for suffix, count in others.items()]
+    left_out += [f"{listing.hidden} hidden files or folders"] if listing.hidden else []
+    return sources, [*left_out, *listing.left_out]
 
 
-def _open(path: Path) -> tuple[io.BufferedIOBase, IO[bytes]]:
-    """The decompressed stream and the stored one, whose position says how far the first has come."""
-    stored = path.open("rb")
-    if path.name.endswith(".gz"):
-        return gzip.GzipFile(fileobj=stored), stored
-    if path.name.endswith(".zst"):
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(stored)), stored
-    return stored, stored
-
-
-def _jsonl(path: Path) -> tuple[list[dict[str, Any]], int, int]:
-    """Records, stored bytes that they took, lines that are no JSON object."""
-    stream, stored = _open(path)
-    rows: list[dict[str, Any]] = []
-    bad = read = 0
-    with stored, stream:
-        try:
-            for line in stream:
-                read += len(line)
-                try:
-                    record = json.loads(line)
-                    rows.append(record) if isinstance(record, dict) else None
-                    bad += not isinstance(record, dict)
-                except ValueError:
-                    bad += bool(line.strip())
-                if len(rows) + bad >= RECORDS_PER_FILE or read >= BYTES_PER_FILE:
-                    return rows, max(stored.tell(), 1), bad
-        except (OSError, EOFError, zstandard.ZstdError):
-            bad += 1  # a broken tail: what came before it counts, the corpus room names the rest
-    return rows, path.stat().st_size, bad
-
-
-def _parquet(path: Path) -> tuple[list[dict[str, Any]], int, int]:
-    try:
-        with pq.ParquetFile(path) as file:
-            batch = next(file.iter_batches(batch_size=RECORDS_PER_FILE), None)
-            rows = batch.to_pylist() if batch is not None else []
-            return rows, round(path.stat().st_size * len(rows) / max(file.metadata.num_rows, 1)), 0
-    except (pa.ArrowException, OSError):
-        return [], path.stat().st_size, 1
-
-
-def _pages(kind: str, path: Path) -> tuple[list[dict[str, Any]], int, int]:
-    """The same of pages and texts."""
-    documents, stored = first_documents(kind, path, PAGES_LOOKED_AT)
-    rows = [{"text": document.text} for document in documents if document.text]
-    return rows, stored, len(documents) - len(rows)
-
-
-def _some(files: list[Path], most: int) -> Iterator[Path]:
+def _some(files: Sequence[tuple[str, Path]], most: int) -> Iterator[tuple[str, Path]]:
     """The first file, the last and some between."""
     count = min(most, len(files))
     yield from (files[round(i * (len(files) - 1) / max(count - 1, 1))] for i in range(count))
 
 
-def _records(kind: str, files: list[Path]) -> _Records:
-    rows: list[dict[str, Any]] = []
-    taken = bad = 0
-    for file in _some(files, PAGES_LOOKED_AT if kind in DOCUMENT_A_FILE else FILES_LOOKED_AT):
-        if kind in ("jsonl", "parquet"):
-            some, stored, wrong = _jsonl(file) if kind == "jsonl" else _parquet(file)
-        else:
-            some, stored, wrong = _pages(kind, file)
-        rows, taken, bad = rows + some, taken + stored, bad + wrong
-    total = sum(file.stat().st_size for file in files)
-    return _Records(rows, min(taken / total, 1.0) if total else 1.0, bad)
+@dataclass(frozen=True)
+class _Sample:
+    """The first records of some files of a source, and what share of it they are."""
+
+    kind: str
+    files: list[tuple[str, list[Found]]]
+    share: float
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The fields of the records that can be read."""
+        return [record.fields for _, records in self.files for record in records if record.wrong is None]
+
+    def documents(
+        self, text_field: str, id_field: str | None = None, records: str = "text"
+    ) -> tuple[list[str], Counter[str]]:
+        """The texts that a scan makes of them, and why others are none."""
+        documents, wrong = documents_of(self.kind, self.files, text_field, id_field, records)
+        return [document.text for document in documents], wrong
 
 
-def text_field(rows: list[dict[str, Any]]) -> str | None:
-    """`text` or `content` where most records have it, else the field with the longest strings."""
-    lengths: Counter[str] = Counter()
-    seen: Counter[str] = Counter()
-    for row in rows:
-        for key, value in row.items():
-            if isinstance(value, str) and value.strip():
-                lengths[key] += len(value)
-                seen[key] += 1
-    often = [key for key in lengths if seen[key] * 2 >= len(rows)]
-    return next((key for key in TEXT_FIELDS if key in often), max(often, key=lambda key: lengths[key], default=None))
-
-
-def id_field(rows: list[dict[str, Any]]) -> str | None:
-    """A field named like an id that every record has and that never repeats among the records looked at."""
-    named = sorted(
-        (key for key in rows[0] if key in ID_FIELDS or key.lower().endswith("_id")),
-        key=lambda key: ID_FIELDS.index(key) if key in ID_FIELDS else len(ID_FIELDS),
-    )
-    for key in named:
-        values = [row.get(key) for row in rows]
-        all_usable = all(isinstance(value, str | int) and str(value) for value in values)
-        if all_usable and len(set(values)) == len(rows):
-            return key
-    return None
+def _sampled(kind: str, files: Sequence[tuple[str, Path]]) -> _Sample:
+    most_files = PAGES_LOOKED_AT if kind in DOCUMENT_A_FILE else FILES_LOOKED_AT
+    most = RECORDS_PER_FILE if kind in ("jsonl", "parquet") else PAGES_LOOKED_AT
+    sample, taken = [], 0.0
+    for name, file in _some(files, most_files):
+        first = first_records(kind, file, most, CHARACTERS_PER_FILE)
+        sample.append((readable_name(name), first.found))
+        taken += first.share * file.stat().st_size
+    total = sum(file.stat().st_size for _, file in files)
+    return _Sample(kind, sample, min(taken / total, 1.0) if total else 1.0)
 
 
 def _declared(name: str, rows: list[dict[str, Any]]) -> str | None:
@@ -262,37 +207,10 @@ def _declared(name: str, rows: list[dict[str, Any]]) -> str | None:
     return next((lang for token in tokens for lang, names in words.items() if token in names), None)
 
 
-def instruction_form(rows: list[dict[str, Any]]) -> tuple[str, str] | None:
-    """(alpaca or sharegpt, the field with the answer or the turns), or None: records with a text of their own."""
-    keys = {key for row in rows[:50] for key, value in row.items() if value is not None}
-    if keys & set(TEXT_FIELDS):
-        return None
-    for field in TURNS_FIELDS:
-        if isinstance(next((row[field] for row in rows if row.get(field)), None), list):
-            return "sharegpt", field
-    answer = next((field for field in ANSWER_FIELDS if field in keys), None)
-    return ("alpaca", answer) if answer and keys & set(PROMPT_FIELDS) else None
-
-
-def texts_of(rows: list[dict[str, Any]], records: str, field: str) -> tuple[list[str], Counter[str]]:
-    """The texts of records of a form, and why others have none."""
-    texts: list[str] = []
-    wrong: Counter[str] = Counter()
-    for row in rows:
-        try:
-            text = (row if records == "text" else as_text(row, records, field)).get(field)
-        except NotOfTheForm as error:
-            wrong[str(error)] += 1
-            continue
-        if isinstance(text, str) and text.strip():
-            texts.append(text)
-    return texts, wrong
-
-
 def measure(kind: str, files: list[Path], records: str, field: str) -> tuple[int, int, int]:
     """About how many documents, bytes of text and characters some files hold."""
-    sample = _records(kind, files)
-    return _sizes(texts_of(sample.rows, records, field)[0], sample.share)
+    sample = _sampled(kind, [(file.name, file) for file in files])
+    return _sizes(sample.documents(field, records=records)[0], sample.share)
 
 
 def _sizes(texts: list[str], share: float) -> tuple[int, int, int]:
@@ -301,26 +219,30 @@ def _sizes(texts: list[str], share: float) -> tuple[int, int, int]:
     return round(len(texts) / share), round(size / share), round(chars / share)
 
 
-def inspect_source(name: str, uri: str, kind: str, files: list[Path]) -> SourceProfile | str:
+def _reasons(wrong: Counter[str]) -> str:
+    return ", ".join(f"{count} {why}" for why, count in wrong.most_common(3))
+
+
+def inspect_source(name: str, group: _Group) -> SourceProfile | str:
     """What a source holds, or why it cannot be used."""
-    sample = _records(kind, files)
-    if not sample.rows:
-        return "no record could be read" + (
-            f" ({sample.bad} {'lines are not JSON objects' if kind == 'jsonl' else 'have no text'})"
-            if sample.bad
-            else ""
-        )
-    records, field = instruction_form(sample.rows) or ("text", text_field(sample.rows))
+    sample = _sampled(group.format, group.files)
+    rows = sample.rows
+    if not rows:
+        wrong = sample.documents("text")[1]
+        return "no record could be read" + (f" ({_reasons(wrong)})" if wrong else "")
+    records, field = instruction_form(rows) or ("text", text_field(rows))
     if field is None:
-        return "no field holds text"
-    texts, wrong = texts_of(sample.rows, records, field)
+        return f"no field holds text: {described(rows[0])}"
+    identifier = id_field(rows)
+    texts, wrong = sample.documents(field, identifier, records)
     if not texts:
-        return f"no record is instruction data of the {records} form: {wrong.most_common(1)[0][0]}"
+        form = f"no record is instruction data of the {records} form" if records != "text" else "no record has a text"
+        return f"{form}: {wrong.most_common(1)[0][0]}"
     judged = texts[:: max(1, len(texts) // DOCUMENTS_JUDGED)]
     counted = Counter(languages_of([text[:CHARS_PER_DOCUMENT] for text in judged]))
     shares = {lang: count / len(judged) for lang, count in counted.most_common()}
     lang, share = next(iter(shares.items()))
-    declared = _declared(name, sample.rows)
+    declared = _declared(name, rows)
     # Programs with long comments look like prose one by one; no source of prose has this share of code.
     commented = declared == "code" and shares.get("code", 0) >= CODE_AMONG_COMMENTS
     clear = share >= CLEAR_MAJORITY and lang != "other" and not commented
@@ -331,19 +253,21 @@ def inspect_source(name: str, uri: str, kind: str, files: list[Path]) -> SourceP
     documents, size, chars = _sizes(texts, sample.share)
     return SourceProfile(
         name=name,
-        uri=uri,
-        format=kind,
+        uri=group.uri,
+        format=group.format,
         records=records,
         text_field=field,
-        id_field=id_field(sample.rows),
+        text_note=why_not_text(rows, field) if records == "text" else "",
+        id_field=identifier,
         lang=lang,
         mixed={} if shares.get(lang, 0) >= CLEAR_MAJORITY else {key: round(value, 2) for key, value in shares.items()},
         category="sft" if records != "text" else "code" if lang == "code" else category,
-        files=len(files),
+        files=len(group.files),
         documents=documents,
         bytes_text=size,
         chars=chars,
         characters=frozenset().union(*texts),
+        unreadable=_reasons(wrong),
     )
 
 
@@ -357,25 +281,31 @@ def inspect_paths(paths: list[Path]) -> tuple[list[SourceProfile], list[str]]:
     for path in paths:
         if not path.exists():
             raise XmodelError(
-                "there is nothing at this path", expected="a file or folder", found="no such path", where=path
+                "there is nothing at this path",
+                expected="a file or folder",
+                found="no such path",
+                where=readable_name(str(path)),
             )
         sources, others = groups(path.resolve())
-        kinds = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+        name = readable_name(path.name)
         if not sources:
-            held = ", ".join(f"{count} {suffix}" for suffix, count in others.items() if count) or "nothing"
+            kinds = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
             raise XmodelError(
-                f"no documents under {path.name}", expected=f"files ending in {kinds}", found=held, where=path
+                f"no documents under {name}",
+                expected=f"files ending in {kinds}",
+                found=", ".join(others) or "nothing",
+                where=readable_name(str(path)),
             )
-        left_out += [f"{path.name}: {count} files ending in {suffix}" for suffix, count in others.items() if count]
-        for name, uri, kind, files in sources:
-            safe = re.sub(r"[^\w-]+", "_", name).strip("_") or "source"
-            for other in (f"{Path(uri).parent.name}_{safe}", *(f"{safe}_{n}" for n in range(2, len(names) + 3))):
+        left_out += [f"{name}: {line}" for line in others]
+        for group in sources:
+            safe = re.sub(r"[^\w-]+", "_", group.name).strip("_") or "source"
+            for other in (f"{Path(group.uri).parent.name}_{safe}", *(f"{safe}_{n}" for n in range(2, len(names) + 3))):
                 if safe not in names:
                     break
                 safe = re.sub(r"[^\w-]+", "_", other)
-            result = inspect_source(safe, uri, kind, files)
+            result = inspect_source(safe, group)
             if isinstance(result, str):
-                left_out.append(f"{name}: {result}")
+                left_out.append(f"{readable_name(group.name)}: {well_formed(result)}")
                 continue
             names.add(safe)
             seen.append(result)

@@ -16,6 +16,9 @@ from xmodel_core.report.palette import LANGS
 
 Row = dict[str, Any]
 
+OWN = "this workspace"
+"""The `source` of a leaderboard's rows that are not published ones."""
+
 
 class Table(NamedTuple):
     """A named query's rows about one subject, without the columns that name the subject."""
@@ -358,18 +361,25 @@ def training(root: Place, run: str) -> Training:
 
 
 class Leaderboard(NamedTuple):
-    """All scores of a run, at every evaluated step, and the published rows of this workspace's tasks."""
+    """All scores of some checkpoints, at every evaluated step, and the published rows of their tasks."""
 
     rows: list[Row]
     own: int
     published: int
 
 
-def leaderboard(root: Place, run: str) -> Leaderboard:
-    """The rows of `@scores` of a run and of published models (whose `run` is None)."""
-    rows = [row for row in table(root, "@scores").rows if row["run"] in (run, None)]
-    own = sum(row["run"] is not None for row in rows)
-    return Leaderboard(rows, own, len(rows) - own)
+def leaderboard(root: Place, *checkpoints: str) -> Leaderboard:
+    """The rows of `@scores` of runs, by their labels, or of checkpoints of no run here, by their `model`; and the
+    published ones of the same suite, task and metric."""
+    rows = table(root, "@scores").rows
+    own = [row for row in rows if row["source"] == OWN and (row["run"] or row["model"]) in checkpoints]
+    tasks = {(row["suite"], row["task"], row["metric"]) for row in own}
+    shown = [
+        row
+        for row in rows
+        if row in own or (row["source"] != OWN and (row["suite"], row["task"], row["metric"]) in tasks)
+    ]
+    return Leaderboard(shown, len(own), len(shown) - len(own))
 
 
 class Scores(NamedTuple):
@@ -390,9 +400,10 @@ def scores(root: Place, run: str, evaluation: str | None) -> Scores:
         """with own as (select * from leaderboard where run = $run qualify step is not distinct from max(step) over ())
         select l.*, l.run is not null as own from leaderboard l
         where (l.run = $run and l.step is not distinct from (select max(step) from own))
-            or (l.run is null and (l.suite, l.task, l.metric) in (select suite, task, metric from own))
+            or (l.source <> $here and (l.suite, l.task, l.metric) in (select suite, task, metric from own))
         order by l.suite, l.task, l.metric, l.shots, l.value desc, l.model""",
         run=run,
+        here=OWN,
     )
     evaluated: Row = {}
     if evaluation:

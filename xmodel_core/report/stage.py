@@ -85,5 +85,16 @@ def inputs_of(store: Store, run_label: str | None = None) -> dict[str, Artifact]
         "plan": _one(store, "plan", plan),
         "run": chosen,
     }
-    evaluations = [e for e in store.artifacts("evaluations") if chosen.fingerprint in e.manifest()["inputs"].values()]
-    return {**parts, "evaluation": evaluations[-1]} if evaluations else parts
+    evaluation = _last_evaluation(store, chosen)
+    return {**parts, "evaluation": evaluation} if evaluation else parts
+
+
+def _last_evaluation(store: Store, run: Artifact) -> Artifact | None:
+    """The evaluation of the run's last evaluated step; of several the newest."""
+    steps: list[tuple[int, Artifact]] = []
+    for evaluation in store.artifacts("evaluations"):
+        manifest = evaluation.manifest()
+        # Before version 2 the run's fingerprint was an input.
+        if manifest["config"].get("run") == run.label or run.fingerprint in manifest["inputs"].values():
+            steps.append((manifest["config"].get("step") or 0, evaluation))
+    return max(reversed(steps), key=lambda dated: dated[0], default=(0, None))[1]

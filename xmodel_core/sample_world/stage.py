@@ -105,6 +105,7 @@ def run(config: SampleWorldConfig, store: Store, name: str = "quickstart") -> Ar
     """The world, built where it is missing; `name` is the recipe's."""
     world_identity = identity(config, name)
     if finished := store.find(world_identity):
+        finished.verify(store.digests)  # its documents' digests are those of the sources: damage would be built upon
         return finished
     build = store.build(world_identity)
     world, tasks = make_world(config)

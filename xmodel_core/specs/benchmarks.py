@@ -6,6 +6,7 @@ files, which `read_items` reads for evaluation and for decontamination.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,9 @@ from xmodel_core.errors import XmodelError
 from xmodel_core.specs.plain_yaml import read_yaml
 from xmodel_core.specs.sources import RAW_SCHEME, named_spec
 from xmodel_core.specs.strict import Strict, validate
+
+COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
+"""How gzip, zstandard and zip begin."""
 
 
 class Task(Strict):
@@ -156,34 +160,59 @@ def load_suites(names: list[str], beside: Path) -> list[Suite]:
     return list(suites.values())
 
 
-def read_items(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """(line number, item) of a benchmark's `<split>.jsonl`. XmodelError: the file is empty, or a line is no item;
-    skipping it would evaluate, or keep out of the corpus, another benchmark."""
-    items = []
+@dataclass(frozen=True)
+class BadItem:
+    """A line of a benchmark's file that cannot be asked."""
+
+    line: int
+    why: str
+
+
+def read_lines(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], list[BadItem]]:
+    """(line number, item) of a benchmark's `<split>.jsonl`, and the lines that are no item. XmodelError: the file
+    cannot be read, is compressed, or is empty."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise XmodelError("a benchmark file cannot be read", found=error.strerror or error, where=path) from None
+    if data.startswith(COMPRESSED):
+        raise XmodelError(
+            "a benchmark file is compressed", expected="one JSON object a line", where=path, remedy="unpack it"
+        )
+    items: list[tuple[int, dict[str, Any]]] = []
+    bad = []
     # Only \n ends a line: real questions contain U+2028 and U+0085.
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+    for number, line in enumerate(data.split(b"\n"), start=1):
         if not line.strip():
             continue
         try:
             item = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise bad_item(path, number, error) from None
-        if not isinstance(item, dict):
-            raise bad_item(path, number, type(item).__name__)
-        items.append((number, item))
-    if not items:
+        except RecursionError:
+            bad.append(BadItem(number, "JSON that is nested too deeply"))
+        except ValueError as error:
+            bad.append(BadItem(number, f"not JSON: {error}"))
+        else:
+            if isinstance(item, dict):
+                items.append((number, item))
+            else:
+                bad.append(BadItem(number, f"not a JSON object: {type(item).__name__}"))
+    if not items and not bad:
         raise XmodelError(
             "a benchmark file is empty", expected="one item a line", where=path, remedy="fetch it again, or remove it"
         )
+    return items, bad
+
+
+def read_items(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """(line number, item) of a benchmark's `<split>.jsonl`, for decontamination. XmodelError: the file cannot be read,
+    or a line is no item; skipping it would keep another benchmark out of the corpus."""
+    items, bad = read_lines(path)
+    if bad:
+        raise XmodelError(
+            "a benchmark holds a line that is not an item",
+            expected="one JSON object a line",
+            found=bad[0].why,
+            where=f"{path}, line {bad[0].line}",
+            remedy="repair the file or fetch it again: without this item it would be another benchmark",
+        )
     return items
-
-
-def bad_item(path: Path, number: int, found: object) -> XmodelError:
-    """The error for a line that is not an item like the others."""
-    return XmodelError(
-        "a benchmark holds a line that is not an item",
-        expected="one JSON object a line",
-        found=found,
-        where=f"{path}, line {number}",
-        remedy="repair the file or fetch it again: without this item it would be another benchmark",
-    )

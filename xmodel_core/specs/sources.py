@@ -182,8 +182,8 @@ def load_sources(names: list[str], beside: Path) -> list[Source]:
     return list(sources.values())
 
 
-Digest = Callable[[Path | remote.RemoteFile], str]
-"""SHA-256 of a file: a path of this machine, or a `RemoteFile`."""
+Digest = Callable[..., str]
+"""SHA-256 of a file: a path of this machine, and where a source lies elsewhere a `RemoteFile`, too."""
 DigestAll = Callable[[Sequence[Path | remote.RemoteFile]], Sequence[str]]
 """The same of many files at once, in their order."""
 

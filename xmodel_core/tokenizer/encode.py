@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xmodel_core.artifacts import Artifact, Folder, write_shard
+from xmodel_core.artifacts import Artifact, Folder, finished_shard, write_shard
 from xmodel_core.tokenizer.documents import DocumentBatch, DocumentFile, held_out, read_documents
 from xmodel_core.tokenizer.sample import Draw
 from xmodel_core.tokenizer.tokenizer import Tokenizer
@@ -109,6 +109,8 @@ UNSEEN = ("unseen_chars", "unseen_bytes", "unseen_tokens")
 
 def encode_file(task: EncodeTask) -> None:
     """Writes one shard: two .tokens files, their indexes, the ledger rows and counts of its receipt."""
+    if finished_shard(task.folder, task.shard):
+        return
     tokenizer = _tokenizer(task.tokenizer)
     dtype = token_dtype(tokenizer.vocab_size)
     measured: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(MEASURES) + len(UNSEEN), np.int64))

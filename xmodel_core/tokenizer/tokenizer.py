@@ -116,6 +116,15 @@ class Tokenizer:
             if i not in without_text:
                 yield self._model.id_to_piece(i).replace("▁", " ")
 
+    def text_bytes(self) -> np.ndarray:
+        """[id] int64: bytes of text in UTF-8 that a token stands for; 0 for special tokens."""
+        counts = self.is_byte.astype(np.int64)
+        without_text = {*self.special_ids.values(), *np.flatnonzero(self.is_byte).tolist()}
+        for i in range(self.vocab_size):
+            if i not in without_text:
+                counts[i] = len(self._model.id_to_piece(i).replace("▁", " ").encode())
+        return counts
+
     @overload
     def encode(self, text: str) -> list[int]: ...
     @overload

@@ -77,8 +77,22 @@ def _normalizer(spec: Any) -> dict[str, Any]:
     return {"type": "Sequence", "normalizers": steps}
 
 
-def tokenizer_json(model: bytes) -> str:
-    """The text of tokenizer.json. The model must not normalise characters (ours and the released ones do not)."""
+def _behind_end_of_document(spec: Any) -> dict[str, Any]:
+    """The step that puts a text behind the end-of-document token, as in training."""
+    eos = {"SpecialToken": {"id": spec.eos_piece, "type_id": 0}}
+    first, second = ({"Sequence": {"id": name, "type_id": kind}} for kind, name in enumerate("AB"))
+    ids = {"id": spec.eos_piece, "ids": [spec.eos_id], "tokens": [spec.eos_piece]}
+    return {
+        "type": "TemplateProcessing",
+        "single": [eos, first],
+        "pair": [eos, first, second],
+        "special_tokens": {spec.eos_piece: ids},
+    }
+
+
+def tokenizer_json(model: bytes, as_document: bool = False) -> str:
+    """The text of tokenizer.json. The model must not normalise characters (ours and the released ones do not).
+    `as_document`: a text is put behind the end-of-document token, unless the reader asks for no special tokens."""
     fields = parsed(model)
     pieces = list(fields.pieces)
     assert not fields.normalizer_spec.precompiled_charsmap, "a model that normalises characters"
@@ -112,7 +126,7 @@ def tokenizer_json(model: bytes) -> str:
             "added_tokens": added,
             "normalizer": _normalizer(fields.normalizer_spec),
             "pre_tokenizer": None,
-            "post_processor": None,
+            "post_processor": _behind_end_of_document(fields.trainer_spec) if as_document else None,
             "decoder": {"type": "Sequence", "decoders": steps},
             "model": _bpe(pieces) if is_bpe else _unigram(pieces),
         },
@@ -120,8 +134,9 @@ def tokenizer_json(model: bytes) -> str:
     )
 
 
-def tokenizer_config_json(model: bytes) -> str:
-    """The text of tokenizer_config.json, which transformers' AutoTokenizer needs beside tokenizer.json."""
+def tokenizer_config_json(model: bytes, as_document: bool = False) -> str:
+    """The text of tokenizer_config.json, which transformers' AutoTokenizer needs beside tokenizer.json.
+    `as_document`: the end-of-document token is `bos_token`, too, and begins each text."""
     fields = parsed(model)
     names = [piece.piece for piece in fields.pieces if piece.type != piece.NORMAL]
     spec = fields.trainer_spec
@@ -132,6 +147,9 @@ def tokenizer_config_json(model: bytes) -> str:
         "unk_token": spec.unk_piece,
         "clean_up_tokenization_spaces": False,
     }
+    if as_document:
+        config |= {"bos_token": spec.eos_piece, "add_bos_token": True, "add_eos_token": False}
     if {"<|im_start|>", "<|im_end|>"} <= set(names):
-        config["chat_template"] = CHAT_TEMPLATE
+        # Rendered templates are encoded without special tokens: a conversation brings its own.
+        config["chat_template"] = ("{{ bos_token }}" if as_document else "") + CHAT_TEMPLATE
     return json.dumps(config, ensure_ascii=False, indent=1)

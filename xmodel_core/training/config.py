@@ -29,7 +29,7 @@ class BatchChange(Strict):
     sequence_length: int | None = Field(default=None, ge=1)
     """Tokens per sequence from there on (long context)."""
     micro_batch_sequences: int | None = Field(default=None, ge=1)
-    """Sequences that one worker works on at a time from there on."""
+    """Sequences that one worker works on at a time, at most, from there on."""
 
 
 class Batching(Strict):
@@ -75,7 +75,7 @@ class TrainingConfig(Strict):
     sequence_length: int = Field(ge=1)
     """Tokens per sequence."""
     micro_batch_sequences: int = Field(ge=1)
-    """Sequences that one worker works on at a time; gradients of the micro batches of a step add up."""
+    """Sequences that one worker works on at a time, at most; gradients of the micro batches of a step add up."""
     batch_schedule: list[BatchChange] = Field(default=[], serialization_alias=RECORDED_NAMES["batch_schedule"])
     """Changes of lengths, in order. One inside `stable` begins a phase `stable_2`, with the shares of `stable`
     unless the mixture names it."""
@@ -138,12 +138,11 @@ class TrainingConfig(Strict):
                 f"global_batch_tokens {lengths.global_batch_tokens} must be a multiple of "
                 f"sequence_length {lengths.sequence_length}{where}"
             )
-        at_once = self.workers * lengths.micro_batch_sequences
         sequences = lengths.global_batch_tokens // lengths.sequence_length
-        if sequences % at_once:
+        if sequences < self.workers:
             raise ValueError(
-                f"a batch of {sequences} sequences must be a multiple of "
-                f"workers · micro_batch_sequences, {self.workers} · {lengths.micro_batch_sequences}{where}"
+                f"a batch of {sequences} sequences has none for some of the {self.workers} workers{where}: "
+                f"lower workers or raise global_batch_tokens"
             )
 
     def batching(self, step: int) -> Batching:

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from xmodel_core.artifacts import Artifact, Folder, open_folder
+from xmodel_core.artifacts.lease import Lease
 from xmodel_core.artifacts.page_cache import PageCache
 from xmodel_core.artifacts.token_shards import TokenShards
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
+from xmodel_core.tokenizer.tokenizer import Tokenizer
 from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.loader import TokenStream, phases_of
 
@@ -56,6 +60,13 @@ class Job:
     plan: dict[str, Any]
     tokenizer: Artifact
     shards: dict[str, Artifact]
+    lease: Lease | None = None
+    """The lease on the folder, where the run writes files."""
+
+    def check_lease(self) -> None:
+        """To be called before each write. XmodelError: the folder is another process's by now."""
+        if self.lease:
+            self.lease.check()
 
     def settings(self) -> dict[str, Any]:
         """The job as plain values."""
@@ -74,6 +85,7 @@ class Job:
             "plan": self.plan,
             "tokenizer": plain(self.tokenizer),
             "shards": {name: plain(artifact) for name, artifact in self.shards.items()},
+            "lease": self.lease and {"token": self.lease.token, "beat_seconds": self.lease.beat_seconds},
         }
 
     @classmethod
@@ -83,10 +95,11 @@ class Job:
         def artifact(values: dict[str, str]) -> Artifact:
             return Artifact(values["kind"], values["name"], values["fingerprint"], open_folder(values["folder"]))
 
+        folder = open_folder(settings["folder"])
         return cls(
             run=settings["run"],
             recipe=settings["recipe"],
-            folder=open_folder(settings["folder"]),
+            folder=folder,
             model=ModelConfig.model_validate(settings["model"]),
             training=TrainingConfig.model_validate(settings["training"]),
             vocab_size=settings["vocab_size"],
@@ -94,6 +107,7 @@ class Job:
             plan=settings["plan"],
             tokenizer=artifact(settings["tokenizer"]),
             shards={name: artifact(values) for name, values in sorted(settings["shards"].items())},
+            lease=Lease(folder, **settings["lease"]) if settings["lease"] else None,
         )
 
     @cached_property
@@ -105,6 +119,11 @@ class Job:
     def stream(self) -> TokenStream:
         """The run's batches."""
         return open_stream(self.plan, self.training, self.tokens)
+
+    @cached_property
+    def text_bytes(self) -> np.ndarray:
+        """[vocabulary] int64: bytes of text that each token stands for."""
+        return Tokenizer.load(self.tokenizer).text_bytes()
 
     @cached_property
     def languages(self) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 Takes a job's plain values (`train` is what Ray Train runs on each worker); gives checkpoints and metrics
 on disk. `steps` yields one `StepReport` per step and knows nothing of files; `Recorder` turns reports into
-rows; `train` saves and validates when it is due. It continues from the newest complete checkpoint.
+rows; `train` saves and validates when it is due. It continues from the newest sound checkpoint, and stops early,
+with a checkpoint, where it is asked to.
 """
 
 import time
@@ -14,17 +15,22 @@ from torch import nn
 
 from xmodel_core.artifacts.token_shards import TokenShards
 from xmodel_core.model.network import Xmodel, initialise
-from xmodel_core.training.checkpoint.names import complete_checkpoints
 from xmodel_core.training.checkpoint.prune import prune
-from xmodel_core.training.checkpoint.save import load_checkpoint
+from xmodel_core.training.checkpoint.save import load_checkpoint, newest_sound_checkpoint
 from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.job import Job
 from xmodel_core.training.optim.adamw import make_optimizer
 from xmodel_core.training.parallel.device import choose_device
-from xmodel_core.training.parallel.workers import data_parallel, rank_and_world
+from xmodel_core.training.parallel.workers import (
+    data_parallel,
+    from_first_worker,
+    naming_a_lost_worker,
+    rank_and_world,
+)
 from xmodel_core.training.recorder import Recorder, StepReport, is_due, put_run_row
 from xmodel_core.training.schedule import learning_rate
 from xmodel_core.training.step import exact_arithmetic, training_step
+from xmodel_core.training.stop import StopRequest
 from xmodel_core.training.validate import validate
 
 
@@ -47,29 +53,28 @@ def _validate_all(
 ) -> dict[str, tuple[float, float]]:
     results = {}
     for source, shards in held_out.items():
-        text_bytes = job.shards[source].manifest()["facts"]["validation_bytes"]
-        if result := validate(model, shards, text_bytes, job.training, device, step):
+        if result := validate(model, shards, job.text_bytes, job.training, device, step):
             results[source] = result
     return results
 
 
-def _resume(job: Job, model: Xmodel, optimizer: torch.optim.Optimizer) -> int:
-    """Loads the newest complete checkpoint, else initialises the weights; gives the number of steps done."""
-    checkpoints = complete_checkpoints(job.folder)
-    if not checkpoints:
+def _resume(job: Job, model: Xmodel, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Loads the newest sound checkpoint, else initialises the weights; gives the checkpoint's state."""
+    checkpoint = from_first_worker(lambda: newest_sound_checkpoint(job.folder))
+    if checkpoint is None:
         initialise(model, job.training.seed)
-        return 0
-    return load_checkpoint(job.folder.tree(checkpoints[-1]), model, optimizer)["step"]
+        return {"step": 0}
+    return load_checkpoint(job.folder.tree(checkpoint), model, optimizer)
 
 
-def _train(job: Job, config: TrainingConfig, device: torch.device) -> None:
+def _train(job: Job, config: TrainingConfig, device: torch.device, stop: StopRequest) -> None:
     rank, _ = rank_and_world()
     bare = Xmodel(job.model, job.vocab_size).to(device)
     bare.configure_training(compiled=config.compile, activation_checkpointing=config.gradient_checkpointing)
     optimizer = make_optimizer(bare, config)
-    done = _resume(job, bare, optimizer)
+    state = _resume(job, bare, optimizer)
     model = data_parallel(bare)
-    recorder = Recorder(job, bare, device, done) if rank == 0 else None
+    recorder = Recorder(job, bare, device, state) if rank == 0 else None
     if recorder:
         prune(job.folder, config.keep_checkpoints, job.phase_ends)
         put_run_row(job, device, "running")
@@ -78,7 +83,7 @@ def _train(job: Job, config: TrainingConfig, device: torch.device) -> None:
         for source, artifact in job.shards.items()
         if source in job.languages
     }
-    for report in steps(model, optimizer, job, device, done):
+    for report in steps(model, optimizer, job, device, state["step"]):
         validates = is_due(report.step, config.validate_every_steps, job)
         if recorder:
             recorder.record(report)
@@ -87,21 +92,19 @@ def _train(job: Job, config: TrainingConfig, device: torch.device) -> None:
             for source, result in _validate_all(job, held_out, bare, device, report.step).items():
                 if recorder:
                     recorder.record_validation(report.step, source, *result)
-        if recorder and is_due(report.step, config.checkpoint_every_steps, job):
+        stops = stop.is_made()
+        if recorder and (stops or is_due(report.step, config.checkpoint_every_steps, job)):
             recorder.save(report.step, optimizer)
+        if stops and report.step < config.total_steps:
+            return
     if recorder:
         recorder.close(config.total_steps)
         put_run_row(job, device, "finished")
 
 
 def train(settings: dict[str, Any]) -> None:
-    """One worker of a run, from its newest complete checkpoint to its end. XmodelError where it cannot continue."""
+    """One worker of a run, from its newest sound checkpoint to its end, or to the step at which it is asked to stop.
+    XmodelError where it cannot continue."""
     job = Job.from_settings(settings)
-    device = choose_device(job.training)
-    with exact_arithmetic(job.training):
-        try:
-            _train(job, job.training, device)
-        except BaseException:
-            if rank_and_world()[0] == 0:
-                put_run_row(job, device, "failed")
-            raise
+    with exact_arithmetic(job.training), StopRequest.of(job.folder) as stop, naming_a_lost_worker():
+        _train(job, job.training, choose_device(job.training), stop)

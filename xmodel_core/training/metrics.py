@@ -5,14 +5,14 @@ part before. Parts end at fixed steps, and at every checkpoint just before it is
 from a checkpoint removes the parts after it and writes them again under the same names.
 """
 
-import io
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from xmodel_core.artifacts import Folder
+from xmodel_core.artifacts.sealed_rows import open_rows, seal_rows
 
 TEXT, COUNT, NUMBER = pa.string(), pa.int64(), pa.float64()
 SCHEMAS = {
@@ -39,6 +39,7 @@ SCHEMAS = {
 }
 """The contract's columns of the tables that a run writes."""
 
+RUN_ROW = "metrics/runs/run.parquet"
 Row = dict[str, Any]
 
 
@@ -49,15 +50,21 @@ def part_name(table: str, step: int) -> str:
 
 def write_rows(folder: Folder, name: str, table: str, rows: list[Row]) -> None:
     """Writes one Parquet file atomically."""
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, pa.schema(SCHEMAS[table])), buffer)
-    folder.write(name, buffer.getvalue())
+    folder.write(name, seal_rows(pa.Table.from_pylist(rows, pa.schema(SCHEMAS[table]))))
 
 
 def read_rows(folder: Folder, name: str) -> list[Row]:
-    """The rows of one part; none where there is no such part."""
+    """The rows of one part; none where there is no such part. XmodelError: it is damaged."""
     data = folder.read(name)
-    return pq.ParquetFile(pa.BufferReader(data)).read().to_pylist() if data else []
+    return open_rows(data, f"{folder}/{name}").to_pylist() if data else []
+
+
+def end_run_row(folder: Folder, status: str) -> None:
+    """Sets the status of a run that ended before it was finished: `stopped` or `failed`. Does nothing where no worker
+    has begun."""
+    if rows := read_rows(folder, RUN_ROW):
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        write_rows(folder, RUN_ROW, "runs", [{**rows[0], "status": status, "finished_at": now}])
 
 
 class Metrics:

@@ -8,6 +8,7 @@ import json
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import torch
 
@@ -17,7 +18,7 @@ from xmodel_core.training.checkpoint.names import checkpoint_name
 from xmodel_core.training.checkpoint.prune import prune
 from xmodel_core.training.checkpoint.save import save_checkpoint
 from xmodel_core.training.job import Job
-from xmodel_core.training.metrics import Metrics, read_rows, write_rows
+from xmodel_core.training.metrics import RUN_ROW, Metrics, read_rows, write_rows
 from xmodel_core.training.parallel.device import hardware_name
 from xmodel_core.training.parallel.workers import rank_and_world
 
@@ -55,15 +56,19 @@ def is_logged(step: int, job: Job) -> bool:
 class Recorder:
     """Records a run, on its first worker alone: rows of train_metrics, consumed, validation and checkpoints."""
 
-    def __init__(self, job: Job, model: Xmodel, device: torch.device, done: int) -> None:
+    def __init__(self, job: Job, model: Xmodel, device: torch.device, state: dict[str, Any]) -> None:
+        """`state`: of the checkpoint that the run continues from; `{"step": 0}` at its beginning."""
         self._job, self._model = job, model
-        self._metrics = Metrics(job.folder, done)
-        self._losses: list[float] = []
-        self._seconds = 0.0
+        job.check_lease()
+        self._metrics = Metrics(job.folder, state["step"])
+        # What was not in a row yet when the run was stopped: the next row is the one of an undisturbed run.
+        unlogged = state.get("unlogged", {})
+        self._losses: list[float] = list(unlogged.get("losses", []))
+        self._seconds: float = unlogged.get("seconds", 0.0)
         self._reported_at = 0.0
         peak = dense_bf16_peak(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
         self._peak = peak * rank_and_world()[1] if peak and job.training.precision == "bf16" else None
-        self._tokens = job.stream.tokens_after(done)
+        self._tokens = job.stream.tokens_after(state["step"] - len(self._losses))
 
     def record(self, report: StepReport) -> None:
         """Adds a step; where it is logged, a row with the mean loss since the row before."""
@@ -108,7 +113,7 @@ class Recorder:
         self._metrics.add("consumed", consumed)
         self._losses, self._seconds, self._tokens = [], 0.0, tokens
         if report.step % (ROWS_PER_PART * config.log_every_steps) == 0:
-            self._metrics.put(report.step)
+            self._put(report.step)
 
     def record_validation(self, step: int, source: str, loss: float, bits_per_byte: float) -> None:
         """Adds a validation's row."""
@@ -119,6 +124,7 @@ class Recorder:
         """Saves a checkpoint and removes old ones. Its rows, and all before it, are in place before it is: a run that
         continues from it finds them."""
         job = self._job
+        job.check_lease()
         phase, tokens = job.phase_name(step), job.stream.tokens_after(step)
         name = checkpoint_name(step)
 
@@ -134,9 +140,11 @@ class Recorder:
                 "kept": True,
             }
             self._metrics.add("checkpoints", [row])
-            self._metrics.put(step)
+            self._put(step)
 
-        state = {"phase": phase, "tokens": tokens, "world_size": rank_and_world()[1]}
+        state: dict[str, Any] = {"phase": phase, "tokens": tokens, "world_size": rank_and_world()[1]}
+        if self._losses:
+            state["unlogged"] = {"losses": self._losses, "seconds": self._seconds}
         tokenizer = job.tokenizer.file("tokenizer.model")
         save_checkpoint(job.folder, step, state, self._model, optimizer, tokenizer, put_rows)
         prune(job.folder, job.training.keep_checkpoints, job.phase_ends)
@@ -159,14 +167,18 @@ class Recorder:
 
     def close(self, step: int) -> None:
         """Writes the last rows."""
+        self._put(step)
+
+    def _put(self, step: int) -> None:
+        self._job.check_lease()
         self._metrics.put(step)
 
 
 def put_run_row(job: Job, device: torch.device, status: str) -> None:
     """Writes the run's row of `runs`; a resumed run keeps the time at which it began."""
-    name = "metrics/runs/run.parquet"
+    job.check_lease()
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    before = read_rows(job.folder, name)
+    before = read_rows(job.folder, RUN_ROW)
     world = rank_and_world()[1]
     flops = sum(
         flops_per_token(job.model, job.vocab_size, phase.sequence_length) * phase.tokens
@@ -185,4 +197,4 @@ def put_run_row(job: Job, device: torch.device, status: str) -> None:
         "parameters": count_parameters(job.model, job.vocab_size).total,
         "flops": flops,
     }
-    write_rows(job.folder, name, "runs", [row])
+    write_rows(job.folder, RUN_ROW, "runs", [row])

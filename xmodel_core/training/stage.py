@@ -5,14 +5,17 @@ by a lease while it is worked on; a killed run continues from its newest complet
 """
 
 import json
+import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree, which
 from typing import TYPE_CHECKING, Any
 
 from xmodel_core.artifacts import Artifact, Folder, Identity, Store
-from xmodel_core.artifacts.lock import lease
+from xmodel_core.artifacts.lease import Lease, lease
+from xmodel_core.artifacts.store import Digest
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.training.config import TrainingConfig
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from xmodel_core.training.loader import TokenStream
 
 VERSION = 2
+WITHOUT_RECEIPT = ("metrics/*/*.parquet", "checkpoints/step-*/manifest.json")
+"""The files of a run that its manifest lists; a checkpoint's manifest lists the others."""
+_log = logging.getLogger(__name__)
 
 
 def identity(name: str, model: ModelConfig, training: TrainingConfig, plan: str, tokenizer: str) -> Identity:
@@ -92,12 +98,12 @@ def stream_of(store: Store, run: Artifact) -> "TokenStream":
     return open_stream(values, config, open_tokens(config, shards, manifest["inputs"]["tokenizer"]))
 
 
-def verify_shards(store: Store, run: Artifact) -> None:
+def verify_shards(store: Store, run: Artifact, digest: Digest) -> None:
     """Compares the token shards of a finished run with their receipts; XmodelError names the first that differs."""
     from xmodel_core.artifacts.token_shards import TokenShards
 
     for artifact in _inputs_of(store, run)[2].values():
-        TokenShards(artifact).verify(store.digest)
+        TokenShards(artifact).verify(digest)
 
 
 def _plan_values(plan: Artifact) -> dict[str, Any]:
@@ -137,21 +143,23 @@ def job_of(label: str, folder: Folder, inputs: TrainingInputs) -> "Job":
     )
 
 
-def run(inputs: TrainingInputs, on_checkpoint: Callable[[Path, int], None] | None = None) -> Artifact:
-    """Trains, or finds the run trained. `on_checkpoint(path, step)` is called for each new checkpoint, while training
+def run(inputs: TrainingInputs, on_checkpoint: Callable[[str, int], None] | None = None) -> Artifact:
+    """Trains, or finds the run trained. `on_checkpoint(label, step)` is called for each new checkpoint, while training
     continues.
 
     XmodelError: settings, plan and shards that do not belong together; a loss that is not finite; another process
-    at work on the run; a full disk.
+    at work on the run; a full disk. The exception of a signal (KeyboardInterrupt and its like) is raised when the run
+    is stopped and its checkpoint saved, which its note says.
     """
     config, store = inputs.training, inputs.store
     identified = identity(inputs.name, inputs.model, config, inputs.plan.fingerprint, inputs.tokenizer.fingerprint)
     if done := store.find(identified):
         return done
     # Imported late, because they import torch: finding a finished run must not cost that.
-    from xmodel_core.training.checkpoint.names import checkpoint_name
+    from xmodel_core.training.checkpoint.names import checkpoint_name, complete_checkpoints, step_of
     from xmodel_core.training.loop import train
     from xmodel_core.training.parallel.device import choose_device
+    from xmodel_core.training.stop import run_stoppable
     from xmodel_core.training.watch import watch
 
     if config.compile:
@@ -163,20 +171,50 @@ def run(inputs: TrainingInputs, on_checkpoint: Callable[[Path, int], None] | Non
     for source in job.shards:
         job.tokens[source].verify(store.digest)
     use_gpu = choose_device(config).type == "cuda"
-    total, tokens_after = config.total_steps, job.stream.tokens_after
-    with lease(build.folder), watch(build.folder, f"train {inputs.name}", total, tokens_after, on_checkpoint):
-        threads = config.threads_per_worker
+    total, folder = config.total_steps, build.folder
+    shown = watch(folder, f"train {inputs.name}", total, job.stream.tokens_after, on_checkpoint)
+    with lease(folder) as held, shown:
+        if done := store.find(identified):  # by the process that held the lease until now
+            return done
         # Ray's own files: not used afterwards, but every one of its workers must be able to reach them.
-        local = build.folder.working_folder() / "ray"
-        storage = f"{build.folder}/ray" if inputs.cluster.kind == "ray" else str(local)
-        settings = {**job.settings(), "ray_storage": storage}
-        inputs.cluster.train(train, settings, config.workers, threads, use_gpu)
-        rmtree(local, ignore_errors=True)
-        build.folder.remove_tree("ray")
-        return build.commit(
-            facts={
-                "checkpoint": checkpoint_name(total),
-                "steps": total,
-                "tokens": config.total_tokens,
-            }
-        )
+        local = folder.working_folder() / "ray"
+        storage = f"{folder}/ray" if inputs.cluster.kind == "ray" else str(local)
+        settings = {**replace(job, lease=held).settings(), "ray_storage": storage}
+
+        def work() -> None:
+            workers = config.workers, config.threads_per_worker, use_gpu
+            inputs.cluster.train(train, settings, *workers, lambda: complete_checkpoints(folder)[-1:])
+
+        try:
+            stopped_by = run_stoppable(work, folder)
+            held.check()
+        except BaseException as error:
+            _record_end(held, "failed" if isinstance(error, Exception) else "stopped")
+            raise
+        finally:
+            rmtree(local, ignore_errors=True)
+            folder.remove_tree("ray")
+        reached = step_of((complete_checkpoints(folder) or ["step-0"])[-1])
+        if stopped_by and reached < total:
+            _record_end(held, "stopped")
+            stopped_by.add_note(
+                f"{job.run} is saved at step {reached:,} of {total:,}; run the same command again to continue"
+            )
+            raise stopped_by
+        facts = {"checkpoint": checkpoint_name(total), "steps": total, "tokens": config.total_tokens}
+        run = build.commit(facts=facts, files=WITHOUT_RECEIPT)
+    if stopped_by:
+        stopped_by.add_note(f"{job.run} is trained to its end; run the same command again to continue")
+        raise stopped_by
+    return run
+
+
+def _record_end(held: Lease, status: str) -> None:
+    """Records how a run ended that is not finished, where it is still ours and can be recorded."""
+    from xmodel_core.training.metrics import end_run_row
+
+    try:
+        held.check()
+        end_run_row(held.folder, status)
+    except (OSError, XmodelError) as error:
+        _log.warning("%s: not recorded as %s (%s)", held.folder, status, error)

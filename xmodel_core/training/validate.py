@@ -29,21 +29,21 @@ def windows(tokens: int, length: int, config: TrainingConfig) -> tuple[int, int]
 
 @torch.no_grad()
 def validate(
-    model: Xmodel, shards: TokenShards, text_bytes: int, config: TrainingConfig, device: torch.device, step: int
+    model: Xmodel, shards: TokenShards, text_bytes: np.ndarray, config: TrainingConfig, device: torch.device, step: int
 ) -> tuple[float, float] | None:
     """(loss in nats per target, bits per byte) of one source, the same on every worker; None where the source holds
     nothing out.
 
     Windows [micro batch, sequence length of the step], shared among the workers; attention crosses documents or not as
-    in the recipe's packing. The text of a part of the tokens is taken as that part of `text_bytes`, the source's
-    held-out text in UTF-8; documents' ends (EOS) are predicted too and count as no text.
+    in the recipe's packing. `text_bytes` [vocabulary]: bytes of text that each token stands for. The bytes are those of
+    the targets that were scored; documents' ends (EOS) are predicted too and count as no text.
     """
     lengths = config.batching(step)
     count, length = windows(len(shards), lengths.sequence_length, config)
     if not count:
         return None
     rank, world = rank_and_world()
-    total = torch.zeros(2, dtype=torch.float64, device=device)  # nats, targets
+    total = torch.zeros(3, dtype=torch.float64, device=device)  # nats, targets, bytes of their text
     share = range(rank, count, world)
     ends = shards.document_ends() if config.packing == "best-fit" else None
     for first in range(0, len(share), lengths.micro_batch_sequences):
@@ -57,7 +57,8 @@ def validate(
         inputs, labels = torch.from_numpy(rows[:, :-1]).to(device), torch.from_numpy(targets).to(device)
         with precision(config, device):
             loss = model(inputs, labels, documents_BT=documents).double()
-        learned = int((targets >= 0).sum())
-        total += torch.stack((loss * learned, torch.tensor(learned, dtype=torch.float64, device=device)))
-    nats, learned = sum_over_workers(total).tolist()
-    return nats / learned, nats / math.log(2) / max(1.0, text_bytes * learned / len(shards))
+        scored = targets[targets >= 0]
+        counts = torch.tensor([len(scored), int(text_bytes[scored].sum())], dtype=torch.float64, device=device)
+        total += torch.cat(((loss * len(scored))[None], counts))
+    nats, scored, scored_bytes = sum_over_workers(total).tolist()
+    return nats / scored, nats / math.log(2) / max(1.0, scored_bytes)

@@ -8,7 +8,6 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from xmodel_core.artifacts import Folder
 from xmodel_core.progress import track
@@ -17,8 +16,8 @@ from xmodel_core.training.recorder import PROGRESS
 
 POLL_EVERY_SECONDS = 0.5
 
-OnCheckpoint = Callable[[Path, int], None]
-"""(folder of a new complete checkpoint, its step)"""
+OnCheckpoint = Callable[[str, int], None]
+"""(the run's label, the step of a new complete checkpoint); no path, which an object store would have to bring here"""
 
 
 @contextmanager
@@ -46,7 +45,7 @@ def watch(
             if name not in known:
                 known.add(name)
                 try:
-                    on_checkpoint(folder.tree(name), step_of(name))
+                    on_checkpoint(folder.name, step_of(name))
                 except Exception as problem:  # kept for the caller, whom a thread cannot raise to
                     problems.append(problem)
 

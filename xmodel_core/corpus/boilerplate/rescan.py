@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xmodel_core.artifacts import Build, Folder, write_shard
+from xmodel_core.artifacts import Build, Folder, finished_shard, write_shard
 from xmodel_core.cluster import Cluster
 from xmodel_core.corpus.boilerplate.lines import Stripped, boilerplate_hashes, holds_any, strip
 from xmodel_core.corpus.config import CorpusConfig, LinesConfig, ScanConfig
@@ -75,6 +75,8 @@ def rescan_source(
 def rescan_file(task: RescanTask) -> None:
     """Writes <source>-NNNNN.parquet: row, text, the scan's measured columns, and what was removed; no file where
     nothing was."""
+    if finished_shard(task.folder, task.file.name):
+        return
     repeated = np.load(task.folder.file(LINES))
     names = ["row", "text", "chars", "bytes", *REMOVED]
     schema = pa.schema(

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xmodel_core.artifacts import Artifact, Build, Folder, write_shard
+from xmodel_core.artifacts import Artifact, Build, Folder, finished_shard, write_shard
 from xmodel_core.cluster import Cluster
 from xmodel_core.corpus.config import LEAST_JACCARD, ScanConfig
 from xmodel_core.corpus.copies.dedup import candidates, exact_copies
@@ -42,27 +42,26 @@ def first_copies(files: Sequence[ScannedFile]) -> Array:
 
 
 def write_pairs(build: Build, files: tuple[ScannedFile, ...], config: ScanConfig, cluster: Cluster) -> dict[str, int]:
-    """Writes pairs.parquet; how many pairs were compared, of how many documents."""
+    """Writes pairs.parquet; how many pairs were compared, of how many documents. The keys' candidates and the sets of
+    shingles, together as large as the documents' text, are shards of the build's `work`."""
     if build.finished("first-copies") is None:
         with write_shard(build.folder, "first-copies") as shard:
             np.save(shard.file(FIRST_COPIES), first_copies(files))
-    key_tasks = _candidates_tasks(build.folder, key_names(config), files)
-    missing = [task for task in key_tasks if build.finished(task.shard) is None]
+    key_tasks = _candidates_tasks(build.work, build.folder, key_names(config), files)
+    missing = [task for task in key_tasks if finished_shard(task.work, task.shard) is None]
     cluster.map(find_candidates, missing, "find near copies", "keys", [float(len(task.keys)) for task in missing])
-    pairs = np.unique(np.concatenate([np.load(build.folder.file(f"{task.shard}.npy")) for task in key_tasks]), axis=0)
+    pairs = np.unique(np.concatenate([np.load(build.work.file(f"{task.shard}.npy")) for task in key_tasks]), axis=0)
 
     begins = first_rows(files)
     documents = np.unique(pairs)
-    shingles_tasks = _shingles_tasks(build.folder, files, begins, documents)
-    missing = [task for task in shingles_tasks if build.finished(task.shard) is None]
+    shingles_tasks = _shingles_tasks(build.work, files, begins, documents)
+    missing = [task for task in shingles_tasks if finished_shard(task.work, task.shard) is None]
     sizes = [float(len(task.rows)) for task in missing]
     cluster.map(write_shingles, missing, "compare near copies", "docs", sizes)
     if build.finished("pairs") is None:
         with write_shard(build.folder, "pairs") as shard:
             similarity = jaccard_of_pairs(shingles_tasks, begins, pairs)
             pq.write_table(filter_pairs(pairs, similarity), shard.file("pairs.parquet"))
-    for task in (*key_tasks, *shingles_tasks):
-        build.discard(task.shard)  # together as large as the documents' text
     return {"compared": len(pairs), "documents": len(documents)}
 
 
@@ -70,7 +69,9 @@ def write_pairs(build: Build, files: tuple[ScannedFile, ...], config: ScanConfig
 class CandidatesTask:
     """A few keys over all documents: which documents share one."""
 
+    work: Folder
     folder: Folder
+    """Where FIRST_COPIES is."""
     keys: tuple[str, ...]
     files: tuple[ScannedFile, ...]
 
@@ -79,16 +80,20 @@ class CandidatesTask:
         return f"candidates-{self.keys[0]}"
 
 
-def _candidates_tasks(folder: Folder, keys: Sequence[str], files: tuple[ScannedFile, ...]) -> list[CandidatesTask]:
+def _candidates_tasks(
+    work: Folder, folder: Folder, keys: Sequence[str], files: tuple[ScannedFile, ...]
+) -> list[CandidatesTask]:
     return [
-        CandidatesTask(folder, tuple(keys[first : first + KEYS_AT_A_TIME]), files)
+        CandidatesTask(work, folder, tuple(keys[first : first + KEYS_AT_A_TIME]), files)
         for first in range(0, len(keys), KEYS_AT_A_TIME)
     ]
 
 
 def find_candidates(task: CandidatesTask) -> None:
     """Writes candidates-<first key>.npy: int64 [m, 2], a < b. Memory: about 80 bytes per document."""
-    with write_shard(task.folder, task.shard) as shard:
+    if finished_shard(task.work, task.shard):
+        return
+    with write_shard(task.work, task.shard) as shard:
         tables = [file.columns(task.keys) for file in task.files]
         first = np.load(task.folder.file(FIRST_COPIES))
         pairs = []
@@ -102,7 +107,7 @@ def find_candidates(task: CandidatesTask) -> None:
 class ShinglesTask:
     """The documents of one file that are to be compared."""
 
-    folder: Folder
+    work: Folder
     file: ScannedFile
     rows: Array
     """int64, ascending: rows of the scan."""
@@ -112,20 +117,20 @@ class ShinglesTask:
         return f"shingles-{self.file.name}"
 
 
-def _shingles_tasks(
-    folder: Folder, files: Sequence[ScannedFile], begins: Array, documents: Array
-) -> list[ShinglesTask]:
+def _shingles_tasks(work: Folder, files: Sequence[ScannedFile], begins: Array, documents: Array) -> list[ShinglesTask]:
     """One task per file; `begins` [files + 1] are the files' first positions, `documents` positions, ascending."""
     return [
-        ShinglesTask(folder, file, documents[(documents >= begin) & (documents < begin + file.rows)] - begin)
+        ShinglesTask(work, file, documents[(documents >= begin) & (documents < begin + file.rows)] - begin)
         for file, begin in zip(files, begins, strict=False)
     ]
 
 
 def write_shingles(task: ShinglesTask) -> None:
     """Writes the sets of shingles of some documents: <shard>.npy, uint64, and <shard>-offsets.npy, int64 [rows + 1]."""
+    if finished_shard(task.work, task.shard):
+        return
     values, sizes = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
-    with write_shard(task.folder, task.shard) as shard:
+    with write_shard(task.work, task.shard) as shard:
         for texts in batches((text for _, text in task.file.texts(task.rows)), len):
             hashes, offsets = shingle_sets(make_batch(texts))
             values.append(hashes)
@@ -140,8 +145,8 @@ def jaccard_of_pairs(tasks: Sequence[ShinglesTask], begins: Array, pairs: Array)
     the files' first positions; the sets are memory-mapped, not loaded."""
     sets = [
         (
-            np.load(task.folder.file(f"{task.shard}.npy"), mmap_mode="r"),
-            np.load(task.folder.file(f"{task.shard}-offsets.npy")),
+            np.load(task.work.file(f"{task.shard}.npy"), mmap_mode="r"),
+            np.load(task.work.file(f"{task.shard}-offsets.npy")),
         )
         for task in tasks
     ]

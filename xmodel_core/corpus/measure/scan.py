@@ -5,6 +5,7 @@ scans one raw file at a time into bounded groups of rows, `Scan` is a datatrove 
 and both go through `scanned`. Texts that differ only in white space have equal hashes.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
@@ -26,11 +27,13 @@ from xmodel_core.corpus.contamination.benchmark_index import BenchmarkIndex, Hit
 from xmodel_core.corpus.measure.features import FEATURES, features
 from xmodel_core.corpus.measure.perplexity import PERPLEXITY, NgramModels
 from xmodel_core.corpus.measure.signature import key_names, near_keys
-from xmodel_core.corpus.read import READERS
+from xmodel_core.corpus.read import READERS, LocalFolder
 from xmodel_core.corpus.text import characters as char
 from xmodel_core.corpus.text.batch import Array, TextBatch, make_batch
+from xmodel_core.corpus.text.characters import well_formed
 from xmodel_core.corpus.text.language import detect
 from xmodel_core.specs import RawFile, Source
+from xmodel_core.specs.listing import readable_name
 
 Item = TypeVar("Item")
 
@@ -38,6 +41,7 @@ BATCH_CHARACTERS = 300_000  # texts scanned together: their arrays stay in the p
 BATCH_TEXTS = 5_000
 GROUP_CHARACTERS = 1_000_000  # of a group of rows in the scan's files
 GROUP_ROWS = 20_000
+FIELDS_NAMED = 30  # of a file's records, in its receipt; the field of the text is always among them
 
 
 def text_hashes(batch: TextBatch) -> list[bytes]:
@@ -232,8 +236,8 @@ def scan_file(
 ) -> dict[str, Any]:
     """Scans one raw file into one Parquet file, rows in the file's order; gives counts for the receipt."""
     # The file's name is relative to the reader's folder, so that ids never hold a machine's path.
-    address = file.address.removesuffix(f"/{file.name}")
-    folder = RemoteData(address) if remote.is_remote(address) else address
+    address, *parts = file.address.rsplit("/", file.name.count("/") + 1)
+    folder = RemoteData(address) if remote.is_remote(address) else LocalFolder(address or "/")
     reader = READERS[source.format](folder, source.text_field, source.id_field, config, source.records)
     fields = schema(config)
     # Without statistics, since all rows of a column are read, and without dictionaries of numbers, which rarely repeat.
@@ -247,7 +251,7 @@ def scan_file(
     ) as writer:
         group: list[pa.RecordBatch] = []
         size = rows = 0
-        for documents in batches(reader.read_file(file.name), lambda document: len(document.text)):
+        for documents in batches(reader.read_file("/".join(parts)), lambda document: len(document.text)):
             columns = scanned([document.text for document in documents], config, index, models)
             group.append(_rows(documents, columns, fields))
             size += int(columns["chars"].sum())
@@ -257,10 +261,16 @@ def scan_file(
                 group, size, rows = [], 0, 0
         if group:
             writer.write_table(pa.Table.from_batches(group))
+    by_count = sorted(reader.fields.items(), key=lambda item: (item[0] != source.text_field, -item[1], item[0]))
     return {
         "source": source.name,
-        "file": file.name,
+        "file": readable_name(file.name),
         "records": reader.records,
         "not_documents": dict(sorted(reader.not_documents.items())),
-        "fields": dict(sorted(reader.fields.items(), key=lambda item: (-item[1], item[0]))[:30]),
+        "fields": {well_formed(name): records for name, records in by_count[:FIELDS_NAMED]},
+        **({"meta_left_out": _some(reader.meta_left_out)} if reader.meta_left_out.total() else {}),
     }
+
+
+def _some(counts: Counter[str]) -> dict[str, int]:
+    return {well_formed(name): count for name, count in counts.most_common(FIELDS_NAMED) if count}

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xmodel_core.artifacts import Build, Folder, write_shard
+from xmodel_core.artifacts import Build, Folder, finished_shard, write_shard
 from xmodel_core.cluster import Cluster
 from xmodel_core.corpus.config import ScanConfig
 from xmodel_core.corpus.measure.scan import load_index, load_models, scan_file
@@ -36,6 +36,8 @@ class ScanTask:
 
 def run_scan_task(task: ScanTask) -> None:
     """Writes <source>-NNNNN.parquet with its receipt."""
+    if finished_shard(task.folder, task.name):
+        return
     with write_shard(task.folder, task.name) as shard:
         target = shard.file(f"{task.name}.parquet")
         index, models = load_index(task.references.benchmarks), load_models(task.references.models)

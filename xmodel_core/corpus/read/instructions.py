@@ -15,11 +15,14 @@ from typing import Any
 
 import xxhash
 
+from xmodel_core.corpus.read.fields import NotText, text_of
 from xmodel_core.corpus.text.batch import make_batch
 from xmodel_core.corpus.text.language import HAN_SHARE, KANA_SHARE, detect
 
 PROMPT_FIELDS = ("instruction", "prompt", "question", "problem", "query")
 INPUT_FIELDS = ("input", "context")
+FORM_FIELDS = (*PROMPT_FIELDS, *INPUT_FIELDS, "system", "history", "tools")
+"""What becomes part of a text, beside the field with the answer or the turns."""
 SPEAKER_FIELDS = ("from", "role")
 TEXT_FIELDS = ("value", "content")
 
@@ -153,11 +156,14 @@ def as_text(record: Mapping[str, Any], form: str, text_field: str) -> dict[str, 
 
 
 def _text(value: Any, name: str) -> str:
-    """A field's text without blank lines around it; empty where there is none."""
+    """A field's text, or that of a message's parts, without blank lines around it; empty where there is none."""
     if value is None:
         return ""
-    if not isinstance(value, str):
-        raise NotOfTheForm(f"{name!r} is {type(value).__name__}, not text")
+    if type(value) is not str:
+        try:
+            value = text_of(value, name)
+        except NotText as error:
+            raise NotOfTheForm(str(error)) from None
     return "" if value.isspace() else value.strip("\r\n").rstrip()
 
 

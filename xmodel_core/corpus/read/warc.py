@@ -11,14 +11,13 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from datatrove.data import Document
 from fastwarc.stream_io import BrotliReader, ChunkedReader
 from fastwarc.warc import ArchiveIterator, HeaderMap, WarcRecord
 
 from xmodel_core.corpus.read.encoding import Undecodable, decode
 from xmodel_core.corpus.read.extract import MAX_PAGE_BYTES, Unextractable, extract
-from xmodel_core.corpus.read.reader import Reader
-from xmodel_core.corpus.read.unpack import READ_BYTES, BrokenStream, unpacked
+from xmodel_core.corpus.read.reader import Found, Reader
+from xmodel_core.corpus.read.unpack import READ_BYTES, BrokenStream, FailureRecorder, unpacked
 
 MAX_SKIPPED_BYTES = 1 << 30
 """A longer record is not read to its end, the next start is searched: packed, it may hold any number of bytes."""
@@ -34,27 +33,6 @@ _CHARSET = re.compile(r"""charset\s*=\s*["']?([^\s;"']+)""", re.I)
 
 class Damaged(Exception):
     """A record is incomplete or cannot be decoded; the message says why."""
-
-
-class _FailureRecorder(io.RawIOBase):
-    """A stream that keeps its own failure: a store that cannot be read is not a damaged file."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self.stream = stream
-        self.failure: Exception | None = None
-
-    def read(self, size: int = -1) -> bytes:
-        try:
-            return self.stream.read(size)
-        except Exception as error:
-            self.failure = error
-            raise
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self.stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self.stream.tell()
 
 
 def _next_start(stream: BinaryIO, after: int, packed: bool) -> int | None:
@@ -120,25 +98,28 @@ class WarcReader(Reader):
 
     name = "WARC"
 
-    def read_file(self, filepath: str) -> Iterator[Document]:
-        """A document per page or text; each damaged place is set aside as one record."""
-        with self.data_folder.open(filepath, "rb") as stream:
+    def read_records(self, filepath: str) -> Iterator[Found]:
+        """A record per page or text, and one for each damaged place."""
+        with self.opened(filepath) as stream:
             row, start, restarts = 0, 0, 0
-            packed = stream.read(2) == _GZIP_START[:2]
+            head = stream.read(5)
+            packed = head[:2] == _GZIP_START[:2]
+            if not packed and head != b"WARC/":  # its beginning is damaged
+                packed = _next_start(stream, 0, packed=True) is not None
             while start is not None:
-                recorded = _FailureRecorder(stream)
+                recorded = FailureRecorder(stream)
                 stream.seek(start)
                 before, wrong = row, None
                 try:
                     for record in ArchiveIterator(recorded, parse_http=False):
                         start = max(start, record.stream_pos)
                         try:
-                            document = self._record(filepath, row, record, packed)
+                            found = self._record(row, record, packed)
                         except Damaged as error:
-                            document, wrong = self.aside(filepath, row, str(error)), error
+                            found, wrong = Found(row, {}, str(error)), error
                         row += 1
-                        if document is not None:
-                            yield document
+                        if found is not None:
+                            yield found
                         if wrong:
                             break
                     else:
@@ -148,18 +129,17 @@ class WarcReader(Reader):
                         raise recorded.failure from None
                     # Where nothing could be read since the last damage, it is still the same one.
                     if row > before or restarts == 0:
-                        yield self.aside(filepath, row, f"damaged archive: {_sentence(error)}")
+                        yield Found(row, {}, f"damaged archive: {_sentence(error)}")
                         row += 1
                 restarts += 1
                 if restarts > MAX_RESTARTS:
-                    yield self.aside(
-                        filepath, row, f"damaged in more than {MAX_RESTARTS:,} places: the rest is not read"
-                    )
+                    yield Found(row, {}, f"damaged in more than {MAX_RESTARTS:,} places: the rest is not read")
                     return
                 start = _next_start(stream, start + 1, packed)
 
-    def _record(self, file: str, row: int, record: WarcRecord, packed: bool) -> Document | None:
-        """The record's document, or None, counted by kind. Damaged: it is incomplete."""
+    def _record(self, row: int, record: WarcRecord, packed: bool) -> Found | None:
+        """The record's text, or why it has none; None where it is no document, counted by kind. Damaged: it is
+        incomplete."""
         length = record.content_length
         kind = str(record.record_type)
         head = record.reader.read(min(length, READ_BYTES))
@@ -185,7 +165,7 @@ class WarcReader(Reader):
         if not (page or text) or length > limit + READ_BYTES:
             self._read_past(record, length, len(head))
             if page or text:
-                return self._aside(file, row, record, f"longer than {limit:,} bytes")
+                return _aside(row, record, f"longer than {limit:,} bytes")
             self.not_documents[kind] += 1
             return None
         block = head + _rest(record, length - len(head))
@@ -200,19 +180,13 @@ class WarcReader(Reader):
             else:
                 body = _decoded(block[begin:], http, limit)
                 if len(body) > limit:
-                    return self._aside(file, row, record, f"longer than {limit:,} bytes")
+                    return _aside(row, record, f"longer than {limit:,} bytes")
                 charset = _CHARSET.search(http.get("Content-Type") or record.headers.get("Content-Type") or "")
                 content = extract(body, charset[1] if charset else None)
         except (Damaged, Undecodable, Unextractable) as error:
-            return self._aside(file, row, record, str(error))
+            return _aside(row, record, str(error))
         fields = {"url": _header(record, "WARC-Target-URI"), "date": _header(record, "WARC-Date")}
-        return self.document(file, row, {self.text_field: content, **{k: v for k, v in fields.items() if v}})
-
-    def _aside(self, file: str, row: int, record: WarcRecord, why: str) -> Document:
-        """A complete record that gives no text, set aside with its address."""
-        document = self.aside(file, row, why)
-        document.metadata["url"] = _header(record, "WARC-Target-URI")
-        return document
+        return Found(row, {self.text_field: content, **{k: v for k, v in fields.items() if v}})
 
     @staticmethod
     def _read_past(record: WarcRecord, length: int, read: int) -> None:
@@ -221,6 +195,11 @@ class WarcReader(Reader):
         read += record.consume()
         if read < length:
             raise Damaged(f"truncated: {read:,} of {length:,} bytes")
+
+
+def _aside(row: int, record: WarcRecord, why: str) -> Found:
+    """A complete record that gives no text, with its address."""
+    return Found(row, {"url": _header(record, "WARC-Target-URI")}, why)
 
 
 def _rest(record: WarcRecord, size: int) -> bytes:

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator
 
-from datatrove.data import Document
-
 from xmodel_core.corpus.read.encoding import Undecodable, decode
 from xmodel_core.corpus.read.extract import MAX_PAGE_BYTES, Unextractable, extract
-from xmodel_core.corpus.read.reader import Reader
+from xmodel_core.corpus.read.reader import Found, Reader
 from xmodel_core.corpus.read.unpack import BrokenStream, read_all
 
 
@@ -19,19 +17,15 @@ class _WholeFileReader(Reader):
         """The document's text. Undecodable, Unextractable: there is none."""
         raise NotImplementedError
 
-    def read_file(self, filepath: str) -> Iterator[Document]:
-        """One document, or the file set aside."""
+    def read_records(self, filepath: str) -> Iterator[Found]:
+        """One record."""
         try:
-            with self.data_folder.open(filepath, "rb") as stream:
+            with self.opened(filepath) as stream:
                 data = read_all(stream, self.max_bytes)
-            if data is None:
-                yield self.aside(filepath, 0, f"longer than {self.max_bytes:,} bytes")
-                return
-            text = self.text(data)
+            wrong = f"longer than {self.max_bytes:,} bytes" if data is None else None
+            yield Found(0, {} if data is None else {self.text_field: self.text(data)}, wrong)
         except (BrokenStream, Undecodable, Unextractable) as error:
-            yield self.aside(filepath, 0, str(error))
-        else:
-            yield self.document(filepath, 0, {self.text_field: text})
+            yield Found(0, {}, str(error))
 
 
 class HtmlReader(_WholeFileReader):

@@ -12,6 +12,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -132,7 +133,8 @@ def _keep(places: tuple[Path, ...], name: str, content: bytes) -> None:
             aside.replace(place / name)
             return
         except OSError:
-            continue
+            with suppress(OSError):
+                aside.unlink()  # half a file, where the disk is full
 
 
 def _compile(function: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[bytes, bytes]:

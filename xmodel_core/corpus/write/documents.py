@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xmodel_core.artifacts import Artifact, Build, Folder, Store, file_digest, fingerprint, write_shard
+from xmodel_core.artifacts import Artifact, Build, Folder, Store, file_digest, fingerprint, finished_shard, write_shard
 from xmodel_core.cluster import Cluster
 from xmodel_core.corpus.decide.decisions import Decisions
 from xmodel_core.corpus.mask.kinds import Kind, MaskConfig
@@ -89,6 +89,8 @@ def write_all_documents(build: Build, tasks: Sequence[DocumentsTask], cluster: C
 def write_documents(task: DocumentsTask) -> None:
     """Writes documents/<source>-NNNNN.parquet from the scan and decisions/<source>-NNNNN.parquet, or copies it from an
     earlier corpus."""
+    if finished_shard(task.folder, task.shard):
+        return
     path, source = f"documents/{task.file.name}.parquet", task.file.source
     with write_shard(task.folder, task.shard) as shard:
         facts = _copy(task.earlier, path, shard.file(path)) if task.earlier else None
@@ -100,7 +102,7 @@ def _copy(earlier: Artifact, path: str, target: Path) -> dict[str, Any] | None:
     """The earlier receipt's facts; None where its file is gone or damaged."""
     receipt = earlier.receipts()[f"documents-{Path(path).stem}"]
     with contextlib.suppress(OSError):
-        shutil.copyfile(earlier.file(path), target)
+        shutil.copyfile(earlier.folder.file(path), target)
         if [(entry.path, entry.sha256) for entry in receipt.files] == [(path, file_digest(target))]:
             return receipt.facts
     return None

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from xmodel_core.artifacts.sealed_folder import verify
 from xmodel_core.errors import XmodelError
 from xmodel_core.model.config import ModelConfig
 from xmodel_core.model.cost import count_parameters
@@ -20,6 +21,7 @@ from xmodel_core.model.formats.export_formats import ExportedModel, convert
 from xmodel_core.model.formats.files import GENERATION_CONFIG, PICKLED_WEIGHTS, TOKENIZER_JSON, json_text, new_folder
 from xmodel_core.model.weights import (
     CONFIG,
+    STATE,
     TOKENIZER,
     WEIGHTS,
     check_weights,
@@ -70,7 +72,7 @@ def _model_card(
 ) -> str:
     """The text of README.md: shape and training of the model, how to load it, its limits."""
     run = checkpoint.parent.parent.name if checkpoint.parent.name == "checkpoints" else checkpoint.name
-    state = checkpoint / "state.json"
+    state = checkpoint / STATE
     trained = json.loads(state.read_text(encoding="utf-8")) if state.exists() else {}
     counts = count_parameters(config, vocab_size)
     rows = {
@@ -90,7 +92,12 @@ def _model_card(
         rows["trained"] = f"{trained['step']:,} steps, {trained['tokens']:,} tokens"
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     remote = ", trust_remote_code=True" if "auto_map" in exported.config else ""
-    eos = "tokenizer.eos_token + " if tokens.eos_token_id is not None else ""
+    begins = (
+        "In training every document but the first stood behind an end-of-document token: it is `bos_token` here, and "
+        "the tokenizer puts it before a prompt.\n\n"
+        if tokens.bos_token_id is not None and tokens.bos_token_id == tokens.eos_token_id
+        else ""
+    )
     return f"""---
 library_name: transformers
 pipeline_tag: text-generation
@@ -110,15 +117,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("."{remote})
 model = AutoModelForCausalLM.from_pretrained("."{remote})
-prompt = tokenizer({eos}"从前", return_tensors="pt", add_special_tokens=False)
-output = model.generate(prompt.input_ids, attention_mask=prompt.attention_mask, max_new_tokens=64, do_sample=False)
-print(tokenizer.decode(output[0]))
+prompt = tokenizer("从前", return_tensors="pt")
+output = model.generate(**prompt, max_new_tokens=64, do_sample=False)
+print(tokenizer.decode(output[0], skip_special_tokens=True))
 ```
 
-In training every document but the first stood behind an end-of-document token: a prompt should, too.
-
-It continues text. It was not made to be safe, and has not been checked for what it says about people. Its licence is
-for whoever publishes it to state.
+{begins}It continues text. It was not made to be safe, and has not been checked for what it says about people.
+Its licence is for whoever publishes it to state.
 """
 
 
@@ -140,11 +145,12 @@ def export_checkpoint(
 ) -> ExportedModel:
     """Writes a checkpoint (or a run's newest) as a folder for other code; gives what it wrote.
 
-    `tokenizer_files`: name → content of the files to put beside the weights. XmodelError: an incomplete checkpoint,
-    weights of another shape, a format that cannot hold the model, an output folder that is not empty, no room on the
-    disk.
+    `tokenizer_files`: name → content of the files to put beside the weights. XmodelError: an incomplete or
+    damaged checkpoint, weights of another shape, a format that cannot hold the model, an output folder that is not
+    empty, no room on the disk.
     """
     checkpoint = newest_checkpoint(place)
+    verify(checkpoint, CONFIG, WEIGHTS, STATE)
     config, vocab_size = read_config(checkpoint)
     named = read_weights(checkpoint)
     check_weights(named, config, vocab_size, checkpoint / WEIGHTS)

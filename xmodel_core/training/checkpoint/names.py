@@ -1,10 +1,7 @@
 """What checkpoints are called in a run's folder, and which of them are complete."""
 
-import json
-
 from xmodel_core.artifacts import Folder
-
-MANIFEST = "manifest.json"
+from xmodel_core.artifacts.sealed_folder import MANIFEST, is_complete
 
 
 def checkpoint_name(step: int) -> str:
@@ -12,21 +9,18 @@ def checkpoint_name(step: int) -> str:
     return f"checkpoints/step-{step:08d}"
 
 
+def damaged_name(name: str) -> str:
+    """Where a checkpoint is set aside: no name of a checkpoint, so it is neither loaded nor pruned."""
+    return name.replace("checkpoints/", "checkpoints/damaged-")
+
+
 def step_of(name: str) -> int:
     """The step that a checkpoint is named after."""
     return int(name.rpartition("step-")[2])
 
 
-def is_complete(folder: Folder, name: str) -> bool:
-    """Whether every file that the checkpoint's manifest lists exists with the size it lists."""
-    try:
-        files = json.loads(folder.read(f"{name}/{MANIFEST}") or b"")["files"]
-        return all(folder.size(f"{name}/{file}") == size for file, size in files.items())
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return False
-
-
 def complete_checkpoints(folder: Folder) -> list[str]:
-    """The names of a run's complete checkpoints, the newest last."""
+    """The names of a run's checkpoints whose files all exist at their sizes, the newest last. Their contents are
+    verified when they are loaded."""
     names = [name.removesuffix(f"/{MANIFEST}") for name in folder.names(f"checkpoints/step-*/{MANIFEST}")]
     return [name for name in names if is_complete(folder, name)]

@@ -1,7 +1,8 @@
 """Removal of old checkpoints, and the ledger's rows that say which are kept."""
 
 from xmodel_core.artifacts import Folder
-from xmodel_core.training.checkpoint.names import MANIFEST, checkpoint_name, complete_checkpoints, step_of
+from xmodel_core.artifacts.sealed_folder import MANIFEST
+from xmodel_core.training.checkpoint.names import checkpoint_name, complete_checkpoints, step_of
 from xmodel_core.training.metrics import part_name, read_rows, write_rows
 
 

@@ -21,8 +21,9 @@ class MicroBatch(NamedTuple):
 
 
 def micro_batches(batch: Batch, sequences: int, device: torch.device) -> Iterator[MicroBatch]:
-    """The micro batches, of `sequences` sequences each, on a device. The sum of weight · mean loss over them, averaged
-    over the workers, is the mean over all targets of the step, wherever its padding is."""
+    """The micro batches, of at most `sequences` sequences each, on a device. The sum of weight · mean loss over them,
+    averaged over the workers, is the mean over all targets of the step, wherever its padding is and however its
+    sequences are divided."""
     world = rank_and_world()[1]
     for first in range(0, len(batch.tokens_BT), sequences):
         part = slice(first, first + sequences)
