@@ -20,7 +20,16 @@ from xmodel_core.corpus.mask.kinds import KINDS, PLACEHOLDERS, Edit, Kind
 from xmodel_core.corpus.mask.messengers import qq_numbers, wechat_names
 from xmodel_core.corpus.mask.numbers import Numbers, Spans, find_runs
 from xmodel_core.corpus.mask.phones import phone_numbers
-from xmodel_core.corpus.mask.view import BLANKS, DASHES, DOTS, LONG_DASHES, WIDE_DIGITS, WITHOUT_WIDTH, views
+from xmodel_core.corpus.mask.view import (
+    BLANKS,
+    DASHES,
+    FULL_STOPS,
+    LONG_DASHES,
+    MIDDLE_DOTS,
+    WIDE_DIGITS,
+    WITHOUT_WIDTH,
+    views,
+)
 
 # A word right before a number names it better than its form does: 微信13… is how somebody is found on WeChat.
 _DETECTORS: tuple[tuple[Kind, Callable[[str, Numbers], Spans]], ...] = (
@@ -71,7 +80,9 @@ def _in_original(new: list[Edit], edits: list[Edit]) -> list[Edit]:
 
 
 _SEPARATORS = "-. ()"
-_WIDE_SEPARATORS = f"{_SEPARATORS}{WIDE_DIGITS}（）．{DASHES}{BLANKS}{WITHOUT_WIDTH}{LONG_DASHES}{DOTS}"
+_WIDE_SEPARATORS = (
+    f"{_SEPARATORS}（）．{DASHES}{BLANKS}{LONG_DASHES}{MIDDLE_DOTS}{FULL_STOPS}{WITHOUT_WIDTH}{WIDE_DIGITS}"
+)
 # A number that may be somebody's: five digits, seven digits or separators, or the beginning of an IPv6 address. The
 # look-ahead rejects most numbers at once.
 _LONG_NUMBER = "{d}(?:(?={s}{{4}})(?:{d}{{4}}|{s}{{6}})|[0-9A-Fa-f]{{3}}:[0-9A-Fa-f]{{0,4}}:)"
@@ -79,7 +90,7 @@ _NARROW = re.compile(_LONG_NUMBER.format(d="[0-9]", s=f"[{_SEPARATORS}0-9]"))
 _WIDE = re.compile(_LONG_NUMBER.format(d=f"[0-9{WIDE_DIGITS}]", s=f"[{_WIDE_SEPARATORS}0-9]"))
 # WeChat names may hold no digit, so the words for WeChat count, too.
 _NARROW_WORDS = ("echat", "eChat", "ECHAT", "eixin", "(at)", "[at]")
-_WIDE_WORDS = (*_NARROW_WORDS, "微信", "薇信", "vx", "VX", "ｖｘ", "ＶＸ", "V信", "v信", "加v", "加V", "＠")
+_WIDE_WORDS = (*_NARROW_WORDS, "微信", "薇信", "vx", "VX", "ｖｘ", "ＶＸ", "V信", "v信", "加v", "加V", "＠", "﹫")
 
 
 def _may_hold_any(text: str) -> bool:
@@ -96,7 +107,7 @@ def _find_in_views(text: str, kinds: Collection[Kind]) -> list[Edit]:
     if not _may_hold_any(text):
         return []
     for view in views(text):
-        if edits := _find(view.text, kinds):
+        if edits := _find(view.read, kinds):
             return [Edit(edit.kind, *view.span(edit.start, edit.end)) for edit in edits]
     return []
 
