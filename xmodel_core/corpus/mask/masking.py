@@ -23,7 +23,6 @@ from xmodel_core.corpus.mask.phones import phone_numbers
 from xmodel_core.corpus.mask.view import (
     BLANKS,
     DASHES,
-    FULL_STOPS,
     LONG_DASHES,
     MIDDLE_DOTS,
     WIDE_DIGITS,
@@ -81,16 +80,17 @@ def _in_original(new: list[Edit], edits: list[Edit]) -> list[Edit]:
 
 _SEPARATORS = "-. ()"
 _WIDE_SEPARATORS = (
-    f"{_SEPARATORS}（）．{DASHES}{BLANKS}{LONG_DASHES}{MIDDLE_DOTS}{FULL_STOPS}{WITHOUT_WIDTH}{WIDE_DIGITS}"
+    f"{_SEPARATORS}（）．{DASHES}{BLANKS}{LONG_DASHES}{MIDDLE_DOTS}{WITHOUT_WIDTH}{WIDE_DIGITS}"
 )
 # A number that may be somebody's: five digits, seven digits or separators, or the beginning of an IPv6 address. The
 # look-ahead rejects most numbers at once.
 _LONG_NUMBER = "{d}(?:(?={s}{{4}})(?:{d}{{4}}|{s}{{6}})|[0-9A-Fa-f]{{3}}:[0-9A-Fa-f]{{0,4}}:)"
 _NARROW = re.compile(_LONG_NUMBER.format(d="[0-9]", s=f"[{_SEPARATORS}0-9]"))
 _WIDE = re.compile(_LONG_NUMBER.format(d=f"[0-9{WIDE_DIGITS}]", s=f"[{_WIDE_SEPARATORS}0-9]"))
-# WeChat names may hold no digit, so the words for WeChat count, too.
+# WeChat names may hold no digit, so the words for WeChat count, too; most of the Chinese ones share a character.
 _NARROW_WORDS = ("echat", "eChat", "ECHAT", "eixin", "(at)", "[at]")
-_WIDE_WORDS = (*_NARROW_WORDS, "微信", "薇信", "vx", "VX", "ｖｘ", "ＶＸ", "V信", "v信", "加v", "加V", "＠", "﹫")
+_WIDE_WORDS = (*_NARROW_WORDS, "vx", "VX", "ｖ", "Ｖ", "加v", "加V", "＠", "﹫")
+_WORDS_OF_LETTERS = ("微信", "薇信", "V信", "v信")
 
 
 def _may_hold_any(text: str) -> bool:
@@ -99,7 +99,12 @@ def _may_hold_any(text: str) -> bool:
         return True
     numbers, words = (_NARROW, _NARROW_WORDS) if text.isascii() else (_WIDE, _WIDE_WORDS)
     # Numbers first: most long texts have one near their beginning.
-    return bool(numbers.search(text)) or any(word in text for word in words)
+    if numbers.search(text):
+        return True
+    for word in words:  # a loop is a third faster here than any()
+        if word in text:
+            return True
+    return "信" in text and any(word in text for word in _WORDS_OF_LETTERS)
 
 
 def _find_in_views(text: str, kinds: Collection[Kind]) -> list[Edit]:

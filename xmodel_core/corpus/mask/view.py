@@ -16,38 +16,43 @@ from typing import NamedTuple
 WIDE_DIGITS = "０-９𝟎-𝟿"
 DASHES = "\u2010-\u2013\u2043\u2212\ufe58\ufe63\uff0d"
 BLANKS = "\u00a0\u2000-\u200a\u202f\u205f\u3000"
-LONG_DASHES = "\u2014\u2015\u2500\u2501\u2e3a\u2e3b\u30fc一"
-"""Between digits also the long vowel of Japanese and the Chinese numeral, which look like a dash and are typed as one."""
+LONG_DASHES = "\u2014\u2015\u2500\u2501\u2e3a\u2e3b\u30fc"
+"""With what looks like one and is typed for one: the rule of a table, the long vowel of Japanese."""
 MIDDLE_DOTS = "\u00b7\u2022\u2027\u2219\u22c5\u30fb\uff65"
-FULL_STOPS = "。｡"
 WITHOUT_WIDTH = "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff\u20e3"
 """Soft hyphens, joiners, marks of direction, byte order marks, and what makes a digit an emoji."""
-
 # Full-width punctuation stays what it is, but for what stands inside numbers and addresses.
 _WIDE = "０-９＠-Ｚａ-ｚ＋．＿﹢﹫\U0001d400-\U0001d7ff"
-_EVERY = "".join(map(chr, range(0x1D800)))
-_FOLDED = {wide: unicodedata.normalize("NFKC", wide) for wide in re.findall(f"[{_WIDE}]", _EVERY)}
-_FOLDED |= dict.fromkeys(re.findall(f"[{DASHES}]", _EVERY), "-") | dict.fromkeys(re.findall(f"[{BLANKS}]", _EVERY), " ")
-_FOLDABLE = re.compile(f"[{_WIDE}{DASHES}{BLANKS}]")
+_SEPARATING = LONG_DASHES + MIDDLE_DOTS
 
-# What the joined view leaves out or writes in another way. It begins with characters that a search finds fast.
-_JOINABLE = re.compile(
-    f"[0-9)）{WITHOUT_WIDTH}](?:(?<=[{WITHOUT_WIDTH}])| {{0,2}}[{LONG_DASHES}{MIDDLE_DOTS}{FULL_STOPS}]{{1,2}} {{0,2}}[0-9(（])"
-)
-_IGNORED = f"[{WITHOUT_WIDTH}]*"
-_POINT = f"{_IGNORED}[.{MIDDLE_DOTS}{FULL_STOPS}]{_IGNORED}"
-_FOUR_PARTS = re.compile(f"[0-9](?<![0-9]{{2}})[0-9]{{0,2}}(?:{_POINT}[0-9]{{1,3}}){{3}}(?![0-9])")
-_AS_POINTS = str.maketrans(dict.fromkeys(MIDDLE_DOTS + FULL_STOPS, "."))
-_BLANK = f"[ {WITHOUT_WIDTH}]*"
+
+def _members(inside: str) -> list[str]:
+    """The characters of a class, up to the last of the mathematical ones."""
+    return re.findall(f"[{inside}]", "".join(map(chr, range(0x1D800))))
+
+
+_FOLDED = {wide: unicodedata.normalize("NFKC", wide) for wide in _members(_WIDE)}
+_FOLDED |= dict.fromkeys(_members(DASHES), "-") | dict.fromkeys(_members(BLANKS), " ")
+_JOINING = frozenset(_members(_SEPARATING + WITHOUT_WIDTH))
+_SPECIAL = re.compile(f"[{_WIDE}{DASHES}{BLANKS}{_SEPARATING}{WITHOUT_WIDTH}]")
+
+# What the joined view leaves out: a dash or dot between digits, with blanks; else what has no width. The class at the
+# beginning is what a search finds fast.
 _INSIDE = re.compile(
-    rf"(?<=[0-9)）]){_BLANK}(?P<dash>[{LONG_DASHES}]{_BLANK}[{LONG_DASHES}]?|[{MIDDLE_DOTS}]){_BLANK}(?=[0-9(（])"
-    f"|[{WITHOUT_WIDTH}]+"
+    f"[{_SEPARATING}{WITHOUT_WIDTH}](?:"
+    rf"(?:(?<=[0-9)）].)|(?<=[0-9)）] .))(?P<dash>(?<=[{_SEPARATING}])|[{WITHOUT_WIDTH} ]*[{_SEPARATING}])"
+    f"[{LONG_DASHES}{WITHOUT_WIDTH}]{{0,6}} ?[{WITHOUT_WIDTH}]*(?=[0-9(（])"
+    f"|(?<=[{WITHOUT_WIDTH}])[{WITHOUT_WIDTH}]*)"
 )
+# Four short parts are an IP address, whose points are points; in all other numbers a middle dot is as a dash.
+_POINT = f"[{WITHOUT_WIDTH}]*[.{MIDDLE_DOTS}][{WITHOUT_WIDTH}]*"
+_FOUR_PARTS = re.compile(f"[0-9](?<![0-9]{{2}})[0-9]{{0,2}}(?:{_POINT}[0-9]{{1,3}}){{3}}(?![0-9])")
+_AS_POINTS = str.maketrans(dict.fromkeys(MIDDLE_DOTS, "."))
 _EMOJI_MARKS = re.compile("[\ufe00-\ufe0f\u20e3]*")
 
 
 class View(NamedTuple):
-    """A text as detectors read it, the text, and the place in it of each character that is read."""
+    """What detectors read, the text it stands for, and the place in the text of each character that is read."""
 
     read: str
     text: str
@@ -55,29 +60,34 @@ class View(NamedTuple):
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """The span of the text that is [start, end) of what is read, with the marks of an emoji at its end."""
-        emoji = _EMOJI_MARKS.match(self.text, self.places[end - 1] + 1)
-        return self.places[start], emoji.end() if emoji else self.places[end - 1] + 1
+        last = self.places[end - 1] + 1
+        emoji = _EMOJI_MARKS.match(self.text, last)
+        return self.places[start], emoji.end() if emoji else last
 
 
 def views(text: str) -> Iterator[View]:
     """The joined view where it differs, then the plain one."""
-    plain = text if text.isascii() else _FOLDABLE.sub(lambda wide: _FOLDED.get(wide.group(), wide.group()), text)
-    if not text.isascii() and _JOINABLE.search(plain):
-        yield _joined(plain, text)
+    plain = text
+    if not text.isascii():
+        found = set(_SPECIAL.findall(text))
+        for wide in found & _FOLDED.keys():
+            plain = plain.replace(wide, _FOLDED[wide])
+        if found & _JOINING:
+            pointed = _FOUR_PARTS.sub(lambda parts: parts.group().translate(_AS_POINTS), plain)
+            if _INSIDE.search(pointed) or pointed != plain:
+                yield _joined(pointed, text)
     yield View(plain, text, range(len(text)))
 
 
 def _joined(plain: str, text: str) -> View:
-    # Four short parts are an IP address, whose points are points; in all other numbers a middle dot is as a dash.
-    plain = _FOUR_PARTS.sub(lambda parts: parts.group().translate(_AS_POINTS), plain)
+    """The view in which what `_INSIDE` matches is a dash or nothing."""
     pieces: list[str] = []
     places: list[int] = []
     at = 0
     for match in _INSIDE.finditer(plain):
-        pieces.append(plain[at : match.start()])
-        places += range(at, match.start())
+        dash = match["dash"] is not None
+        start = match.start() - (dash and plain[match.start() - 1] == " ")
+        pieces += [plain[at:start], "-" * dash]
+        places += [*range(at, start), *[start] * dash]
         at = match.end()
-        if match["dash"]:
-            pieces.append("-")
-            places.append(match.start())
     return View("".join([*pieces, plain[at:]]), text, [*places, *range(at, len(plain))])
