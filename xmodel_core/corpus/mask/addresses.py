@@ -29,7 +29,9 @@ _WORLD_DOMAIN = re.compile(
 )
 _WORLD_LOCAL_PART = re.compile(r"[\w.+%'-]+$")
 # Words that lead to an address, and run into its name in Chinese.
-_LEAD_IN = re.compile(r".*(?:[到给給至是为為找]|[寄发發]往|联[系络]|聯[繫絡]|咨询|询问|邮[箱件址]|郵[箱件]|信箱|地址|投稿)(?=.)")
+_LEAD_IN = re.compile(
+    r".*(?:[到给給至是为為找]|[寄发發]往|联[系络]|聯[繫絡]|咨询|询问|邮[箱件址]|郵[箱件]|信箱|地址|投稿)(?=.)"
+)
 _SPELT_OUT = re.compile(r"[(\[]\s?at\s?[)\]]", re.IGNORECASE)
 _NAME_BEFORE = re.compile(r"[A-Za-z0-9_.+-]{2,40}\s?$")
 _LABEL = r"(?:[^\W_]|-)+"

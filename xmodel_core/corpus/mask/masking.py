@@ -79,14 +79,16 @@ def _in_original(new: list[Edit], edits: list[Edit]) -> list[Edit]:
 
 
 _SEPARATORS = "-. ()"
-_WIDE_SEPARATORS = (
-    f"{_SEPARATORS}（）．{DASHES}{BLANKS}{LONG_DASHES}{MIDDLE_DOTS}{WITHOUT_WIDTH}{WIDE_DIGITS}"
-)
+_WIDE_SEPARATORS = f"{_SEPARATORS}（）．{DASHES}{BLANKS}{LONG_DASHES}{MIDDLE_DOTS}{WITHOUT_WIDTH}{WIDE_DIGITS}"
 # A number that may be somebody's: five digits, seven digits or separators, or the beginning of an IPv6 address. The
 # look-ahead rejects most numbers at once.
-_LONG_NUMBER = "{d}(?:(?={s}{{4}})(?:{d}{{4}}|{s}{{6}})|[0-9A-Fa-f]{{3}}:[0-9A-Fa-f]{{0,4}}:)"
-_NARROW = re.compile(_LONG_NUMBER.format(d="[0-9]", s=f"[{_SEPARATORS}0-9]"))
-_WIDE = re.compile(_LONG_NUMBER.format(d=f"[0-9{WIDE_DIGITS}]", s=f"[{_WIDE_SEPARATORS}0-9]"))
+_LONG_NUMBER = "{d}(?:(?={s}{{4}})(?:{d}{{4}}|{s}{{6}})|{h}{{3,5}}:{h}{{0,5}}:)"
+_NARROW = re.compile(_LONG_NUMBER.format(d="[0-9]", s=f"[{_SEPARATORS}0-9]", h="[0-9A-Fa-f]"))
+_WIDE = re.compile(
+    _LONG_NUMBER.format(
+        d=f"[0-9{WIDE_DIGITS}]", s=f"[{_WIDE_SEPARATORS}0-9]", h=f"[0-9A-Fa-f{WIDE_DIGITS}{WITHOUT_WIDTH}]"
+    )
+)
 # WeChat names may hold no digit, so the words for WeChat count, too; most of the Chinese ones share a character.
 _NARROW_WORDS = ("echat", "eChat", "ECHAT", "eixin", "(at)", "[at]")
 _WIDE_WORDS = (*_NARROW_WORDS, "vx", "VX", "ｖ", "Ｖ", "加v", "加V", "＠", "﹫")

@@ -47,6 +47,7 @@ _INSIDE = re.compile(
 # Four short parts are an IP address, whose points are points; in all other numbers a middle dot is as a dash.
 _POINT = f"[{WITHOUT_WIDTH}]*[.{MIDDLE_DOTS}][{WITHOUT_WIDTH}]*"
 _FOUR_PARTS = re.compile(f"[0-9](?<![0-9]{{2}})[0-9]{{0,2}}(?:{_POINT}[0-9]{{1,3}}){{3}}(?![0-9])")
+_POINTS = frozenset(_members(MIDDLE_DOTS))
 _AS_POINTS = str.maketrans(dict.fromkeys(MIDDLE_DOTS, "."))
 _EMOJI_MARKS = re.compile("[\ufe00-\ufe0f\u20e3]*")
 
@@ -68,12 +69,13 @@ class View(NamedTuple):
 def views(text: str) -> Iterator[View]:
     """The joined view where it differs, then the plain one."""
     plain = text
-    if not text.isascii():
-        found = set(_SPECIAL.findall(text))
+    if not text.isascii() and (found := set(_SPECIAL.findall(text))):
         for wide in found & _FOLDED.keys():
             plain = plain.replace(wide, _FOLDED[wide])
         if found & _JOINING:
-            pointed = _FOUR_PARTS.sub(lambda parts: parts.group().translate(_AS_POINTS), plain)
+            pointed = plain
+            if found & _POINTS:
+                pointed = _FOUR_PARTS.sub(lambda parts: parts.group().translate(_AS_POINTS), plain)
             if _INSIDE.search(pointed) or pointed != plain:
                 yield _joined(pointed, text)
     yield View(plain, text, range(len(text)))
