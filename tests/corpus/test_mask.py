@@ -105,6 +105,67 @@ PERSONAL: dict[Kind, list[str]] = {
         "QQ number 12345678",
     ],
 }
+# The same, as input methods, typesetting and copies from pages write it.
+OTHER_FORMS: dict[Kind, list[str]] = {
+    "email": [
+        "用户@例子.公司",
+        "请寄到李小明@商店.中国，谢谢",
+        "write user@中文.com today",
+        "ｚｈａｎｇ＠例子．网络",
+        "客服邮箱kefu@例子。香港。",
+        "来信wang﹫部门.例子。公司的同事",
+        "liwei@163。com。",
+        "张三.li@例子.中国",
+        "用户@xn--fsqu00a.xn--55qx5d",
+        "почта@пример.рф",
+        "info@müller.de",
+        "li\u200bwei@qq\u2060.com",
+        "user@中\u200d文.com",
+        "jane (at) 例子 (dot) 公司",
+    ],
+    "ip": [
+        "服务器58·23·4·2",
+        "IP：５８．２３．４．２",
+        "ping 58.\u200b23.4\u2060.2",
+        "来自𝟓𝟖.𝟐𝟑.𝟒.𝟐的请求",
+        "58・23・4・2",
+    ],
+    "phone": [
+        "138—1234—5678",
+        "138――1234――5678",
+        "电话010——88886666",
+        "(0571)—8888—6666",
+        "0571ー88886666",
+        "138 — 1234 — 5678",
+        "138\u20121234\u20125678",
+        "138·1234·5678",
+        "415•555•2671",
+        "+86\u2011138\ufe631234\ufe635678",
+        "138\u200b1234\u200b5678",
+        "1\u200c3\u200d8\u2060123\ufeff45\u00ad678",
+        "\u202a138\u200e1234\u200e5678\u202c",
+        "138\u200b—\ufeff1234\u200b—5678",
+        "１３８\u200b１２３４—５６７８",
+        "𝟏𝟑𝟖𝟏𝟐𝟑𝟒𝟓𝟔𝟕𝟖",
+        "𝟭𝟯𝟴－𝟷𝟸𝟹𝟺－𝟝𝟞𝟟𝟠",
+        "".join(f"{digit}\ufe0f\u20e3" for digit in "13812345678"),
+    ],
+    "id_number": [
+        "—".join((IDENTITY[:6], IDENTITY[6:14], IDENTITY[14:])),
+        "·".join((IDENTITY[:6], IDENTITY[6:14], IDENTITY[14:])),
+        "\u200b".join(IDENTITY_X),
+        "\ufeff".join((IDENTITY[:6], IDENTITY[6:])),
+    ],
+    "bank_card": [
+        "4111—1111—1111—1111",
+        "4111·1111·1111·1111",
+        "6222\u00ad0212\u00ad0000\u00ad3456\u00ad782",
+        "4111\u200f1111\u200f1111\u200f1111",
+        "６２２２―０２１２―００００―３４５６―７８２",
+    ],
+    "wechat": ["微信号：zhang\u200bsan_8", "微\u200d信：123456789"],
+    "qq": ["QQ：1234\u200b5678", "QQ：𝟏𝟐𝟑𝟒𝟓𝟔𝟕𝟖"],
+}
 LOOK_ALIKES = {
     "books": ["ISBN 978-7-111-12345-6", "ISBN 9787111123453", "ISBN 0-306-40615-2", "ISSN 2049-3630"],
     "papers": ["doi:10.1000/182.1234567", "doi 10.1016/j.cell.2019.01.001", "arXiv:2101.12345"],
@@ -140,6 +201,19 @@ LOOK_ALIKES = {
         "QQ2013版",
         "QQ 50000人",
     ],
+    "years and ranges": ["1937—1945年", "2019—2020—2021", "3—6小时", "20:30—21:30", "20210304—20210311", "15 — 44"],
+    "chemistry and dates": ["ZrOCl2·8H2O、Y(NO3)3·6H2O", "“3·11”大地震", "2008·8·8", "1.2·3·4版"],
+    "mentions": [
+        "谢谢@小明。中国人民",
+        "官方微博@友车官方网站www.example.com更新内容",
+        "新浪微博@舞圈APP。舞圈官方网站example.cn",
+        "转发@李四.中国好声音",
+        "制备了Ag@SiO2核壳结构.The results",
+        "tom@qq。OK thanks",
+        "{{邮箱@example.com}}",
+        "（学号）@pku.edu.cn",
+    ],
+    "signs without a width": ["1\u200b 2\u200b 3", "2021\u200b年3\u200b月4日", "❤\ufe0f 100\ufe0f", "\ufeff第12345号"],
     "bare numbers": ["4155552671", "88886666", "130503670401001", "378282246310005", "12345678"],
 }
 
@@ -148,7 +222,10 @@ def _kinds(text: str) -> set[Kind]:
     return {edit.kind for edit in mask(text)[1]}
 
 
-@pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in PERSONAL.items() for text in texts])
+_ALL = [(kind, text) for forms in (PERSONAL, OTHER_FORMS) for kind, texts in forms.items() for text in texts]
+
+
+@pytest.mark.parametrize(("kind", "text"), _ALL)
 def test_personal_data_is_masked_as_its_kind(kind: Kind, text: str) -> None:
     masked, edits = mask(text)
     assert [edit.kind for edit in edits] == [kind]
@@ -207,20 +284,56 @@ def test_a_long_list_is_masked_completely(piece: str) -> None:
     assert not re.search(r"\d|@", masked)
 
 
-@pytest.mark.parametrize("piece", ["1", "+1", "1.", "微信", "a(at)", "a@", "1 ", "(1)-"])
+@pytest.mark.parametrize(
+    "piece",
+    ["1", "+1", "1.", "微信", "a(at)", "a@", "1 ", "(1)-", "1—", "1·", "1\u200b", "中@", "中。", "中@1。", "\u200b"],
+)
 def test_a_text_made_of_beginnings_ends_and_holds_nothing(piece: str) -> None:
     assert mask(piece * 30_000)[1] == []
 
 
 def test_the_short_look_misses_nothing_in_long_texts() -> None:
     filler = "山谷里的人在一九三〇年种下了梨树，到了秋天一起收梨。" * 400
-    for kind, texts in PERSONAL.items():
-        for text in texts:
-            assert _kinds(f"{filler}\n{text}\n{filler}") == {kind}, text
+    for kind, text in _ALL:
+        assert _kinds(f"{filler}\n{text}\n{filler}") == {kind}, text
+
+
+def test_an_edit_covers_a_number_as_the_text_writes_it_and_no_more() -> None:
+    text = "\ufeff他\u200b的𝟏𝟑𝟖\u200b—\u200b1234——5678\u200b，卡4111·1111\u200b·1111·1111。请寄到李明@例子。公司。"
+    masked, edits = mask(text)
+    assert masked == "\ufeff他\u200b的<PHONE>\u200b，卡<BANK_CARD>。请寄到<EMAIL>。"
+    assert [text[edit.start : edit.end] for edit in edits] == [
+        "𝟏𝟑𝟖\u200b—\u200b1234——5678",
+        "4111·1111\u200b·1111·1111",
+        "李明@例子。公司",
+    ]
+
+
+@pytest.mark.parametrize("between", ["—", "——", " — ", "·", "\u200b", "\u00ad", "\u2060"])
+def test_what_separates_two_numbers_leaves_both_found(between: str) -> None:
+    assert mask(f"13812345678{between}13987654321") == mask(f"13812345678{between}13987654321", ("phone",))
+    assert mask(f"13812345678{between}13987654321")[0] == f"<PHONE>{between}<PHONE>"
+
+
+_JOINTS = st.sampled_from(["\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u200e", "\u202c", "\ufe0f"])
+
+
+@given(
+    st.sampled_from(
+        [case for case in _ALL if not re.search("[^\x00-\xff\u3000-\uffe5]", case[1]) and re.search("[0-9@]", case[1])]
+    ),
+    st.data(),
+)
+def test_a_character_without_a_width_anywhere_inside_hides_nothing(case: tuple[Kind, str], data: st.DataObject) -> None:
+    kind, text = case
+    (edit,) = mask(text)[1]
+    place = data.draw(st.integers(edit.start + 1, edit.end - 1))
+    hidden = text[:place] + data.draw(_JOINTS) + text[place:]
+    assert mask(hidden)[1] == [edit._replace(end=edit.end + 1)]
 
 
 _PIECES = st.sampled_from(
-    [text for texts in PERSONAL.values() for text in texts]
+    [text for _, text in _ALL]
     + [text for texts in LOOK_ALIKES.values() for text in texts]
     + [
         "微信",
@@ -242,11 +355,20 @@ _PIECES = st.sampled_from(
         "\n",
         "<PHONE>",
         "１",
+        "𝟏",
+        "—",
+        "·",
+        "。",
+        "\u200b",
+        "\ufe0f",
+        "例子.公司",
     ]
 )
 _TEXTS = st.one_of(
     st.lists(_PIECES, max_size=8).map("".join),
-    st.lists(st.one_of(_PIECES, st.text("0123456789-. ()+@:xXa微信Q群号<>", max_size=12)), max_size=6).map("".join),
+    st.lists(
+        st.one_of(_PIECES, st.text("0123456789-. ()+@:xXa微信Q群号<>—·。\u200b\u20e3", max_size=12)), max_size=6
+    ).map("".join),
     st.text(max_size=60),
 )
 

@@ -40,7 +40,7 @@ from xmodel_core.specs.listing import readable_name
 SCAN_VERSION = 4
 RESCAN_VERSION = 2
 PAIRS_VERSION = 1
-CORPUS_VERSION = 4
+CORPUS_VERSION = 5
 BENCHMARKS_VERSION = 2
 MODELS_VERSION = 1
 NO_REFERENCES = References()

@@ -3,7 +3,8 @@
 What stays: addresses that reach no machine of anybody's (loopback, private, reserved, documentation: they are facts
 about networks), version and section numbers. Mailboxes at example.com are masked: telling them apart gains nothing,
 for a placeholder reads as well there. `git@host:path`, `user@localhost` and other names that no mail server can
-resolve are not mailboxes.
+resolve are not mailboxes. Names of domains in other scripts (RFC 5890) run on into the words of a Chinese sentence, so
+their endings are a list, and forms to fill in (学号@pku.edu.cn) are told from mailboxes by their plain domains.
 """
 
 import re
@@ -13,12 +14,31 @@ from xmodel_core.corpus.mask.numbers import Numbers, Spans, text_before
 
 _LOCAL_PART = re.compile(r"[A-Za-z0-9À-ɏ_.+%'-]+$")
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+(?:xn--[A-Za-z0-9-]{2,}|[A-Za-z]{2,18})")
+# Domains in other scripts, whose dots may be any of the four of RFC 3490. Endings: the registered ones that people use,
+# countries and the general ones in Latin letters. After a Chinese ending the sentence may go on, in a few words.
+_WORLD_ENDINGS = (
+    "公司|网络|網絡|网址|网站|中文网|商城|商标|商店|在线|中国|中國|香港|台湾|台灣|澳门|澳門|新加坡|政务|公益|机构|集团|企业|信息|我爱你"
+    "|みんな|コム|ストア|한국|닷컴|닷넷|рф|укр|бел|срб|бг|мкд|мон|қаз|ею|онлайн|сайт|орг|дети|москва"
+)
+# No Latin letters after others: a list of contacts without blanks has @某某官方网站www.example.com.
+_WORLD_LABEL = r"(?=[^\W_])[A-Za-z0-9À-ɏ-]{0,40}(?:[^\W_A-Za-z]|-){0,20}"
+_WORLD_DOMAIN = re.compile(
+    rf"(?:{_WORLD_LABEL}[.。｡])+(?:(?:{_WORLD_ENDINGS})(?:(?![^\W\da-zA-Z_])|(?=[的或和及与吧呢]|联系|电话|手机|微信))"
+    r"|(?:[a-z]{2}|(?i:cn|com|net|org|edu|gov|info|biz|top|xyz|vip|club|site|shop|tech|wang|xn--[a-z0-9-]{2,}))"
+    "(?![A-Za-z0-9-]))"
+)
+_WORLD_LOCAL_PART = re.compile(r"[\w.+%'-]+$")
+# Words that lead to an address, and run into its name in Chinese.
+_LEAD_IN = re.compile(
+    r".*(?:[到给給至是为為找]|[寄发發]往|联[系络]|聯[繫絡]|咨询|询问|邮[箱件址]|郵[箱件]|信箱|地址|投稿)(?=.)"
+)
 _SPELT_OUT = re.compile(r"[(\[]\s?at\s?[)\]]", re.IGNORECASE)
 _NAME_BEFORE = re.compile(r"[A-Za-z0-9_.+-]{2,40}\s?$")
+_LABEL = r"(?:[^\W_]|-)+"
+_ENDING = f"(?:[A-Za-z]{{2,18}}|{_WORLD_ENDINGS})"
+_DOT = r"(?:\.|\s?[(\[]\s?dot\s?[)\]]\s?)"
 _OBFUSCATED = re.compile(
-    r"[A-Za-z0-9_.+-]{2,40}\s?[(\[]\s?at\s?[)\]]\s?[A-Za-z0-9-]+(?:(?:\.|\s?[(\[]\s?dot\s?[)\]]\s?)[A-Za-z0-9-]+)*"
-    r"(?:\.|\s?[(\[]\s?dot\s?[)\]]\s?)[A-Za-z]{2,18}",
-    re.IGNORECASE,
+    rf"[A-Za-z0-9_.+-]{{2,40}}\s?[(\[]\s?at\s?[)\]]\s?{_LABEL}(?:{_DOT}{_LABEL})*{_DOT}{_ENDING}", re.IGNORECASE
 )
 _COMMON_ENDINGS = {"com", "cn", "net", "org", "edu", "gov"}
 # Endings of file names and of code, and the names that never resolve (RFC 2606, RFC 6762; example.com does).
@@ -35,17 +55,37 @@ _NAMING_DOMAINS = {"openssh.com", "libssh.org", "lysator.liu.se"}
 
 
 # How mailing lists and the authors of specifications write addresses: <jane at example.org>.
-SPELT_AT = re.compile(r"<([A-Za-z0-9_.+-]{2,40} (?:at|AT) [A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,18})>")
+SPELT_AT = re.compile(rf"<([A-Za-z0-9_.+-]{{2,40}} (?:at|AT) {_LABEL}(?:\.{_LABEL})*\.{_ENDING})>")
+
+
+def _domain(text: str, start: int) -> re.Match[str] | None:
+    """A domain that begins here. One in other scripts wins where the Latin one is no more than its beginning."""
+    latin = _DOMAIN.match(text, start)
+    if latin and latin.group().rpartition(".")[2].lower() in _COMMON_ENDINGS:
+        return latin
+    world = _WORLD_DOMAIN.match(text, start)
+    return latin if not world or world.group().isascii() else world
+
+
+def _name(before: str, domain: re.Match[str]) -> str:
+    """The name of a mailbox at the end of what stands before its @; empty if there is none."""
+    latin = _LOCAL_PART.search(before)
+    if domain.group().isascii() and "xn--" not in domain.group():
+        return latin.group().lstrip("'.-%+") if latin else ""
+    # Chinese words right before a Latin name are the sentence's, unless a sign joins them to it.
+    if latin and latin.group()[0] not in "._+-":
+        return latin.group().lstrip("'%")
+    world = _WORLD_LOCAL_PART.search(before)
+    return _LEAD_IN.sub("", world.group()).lstrip("'.-%+") if world else ""
 
 
 def emails(text: str, numbers: Numbers) -> Spans:
     """Mailboxes: with an @, spelt out (jane (at) example (dot) org), and <jane at example.org>."""
     at = text.find("@")
     while at >= 0:
-        domain = _DOMAIN.match(text, at + 1)
-        local = domain and _LOCAL_PART.search(text_before(text, at, 64))
-        if local and domain:
-            name = local.group().lstrip("'.-%+")
+        domain = _domain(text, at + 1)
+        name = _name(text_before(text, at, 64), domain) if domain else ""
+        if domain and name:
             start, end = at - len(name), domain.end()
             ending = domain.group().rpartition(".")[2].lower()
             ahead = text[end : end + 2]

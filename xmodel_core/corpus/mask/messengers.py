@@ -53,7 +53,8 @@ def _after_word(word: str, text: str) -> Iterator[re.Match[str]]:
 
 def wechat_names(text: str, numbers: Numbers) -> Spans:
     """WeChat names after a word for WeChat; the word itself stays."""
-    places = {match.start(): match for word in _WECHAT_WORDS for match in _after_word(word, text)}
+    present = [word for word in _WECHAT_WORDS if word in text]
+    places = {match.start(): match for word in present for match in _after_word(word, text)}
     for match in places.values():
         word, of, sign, name = match.group("word", "of", "sign", "name")
         marked = re.search("[:：=「“【]", sign) or re.search(_NUMBER_OF, of) or (not word.isascii() and of)
