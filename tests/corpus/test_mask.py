@@ -325,7 +325,7 @@ _JOINTS = st.sampled_from(["\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u
     st.data(),
 )
 def test_a_character_without_a_width_anywhere_inside_hides_nothing(case: tuple[Kind, str], data: st.DataObject) -> None:
-    kind, text = case
+    _, text = case
     (edit,) = mask(text)[1]
     place = data.draw(st.integers(edit.start + 1, edit.end - 1))
     hidden = text[:place] + data.draw(_JOINTS) + text[place:]

@@ -39,7 +39,8 @@ KINDS = {
     "evaluation": "evaluations",
     "report": "reports",
 }
-TIMES = {"created_at", "seconds"}
+TIMES = {"created_at", "seconds", "seal", "receipts"}
+"""Times, and the digests of what holds them: of the JSON file itself, and of the receipts that a manifest lists."""
 
 
 class Steps:

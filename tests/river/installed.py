@@ -81,7 +81,9 @@ def install(folder: Path) -> Installed:
     installed = Installed(environment, folder / "empty")
     installed.folder.mkdir()
     words = ["install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", str(wheel)]
-    subprocess.run([sys.executable, "-m", "pip", "--python", installed.python, *words], check=True)
+    # Not this process's variables: a checkout on PYTHONPATH would pass for an installed package.
+    pip = [sys.executable, "-m", "pip", "--python", installed.python]
+    subprocess.run([*pip, *words], check=True, env=installed.variables())
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(environment), "platbase": str(environment)}))
     # A path alone: .pth files in that folder, the checkout's own among them, are not read.
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
