@@ -116,6 +116,7 @@ OTHER_FORMS: dict[Kind, list[str]] = {
         "来信wang﹫部门.例子。公司的同事",
         "liwei@163。com。",
         "张三.li@例子.中国",
+        "客服邮箱kefu@部门.例子.中国更新内容",
         "用户@xn--fsqu00a.xn--55qx5d",
         "почта@пример.рф",
         "info@müller.de",
@@ -318,14 +319,12 @@ def test_what_separates_two_numbers_leaves_both_found(between: str) -> None:
 _JOINTS = st.sampled_from(["\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u200e", "\u202c", "\ufe0f"])
 
 
-@given(
-    st.sampled_from(
-        [case for case in _ALL if not re.search("[^\x00-\xff\u3000-\uffe5]", case[1]) and re.search("[0-9@]", case[1])]
-    ),
-    st.data(),
-)
-def test_a_character_without_a_width_anywhere_inside_hides_nothing(case: tuple[Kind, str], data: st.DataObject) -> None:
-    _, text = case
+# But for addresses that are spelt out, which only their words show.
+_IN_LATIN = [text for texts in PERSONAL.values() for text in texts if re.search(r"\d|[@＠]", text)]
+
+
+@given(st.sampled_from(_IN_LATIN), st.data())
+def test_a_character_without_a_width_anywhere_inside_hides_nothing(text: str, data: st.DataObject) -> None:
     (edit,) = mask(text)[1]
     place = data.draw(st.integers(edit.start + 1, edit.end - 1))
     hidden = text[:place] + data.draw(_JOINTS) + text[place:]

@@ -15,7 +15,7 @@ from xmodel_core.corpus.mask.numbers import Numbers, Spans, text_before
 _LOCAL_PART = re.compile(r"[A-Za-z0-9À-ɏ_.+%'-]+$")
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+(?:xn--[A-Za-z0-9-]{2,}|[A-Za-z]{2,18})")
 # Domains in other scripts, whose dots may be any of the four of RFC 3490. Endings: the registered ones that people use,
-# countries and the general ones in Latin letters. After a Chinese ending the sentence may go on, in a few words.
+# countries and the general ones in Latin letters.
 _WORLD_ENDINGS = (
     "公司|网络|網絡|网址|网站|中文网|商城|商标|商店|在线|中国|中國|香港|台湾|台灣|澳门|澳門|新加坡|政务|公益|机构|集团|企业|信息|我爱你"
     "|みんな|コム|ストア|한국|닷컴|닷넷|рф|укр|бел|срб|бг|мкд|мон|қаз|ею|онлайн|сайт|орг|дети|москва"
@@ -23,10 +23,12 @@ _WORLD_ENDINGS = (
 # No Latin letters after others: a list of contacts without blanks has @某某官方网站www.example.com.
 _WORLD_LABEL = r"(?=[^\W_])[A-Za-z0-9À-ɏ-]{0,40}(?:[^\W_A-Za-z]|-){0,20}"
 _WORLD_DOMAIN = re.compile(
-    rf"(?:{_WORLD_LABEL}[.。｡])+(?:(?:{_WORLD_ENDINGS})(?:(?![^\W\da-zA-Z_])|(?=[的或和及与吧呢]|联系|电话|手机|微信))"
+    rf"(?:{_WORLD_LABEL}[.。｡])+(?:{_WORLD_ENDINGS}"
     r"|(?:[a-z]{2}|(?i:cn|com|net|org|edu|gov|info|biz|top|xyz|vip|club|site|shop|tech|wang|xn--[a-z0-9-]{2,}))"
     "(?![A-Za-z0-9-]))"
 )
+# What may follow an ending in another script: no letter of that script, but for a few words a sentence goes on with.
+_WORLD_END = re.compile(r"(?![^\W\da-zA-Z_])|[的或和及与吧呢]|联系|电话|手机|微信")
 _WORLD_LOCAL_PART = re.compile(r"[\w.+%'-]+$")
 # Words that lead to an address, and run into its name in Chinese.
 _LEAD_IN = re.compile(
@@ -69,11 +71,16 @@ def _domain(text: str, start: int) -> re.Match[str] | None:
 
 def _name(before: str, domain: re.Match[str]) -> str:
     """The name of a mailbox at the end of what stands before its @; empty if there is none."""
-    latin = _LOCAL_PART.search(before)
-    if domain.group().isascii() and "xn--" not in domain.group():
+    latin, where = _LOCAL_PART.search(before), domain.group()
+    if where.isascii() and "xn--" not in where:
         return latin.group().lstrip("'.-%+") if latin else ""
     # Chinese words right before a Latin name are the sentence's, unless a sign joins them to it.
-    if latin and latin.group()[0] not in "._+-":
+    named = latin and latin.group()[0] not in "._+-"
+    # A name in Chinese before, or a full stop within, may be two sentences with @somebody between.
+    ends = where[-1].isascii() or _WORLD_END.match(domain.string, domain.end())
+    if not ends and (not named or "。" in where):
+        return ""
+    if latin and named:
         return latin.group().lstrip("'%")
     world = _WORLD_LOCAL_PART.search(before)
     return _LEAD_IN.sub("", world.group()).lstrip("'.-%+") if world else ""
