@@ -161,6 +161,7 @@ def test_a_full_disk_is_one_message_and_with_room_the_run_goes_on(
         fault = {"act": "full", "moment": moment, "step": step, "rank": 0, "ballast": str(ballast), "room": room}
         ended = train(disk, fault)
         assert ended.code == 1 and ended.said.startswith("the disk is full")
+        assert f"where: {disk}" in ended.said and "0 MiB free" in ended.said
         assert "Traceback" not in ended.said + ended.log
         ballast.unlink()
         again = train(disk)
