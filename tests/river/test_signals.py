@@ -131,7 +131,7 @@ def stopped_as_promised(workspace: Path, moment: Moment) -> None:
 @pytest.mark.parametrize(
     "names",
     [
-        pytest.param(["between checkpoints", "the last steps"], marks=pytest.mark.slow, id="two"),
+        pytest.param(["between checkpoints"], marks=pytest.mark.slow, id="one"),
         pytest.param([moment.name for moment in MOMENTS], marks=pytest.mark.exhaustive, id="all"),
     ],
 )

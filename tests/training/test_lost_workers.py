@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import ROOT, command_environment
 from tests.ledger.test_full_disk import small_disk
-from tests.training.conftest import MODEL, TRAINING, make_workspace
+from tests.training.conftest import MODEL, TRAINING, Trained, Workspace, make_workspace
 from tests.training.test_training_run import everything
 from xmodel_core.artifacts import Store
 
@@ -70,6 +70,18 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return ended.content()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("packing", ["concat", "best-fit"])
+def test_two_workers_learn_the_same(
+    undisturbed: dict[str, Any], trained_with: Callable[[str], Trained], workspace: Workspace, packing: str
+) -> None:
+    one = everything(trained_with(packing).run)
+    two = undisturbed if packing == "concat" else everything(workspace.train(workers=2, packing=packing))
+    for alone, together in zip(one["train_metrics"], two["train_metrics"], strict=True):
+        assert alone["loss"] == pytest.approx(together["loss"], abs=1e-3)
+    assert two["runs"][0]["world_size"] == 2
+
+
 def kills(folder: Path, *names: str) -> list[dict[str, Any]]:
     described = [(name, *MOMENTS[name]) for name in names]
     return [
@@ -86,7 +98,7 @@ def kills(folder: Path, *names: str) -> list[dict[str, Any]]:
     ],
 )
 def test_a_killed_worker_is_replaced_and_changes_no_bit(
-    undisturbed: dict[str, Any], workspace: Any, tmp_path: Path, names: list[str]
+    undisturbed: dict[str, Any], workspace: Workspace, tmp_path: Path, names: list[str]
 ) -> None:
     ended = train(tmp_path, *kills(tmp_path, *names))
     assert ended.code == 0, ended.log
@@ -97,7 +109,7 @@ def test_a_killed_worker_is_replaced_and_changes_no_bit(
 
 
 @pytest.mark.exhaustive
-def test_a_worker_that_dies_each_time_at_one_step_ends_with_one_message(workspace: Any, tmp_path: Path) -> None:
+def test_a_worker_that_dies_each_time_at_one_step_ends_with_one_message(workspace: Workspace, tmp_path: Path) -> None:
     ended = train(tmp_path, {"act": "kill", "moment": "step", "step": 10, "rank": 1})
     assert ended.code == 1 and ended.said.startswith("a training worker was lost")
     assert "Traceback" not in ended.said + ended.log
@@ -118,7 +130,9 @@ def ray_nodes(count: int) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.exhaustive
-def test_a_node_that_goes_is_replaced_by_another(undisturbed: dict[str, Any], workspace: Any, tmp_path: Path) -> None:
+def test_a_node_that_goes_is_replaced_by_another(
+    undisturbed: dict[str, Any], workspace: Workspace, tmp_path: Path
+) -> None:
     marker = tmp_path / "marker"
     fault = {"act": "wait", "moment": "step", "step": 17, "rank": 1, "marker": str(marker)}
     with ray_nodes(3) as nodes:
@@ -142,7 +156,7 @@ def test_a_node_that_goes_is_replaced_by_another(undisturbed: dict[str, Any], wo
 
 @pytest.mark.exhaustive
 def test_a_loss_that_is_not_finite_in_one_worker_ends_the_run_by_name(
-    undisturbed: dict[str, Any], workspace: Any, tmp_path: Path
+    undisturbed: dict[str, Any], workspace: Workspace, tmp_path: Path
 ) -> None:
     ended = train(tmp_path, {"act": "diverge", "moment": "step", "step": 17, "rank": 1})
     assert ended.code == 1 and ended.said.startswith("training diverged") and "step 17" in ended.said
