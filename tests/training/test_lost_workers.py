@@ -36,7 +36,7 @@ MOMENTS = {
 
 
 class Ended:
-    """How a run ended."""
+    """How a run ended: what it printed on stdout, and on stderr."""
 
     def __init__(self, done: subprocess.CompletedProcess[str], workspace: Path) -> None:
         self.code, self.said, self.log, self.workspace = done.returncode, done.stdout, done.stderr, workspace
@@ -104,7 +104,7 @@ def test_a_killed_worker_is_replaced_and_changes_no_bit(
     assert ended.code == 0, ended.log
     assert all((tmp_path / name).exists() for name in names)
     assert ended.log.count("training goes on from its newest checkpoint") == len(names)
-    assert "Traceback" not in ended.said + ended.log
+    assert "Traceback" not in ended.log and ended.said == ""  # Ray itself would print a node's state
     assert ended.content() == undisturbed
 
 
@@ -150,7 +150,7 @@ def test_a_node_that_goes_is_replaced_by_another(
         ended = Ended(subprocess.CompletedProcess(words, run.returncode, said, log), tmp_path)
     assert ended.code == 0
     assert ended.log.count("training goes on from its newest checkpoint") == 1
-    assert "Traceback" not in ended.said + ended.log
+    assert "Traceback" not in ended.log and ended.said == ""  # Ray itself would print a node's state
     assert ended.content() == undisturbed
 
 
