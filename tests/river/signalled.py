@@ -2,7 +2,8 @@
 
 MOMENTS, JSON: a list of [signal, place, number], in their order. A place is `module:name` of what is called, with the
 signal at call `number` of it after the signal before; or `step`, with the signal before training step `number`. The
-signal is this process's own, so it comes exactly there, in whatever thread. Prints `signalled at step N` for each.
+signal is this process's own, so it comes exactly there, in whatever thread; SIGINT goes to its whole group, as Ctrl-C
+in a terminal does. Prints `signalled at step N` for each.
 """
 
 import functools
@@ -51,7 +52,10 @@ class Moments:
         if self._left and self._left[0][1:] == [place, number]:
             name, self._calls = self._left.pop(0)[0], 0
             print(f"signalled at step {self._step}", flush=True)
-            os.kill(os.getpid(), getattr(signal, name))
+            if name == "SIGINT":
+                os.killpg(0, signal.SIGINT)
+            else:
+                os.kill(os.getpid(), getattr(signal, name))
 
 
 if __name__ == "__main__":

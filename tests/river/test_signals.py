@@ -71,6 +71,7 @@ def command(workspace: Path, moment: Moment | None, *more: str) -> subprocess.Co
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
+        start_new_session=True,  # a group of its own
     )
     print(moment and moment.name, done.returncode, done.stdout, done.stderr)
     return done
