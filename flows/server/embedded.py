@@ -8,10 +8,13 @@ code in this process too. Started first, it comes up while we import the flows, 
 import atexit
 import importlib
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,20 +105,21 @@ def ensure_server() -> None:
     output = tempfile.TemporaryFile()  # noqa: SIM115 (open for as long as the server runs)
     application = ["--factory", "prefect.server.api.server:create_app", "--lifespan", "on"]
     address = ["--host", HOST, "--port", str(port)]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", *application, *address, "--log-level", "error"],
-        # The names with two underscores are Prefect's own for a server that ends with its client: no schedules, no UI.
-        env={
-            **os.environ,
-            "PREFECT_UI_ENABLED": "0",
-            "PREFECT__SERVER_EPHEMERAL": "1",
-            "PREFECT__SERVER_FINAL": "1",
-            **get_current_settings().to_environment_variables(exclude_unset=True),
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-    )
+    with _interrupts_withheld():
+        server = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", *application, *address, "--log-level", "error"],
+            # With two underscores: Prefect's own names for a server that ends with its client; no schedules, no UI.
+            env={
+                **os.environ,
+                "PREFECT_UI_ENABLED": "0",
+                "PREFECT__SERVER_EPHEMERAL": "1",
+                "PREFECT__SERVER_FINAL": "1",
+                **get_current_settings().to_environment_variables(exclude_unset=True),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
     # Before anything of Prefect registers: its queues are emptied first, then the server goes.
     atexit.register(_stop, server)
     os.environ["PREFECT_API_URL"] = f"http://{HOST}:{port}/api"
@@ -132,6 +136,17 @@ def ensure_server() -> None:
         where=os.environ["PREFECT_API_URL"],
         remedy="`xmodel doctor` checks what is installed",
     )
+
+
+@contextmanager
+def _interrupts_withheld() -> Iterator[None]:
+    """What is started in this block never sees Ctrl-C, which a terminal sends to all processes of its group: the server
+    is needed for as long as this process takes to end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _require_answer(address: str) -> None:

@@ -23,6 +23,7 @@ from tests.river.conftest import SMALL
 from tests.river.test_kill import data_of
 from xmodel_core.artifacts import open_folder
 from xmodel_core.artifacts.lease import lease_holder
+from xmodel_core.training.stage import cpp_compiler
 
 pytestmark = [pytest.mark.timeout(1800), pytest.mark.xdist_group("river")]
 
@@ -61,8 +62,8 @@ MOMENTS = [
 ]
 
 
-def command(workspace: Path, moment: Moment | None) -> subprocess.CompletedProcess[str]:
-    words = ["pretrain", str(SMALL), "--workspace", str(workspace)]
+def command(workspace: Path, moment: Moment | None, *more: str) -> subprocess.CompletedProcess[str]:
+    words = ["pretrain", str(SMALL), "--workspace", str(workspace), *more]
     done = subprocess.run(
         [sys.executable, "-m", "tests.river.signalled", json.dumps(moment.signals if moment else []), *words],
         cwd=ROOT,
@@ -70,6 +71,7 @@ def command(workspace: Path, moment: Moment | None) -> subprocess.CompletedProce
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
+        start_new_session=True,  # a group of its own
     )
     print(moment and moment.name, done.returncode, done.stdout, done.stderr)
     return done
@@ -108,9 +110,9 @@ def checkpoints(workspace: Path) -> list[int]:
     )
 
 
-def stopped_as_promised(workspace: Path, moment: Moment) -> None:
+def stopped_as_promised(workspace: Path, moment: Moment, *more: str) -> None:
     before = checkpoints(workspace)
-    done = command(workspace, moment)
+    done = command(workspace, moment, *more)
     assert done.returncode == CODES[moment.signals[-1][0]]
     assert done.stdout.count("signalled at step") == len(moment.signals)
     said = [line for line in done.stderr.splitlines() if line.startswith("xmodel:")]
@@ -131,7 +133,7 @@ def stopped_as_promised(workspace: Path, moment: Moment) -> None:
 @pytest.mark.parametrize(
     "names",
     [
-        pytest.param(["between checkpoints", "the last steps"], marks=pytest.mark.slow, id="two"),
+        pytest.param(["between checkpoints"], marks=pytest.mark.slow, id="one"),
         pytest.param([moment.name for moment in MOMENTS], marks=pytest.mark.exhaustive, id="all"),
     ],
 )
@@ -154,6 +156,22 @@ def test_signals_stop_a_run_and_change_no_bit(
     tables, expected_tables = ledger_of(workspace), ledger_of(river)
     for table in ("train_metrics", "consumed", "validation"):
         assert tables[table] == expected_tables[table] != []
+
+
+@pytest.mark.exhaustive
+@pytest.mark.skipif(cpp_compiler() is None, reason="compiling needs a C++ compiler")
+def test_a_signal_while_it_compiles_changes_no_bit(river: Path, tmp_path: Path) -> None:
+    undisturbed, workspace = tmp_path / "undisturbed", tmp_path / "workspace"
+    for copy in (undisturbed, workspace):
+        shutil.copytree(river, copy, ignore=shutil.ignore_patterns(*STAGES_FROM_THE_TOKENIZER[3:], "ledger*"))
+    compiled = ("--set", "training.compile=true")
+    assert command(undisturbed, None, *compiled).returncode == 0
+    moment = Moment("it compiles", (("SIGTERM", "torch._inductor.compile_fx:compile_fx", 1),), SAVED)
+    stopped_as_promised(workspace, moment, *compiled)
+    assert command(workspace, None, *compiled).returncode == 0
+    (final,) = undisturbed.glob("runs/*/checkpoints/step-00000120")
+    for name in ("model.safetensors", "optimizer.pt"):
+        assert (final / name).read_bytes() == (workspace / final.relative_to(undisturbed) / name).read_bytes()
 
 
 @pytest.mark.exhaustive

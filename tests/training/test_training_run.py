@@ -359,13 +359,3 @@ def test_kill_9_at_any_moment_changes_nothing(workspace: Any, kills: int, small_
     again = workspace.train(checkpoint_every_steps=3)
     assert again == unbroken
     assert everything(again) == expected
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("packing", ["concat", "best-fit"])
-def test_two_workers_learn_the_same(trained_with: Any, workspace: Any, packing: str) -> None:
-    one = rows(trained_with(packing).run.path, "train_metrics")
-    two = workspace.train(workers=2, packing=packing)
-    for alone, together in zip(one, rows(two.path, "train_metrics"), strict=True):
-        assert alone["loss"] == pytest.approx(together["loss"], abs=1e-3)
-    assert rows(two.path, "runs")[0]["world_size"] == 2

@@ -177,9 +177,6 @@ def _start_ray(address: str | None, cpus: int | None) -> None:
 
     if ray.is_initialized():
         return
-    # What Ray's own processes report (a worker that died, forty lines of a node's state) it prints to stdout, whatever
-    # the settings. What it means for the work is raised.
-    ray._private.worker.print_to_stdstream = lambda data, **_: _log.info("Ray: %s", "\n".join(data["lines"]))
     with _own_signals():
         _connect(ray, address, cpus)
 
@@ -196,6 +193,9 @@ def _own_signals() -> Iterator[None]:
 
 
 def _connect(ray: Any, address: str | None, cpus: int | None) -> None:
+    # What Ray's own processes report (a worker that died, forty lines of a node's state) it prints to stdout, whatever
+    # the settings. What it means for the work is raised.
+    ray._private.worker.print_to_stdstream = lambda data, **_: _log.info("Ray: %s", "\n".join(data["lines"]))
     address = address or os.environ.get("RAY_ADDRESS")
     if address is None:  # a new one: `auto` would join any cluster that runs here
         try:

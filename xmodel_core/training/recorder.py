@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from xmodel_core.artifacts.disk import naming_a_full_disk
 from xmodel_core.model.cost import count_parameters, dense_bf16_peak, flops_per_token
 from xmodel_core.model.network import Xmodel
 from xmodel_core.training.checkpoint.names import checkpoint_name
@@ -162,7 +163,8 @@ class Recorder:
             note = f"loss {report.loss:.3f}" + (", validating" if validates else "")
             here = self._job.folder.working_folder()
             aside = here / f".{PROGRESS}"
-            aside.write_text(json.dumps({"step": report.step, "note": note}), encoding="utf-8")
+            with naming_a_full_disk(here):
+                aside.write_text(json.dumps({"step": report.step, "note": note}), encoding="utf-8")
             aside.replace(here / PROGRESS)
 
     def close(self, step: int) -> None:

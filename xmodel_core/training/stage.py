@@ -218,4 +218,4 @@ def _record_end(held: Lease, status: str) -> None:
         held.check()
         end_run_row(held.folder, status)
     except (OSError, XmodelError) as error:
-        _log.warning("%s: not recorded as %s (%s)", held.folder, status, error)
+        _log.warning("%s: not recorded as %s (%s)", held.folder.name, status, str(error).splitlines()[0])
