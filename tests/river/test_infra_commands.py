@@ -49,6 +49,7 @@ class Shell:
     def __init__(self, home: Path, **more: str) -> None:
         self.home = home
         self.name = home.as_posix()
+        self.staying: list[subprocess.Popen[bytes]] = []
         programs = Path(sys.executable).parent
         home.mkdir()
         unset = {name: value for name, value in command_environment().items() if not name.startswith("PREFECT_")}
@@ -78,6 +79,7 @@ class Shell:
                 stderr=output,
             )
             if command.startswith(STAYS):
+                self.staying.append(process)
                 return ""
             process.wait()
         said = log.read_text(errors="replace")
@@ -94,6 +96,8 @@ class Shell:
             except psutil.Error:
                 continue
         psutil.wait_procs(ours, timeout=30)
+        for process in self.staying:
+            process.wait()
 
 
 @pytest.fixture
