@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.conftest import ROOT, command_environment
@@ -91,15 +90,12 @@ def command_on_ray(workspace: Path, number: int, group: bool, until: str) -> tup
         text=True,
         start_new_session=True,
     )
-    started: set[psutil.Process] = set()
     while number and process.poll() is None and not list(workspace.glob(until)):
         time.sleep(0.01)
     if number and process.poll() is None:
-        started = set(psutil.Process(process.pid).children(recursive=True))
         (os.killpg if group else os.kill)(process.pid, number)
     said, _ = process.communicate()
     print(process.returncode, said)
-    assert psutil.wait_procs(started, timeout=30)[1] == []
     return process.returncode, said
 
 
