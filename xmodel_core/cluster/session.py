@@ -184,8 +184,8 @@ def _start_ray(address: str | None, cpus: int | None) -> None:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keeps what this process does on SIGTERM. Ray replaces Python's handler by one that exits at once, and the system's
-    by one that aborts the process three seconds later, which only the system's own call can set in any thread."""
+    """Keeps what this process does on SIGTERM. Ray replaces Python's handler by one that exits at once, and the
+    system's by one that aborts the process three seconds later; only the system's own call sets it in any thread."""
     libc, action = ctypes.CDLL(None), ctypes.create_string_buffer(1024)  # larger than any system's struct sigaction
     libc.sigaction(signal.SIGTERM, None, action)
     before = signal.getsignal(signal.SIGTERM)
