@@ -3,6 +3,7 @@ runs a training function under Ray Train's TorchTrainer: in this process for one
 starts no Ray process), in worker processes otherwise.
 """
 
+import ctypes
 import logging
 import os
 import signal
@@ -183,13 +184,17 @@ def _start_ray(address: str | None, cpus: int | None) -> None:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keeps this process's SIGTERM handler: Ray would replace it by one that exits at once."""
+    """Keeps what this process does on SIGTERM. Ray replaces Python's handler by one that exits at once, and the
+    system's by one that aborts the process three seconds later; only the system's own call sets it in any thread."""
+    libc, action = ctypes.CDLL(None), ctypes.create_string_buffer(1024)  # larger than any system's struct sigaction
+    libc.sigaction(signal.SIGTERM, None, action)
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
     finally:
         if current_thread() is main_thread():
             signal.signal(signal.SIGTERM, before)
+        libc.sigaction(signal.SIGTERM, action, None)
 
 
 def _connect(ray: Any, address: str | None, cpus: int | None) -> None:
