@@ -245,7 +245,8 @@ def test_a_run_outlives_server_and_worker_and_each_checkpoint_is_evaluated_once(
     host.up()
     workspace = host.workspace.with_name("outlives")
     steps = ["training.stable_steps=1500", "training.checkpoint_every_steps=400", "training.global_batch_tokens=256"]
-    overrides = json.dumps([*steps, "training.micro_batch_sequences=2", "evaluation.sample_limit=8"])
+    steps += ["training.keep_checkpoints=9", "training.micro_batch_sequences=2"]
+    overrides = json.dumps([*steps, "evaluation.sample_limit=8"])
     given = ["--param", f"recipe={SMALL}", "--param", f"overrides={overrides}", "--param", f"workspace={workspace}"]
     begun = host.types(*RUN, "xmodel", *given)
     assert begun.returncode == 0, begun.stdout + begun.stderr
