@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmodel_core.artifacts import Artifact, Folder, Identity, Receipt, Store, fingerprint, write_shard
-from xmodel_core.artifacts.lease import Lease, lease, lease_holder
+from xmodel_core.artifacts.lease import Lease, LeaseLost, lease, lease_holder
 from xmodel_core.errors import TransientError, XmodelError
 from xmodel_core.evaluation.config import EvaluationConfig
 from xmodel_core.evaluation.selection import SelectedTask, select_tasks
@@ -276,14 +276,29 @@ def run(
     store: Store,
 ) -> Artifact:
     """Evaluates a checkpoint on the tasks of the suites; tasks that are finished already are not repeated. An
-    evaluation that another process is at is waited for.
+    evaluation that another process is at is waited for; one that another took over, while this process was paused, too.
 
     `raw` holds the data of tasks that the recipe makes itself. XmodelError: what `identity` raises, and data of which
     no item can be asked.
     """
     evaluation = identity(config, suites, checkpoint, raw, store)
-    if done := store.find(evaluation):
-        return done
+    while True:
+        if done := store.find(evaluation):
+            return done
+        try:
+            return _evaluate(evaluation, config, suites, checkpoint, raw, store)
+        except LeaseLost:
+            print(f"{evaluation.label} was taken over by another process", file=sys.stderr, flush=True)
+
+
+def _evaluate(
+    evaluation: Identity,
+    config: EvaluationConfig,
+    suites: Sequence[Suite],
+    checkpoint: CheckpointRef,
+    raw: Artifact | None,
+    store: Store,
+) -> Artifact:
     build = store.build(evaluation)
     with _alone(build.folder) as held:
         if done := store.find(evaluation):  # by the one that was waited for
