@@ -9,6 +9,7 @@ Many parts are merged into one. It is only a memory: what is lost or damaged is 
 
 import json
 import secrets
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -93,7 +94,8 @@ def _digest_group(group: _Group) -> list[str]:
 def _write_part(workspace: Folder, digests: Iterable[tuple[FileState, str]]) -> None:
     lines = (json.dumps([state.place, state.bytes, state.version, digest]).encode() for state, digest in digests)
     part = b"".join(b"%08x %s\n" % (zlib.crc32(line), line) for line in lines)
-    workspace.write(PARTS.replace("*", secrets.token_hex(8)), part)
+    # In order of time: of two states of one file the later is the one that counts.
+    workspace.write(PARTS.replace("*", f"{time.time_ns():020d}-{secrets.token_hex(4)}"), part)
 
 
 def _read_line(line: bytes) -> tuple[str, tuple[int, str, str]] | None:
@@ -129,7 +131,7 @@ class DigestMemory:
         """place → bytes, version, digest."""
         remembered: dict[str, tuple[int, str, str]] = {}
         parts = self._workspace.files(PARTS)
-        for path in parts.values():
+        for _, path in sorted(parts.items()):
             try:
                 lines = path.read_bytes().splitlines()
             except FileNotFoundError:  # merged by another process meanwhile: what it held is digested again
