@@ -16,14 +16,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from flows.server import profile as prefect_profile
 from flows.server.home import require_prefect_home
 from flows.server.rest_api import wait_until_healthy
 from flows.server.settings import CLIENT_RETRIES, HOST, PRIVATE, START_SECONDS
 from flows.server.state import exclusive, load_state, save_state
-from xmodel_core.artifacts.disk import FULL, disk_error
 from xmodel_core.errors import XmodelError
 
 STOP_SECONDS = 5.0
@@ -47,7 +45,6 @@ def quiet_prefect() -> None:
     }
     for name, value in quiet.items():
         os.environ.setdefault(name, value)
-    _ensure_prefect_home()
     state = load_state()
     if state and state.profile and state.server.find():
         os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", str(CLIENT_RETRIES))  # `up` may start it again meanwhile
@@ -56,36 +53,6 @@ def quiet_prefect() -> None:
             prefect_profile.restore(state.profile)
             save_state(replace(state, profile=None))
         print("the server of `xmodel up` is gone; continuing without it (`xmodel up` starts it again)", file=sys.stderr)
-
-
-def _ensure_prefect_home() -> None:
-    """Where the user's home cannot be written (a container, a job of a cluster), Prefect's files of this run go to a
-    folder that lasts as long. XmodelError where PREFECT_HOME was chosen and cannot be written."""
-    chosen = os.environ.get("PREFECT_HOME")
-    home = Path(chosen or "~/.prefect").expanduser()
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=home):
-            return
-    except OSError as error:
-        if full := disk_error(error, home):
-            found = full.found
-            if chosen or full.what == FULL:
-                raise full from None
-        elif chosen:
-            raise XmodelError(
-                "PREFECT_HOME cannot be used",
-                expected="a folder that can be made and written",
-                found=error.strerror,
-                where=home,
-                remedy="set it to another folder, or unset it",
-            ) from None
-        else:
-            found = error.strerror
-    folder = tempfile.TemporaryDirectory(prefix="xmodel-prefect-", ignore_cleanup_errors=True)
-    atexit.register(folder.cleanup)  # before the server's end is registered, so after it
-    os.environ["PREFECT_HOME"] = folder.name
-    print(f"{home} cannot be written ({found}); Prefect's files of this run go to {folder.name}", file=sys.stderr)
 
 
 def ensure_server() -> None:

@@ -141,21 +141,6 @@ def _quiet_harness(threads: int) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _device(config: EvaluationConfig) -> str:
-    """cpu or cuda. XmodelError where a GPU is asked for and there is none."""
-    import torch
-
-    available = torch.cuda.is_available()
-    if config.device == "cuda" and not available:
-        raise XmodelError(
-            "there is no GPU here to evaluate on",
-            expected="a CUDA device, as evaluation.device says, or training.device where that says nothing",
-            found="none that torch can see",
-            remedy="--set evaluation.device=cpu, or install the CUDA build of torch",
-        )
-    return "cuda" if available and config.device in ("auto", "cuda") else "cpu"
-
-
 def _evaluate_task(
     selected: SelectedTask,
     opened: "OpenedTask",
@@ -331,7 +316,9 @@ def _ask(
     held: Lease,
 ) -> None:
     """Evaluates tasks one after the other, each into a shard of the folder that is held."""
-    device = _device(config)
+    from xmodel_core.model.device import choose_device
+
+    device = choose_device(config.device, "evaluation.device").type
     config = config.model_copy(update={"batch_tokens": config.batch_tokens or BATCH_TOKENS[device]})
     with _quiet_harness(config.threads or 1):
         from xmodel_core.evaluation.tasks import open_task

@@ -14,13 +14,13 @@ import torch
 from torch import nn
 
 from xmodel_core.artifacts.token_shards import TokenShards
+from xmodel_core.model.device import choose_device
 from xmodel_core.model.network import Xmodel, initialise
 from xmodel_core.training.checkpoint.prune import prune
 from xmodel_core.training.checkpoint.save import load_checkpoint, newest_sound_checkpoint
 from xmodel_core.training.config import TrainingConfig
 from xmodel_core.training.job import Job
 from xmodel_core.training.optim.adamw import make_optimizer
-from xmodel_core.training.parallel.device import choose_device
 from xmodel_core.training.parallel.workers import (
     data_parallel,
     from_first_worker,
@@ -107,4 +107,4 @@ def train(settings: dict[str, Any]) -> None:
     XmodelError where it cannot continue."""
     job = Job.from_settings(settings)
     with exact_arithmetic(job.training), StopRequest.of(job.folder) as stop, naming_a_lost_worker():
-        _train(job, job.training, choose_device(job.training), stop)
+        _train(job, job.training, choose_device(job.training.device, "training.device"), stop)

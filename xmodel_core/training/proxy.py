@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from xmodel_core.model.device import choose_device
 from xmodel_core.model.network import Xmodel, initialise
 from xmodel_core.training.job import Job
 from xmodel_core.training.loop import steps
 from xmodel_core.training.optim.adamw import make_optimizer
-from xmodel_core.training.parallel.device import choose_device
 from xmodel_core.training.step import Diverged, exact_arithmetic
 
 
@@ -36,7 +36,7 @@ def train_proxy(job: Job, inspect: Callable[[nn.Module, int], None] | None = Non
     """Trains a job's model from its initial weights to the end of its schedule, in this process. `inspect(model,
     step)` is called before the first step, with step 0, and after each."""
     config = job.training
-    device = choose_device(config)
+    device = choose_device(config.device, "training.device")
     losses: list[float] = []
     with exact_arithmetic(config):
         model = Xmodel(job.model, job.vocab_size).to(device)

@@ -156,9 +156,9 @@ def run(inputs: TrainingInputs, on_checkpoint: Callable[[str, int], None] | None
     if done := store.find(identified):
         return done
     # Imported late, because they import torch: finding a finished run must not cost that.
+    from xmodel_core.model.device import choose_device
     from xmodel_core.training.checkpoint.names import checkpoint_name, complete_checkpoints, step_of
     from xmodel_core.training.loop import train
-    from xmodel_core.training.parallel.device import choose_device
     from xmodel_core.training.stop import run_stoppable
     from xmodel_core.training.watch import watch
 
@@ -170,7 +170,7 @@ def run(inputs: TrainingInputs, on_checkpoint: Callable[[str, int], None] | None
     assert job.stream.total_steps == config.total_steps
     for source in job.shards:
         job.tokens[source].verify(store.digest)
-    use_gpu = choose_device(config).type == "cuda"
+    use_gpu = choose_device(config.device, "training.device").type == "cuda"
     total, folder = config.total_steps, build.folder
     shown = watch(folder, f"train {inputs.name}", total, job.stream.tokens_after, on_checkpoint)
     with lease(folder) as held, shown:
