@@ -10,7 +10,7 @@ from flows.server.home import prefect_home, require_prefect_home
 from flows.server.process import Process
 from flows.server.profile import SavedProfile
 from flows.server.settings import HOST
-from xmodel_core.artifacts import lock, write_atomically
+from xmodel_core.artifacts import LocalFolder, lock
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def load_state() -> State | None:
 
 def save_state(state: State) -> State:
     """Writes the state and returns it."""
-    write_atomically(state_folder() / "state.json", json.dumps(asdict(state), indent=1).encode())
+    LocalFolder(state_folder()).write("state.json", json.dumps(asdict(state), indent=1).encode())
     return state
 
 

@@ -126,22 +126,30 @@ with write_shard(build.folder, "half") as shard:
     assert build.finished("half") is None
 
 
-def test_what_a_worker_that_died_meanwhile_left_is_gone_when_the_artifact_is_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize("synced", [0, 1, 2], ids=["while it wrote", "with its file aside", "with its receipt aside"])
+def test_what_a_worker_that_died_meanwhile_left_is_gone_when_the_artifact_is_done(synced: int, tmp_path: Path) -> None:
     build = Store(tmp_path).build(identity())
     folder = tmp_path / identity().kind / identity().label
     script = f"""
 import os
 from pathlib import Path
 from xmodel_core.artifacts import open_folder, write_shard
+calls = iter(range({synced}, 0, -1))
+os.fsync = lambda descriptor: next(calls) == 1 and os._exit(9)
 with write_shard(open_folder(Path({str(folder)!r})), "one") as shard:
     shard.file("one.txt").write_text("half")
-    os._exit(9)
+    {synced} or os._exit(9)
 """
     assert subprocess.run([sys.executable, "-c", script]).returncode == 9
     assert list(folder.glob(".partial/*"))
     with write_shard(build.folder, "one") as shard:
         shard.file("one.txt").write_text("whole")
     build.commit()
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) == [
+        "manifest.json",
+        "one.txt",
+        "receipts/one.json",
+    ]
     assert not (folder / ".partial").exists()
     assert (folder / "one.txt").read_text() == "whole"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Xmodel
+from tests.river.installed import Installed, install
 from xmodel_core.artifacts import Place
 from xmodel_core.ledger.query import contents, run_query
 
@@ -21,6 +22,12 @@ def river(tmp_path_factory: pytest.TempPathFactory, xmodel: Xmodel) -> Path:
     done = xmodel("run", SMALL, workspace=workspace)
     assert done.returncode == 0, done.stdout + done.stderr
     return workspace
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """Xmodel installed from its wheel, and an empty folder."""
+    return install(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture

@@ -1,15 +1,14 @@
 """Every command of infra/*/README.md, in its order: what an operator would type works as typed.
 
-Addresses, ports and recipes stand for others; what would reach other people's processes (`ray stop`) is left out.
+Its programs are those of the installed wheel. Addresses, ports and recipes stand for others; what would reach other
+people's processes (`ray stop`) is left out.
 """
 
-import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,8 +17,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import ROOT, command_environment
+from tests.conftest import ROOT
 from tests.river.conftest import SMALL
+from tests.river.installed import Installed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 MARK = "XMODEL_TEST_OF"
@@ -46,18 +46,16 @@ def free_port() -> int:
 class Shell:
     """A person's shells: a home of their own, exports that last, processes that are ended whatever happens."""
 
-    def __init__(self, home: Path, **more: str) -> None:
+    def __init__(self, home: Path, installed: Installed, **more: str) -> None:
         self.home = home
         self.name = home.as_posix()
         self.staying: list[subprocess.Popen[bytes]] = []
-        programs = Path(sys.executable).parent
         home.mkdir()
-        unset = {name: value for name, value in command_environment().items() if not name.startswith("PREFECT_")}
+        unset = {name: value for name, value in installed.variables().items() if not name.startswith("PREFECT_")}
         self.environment = {
             **unset,
             "HOME": str(home),
             "PREFECT_HOME": str(home / "prefect"),
-            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             MARK: self.name,
             **more,
         }
@@ -109,9 +107,9 @@ def home() -> Iterator[Path]:
 
 
 @pytest.mark.xdist_group("ray")
-def test_the_commands_of_the_ray_readme_work_as_typed(home: Path) -> None:
+def test_the_commands_of_the_ray_readme_work_as_typed(home: Path, installed: Installed) -> None:
     port = free_port()
-    shell = Shell(home, RAY_TMPDIR=str(home / "ray"))
+    shell = Shell(home, installed, RAY_TMPDIR=str(home / "ray"))
     shutil.copy(SMALL, home / "recipe.yaml")
     ((*lines, stop),) = blocks("ray/README.md")
     assert stop == "ray stop"  # it would end every Ray of this machine
@@ -134,8 +132,8 @@ def test_the_commands_of_the_ray_readme_work_as_typed(home: Path) -> None:
 
 
 @pytest.mark.xdist_group("prefect")
-def test_the_commands_of_the_prefect_readme_work_as_typed(home: Path) -> None:
-    shell = Shell(home)
+def test_the_commands_of_the_prefect_readme_work_as_typed(home: Path, installed: Installed) -> None:
+    shell = Shell(home, installed)
     workspace, port = home / "data", free_port()
     alone, runs, server, settings, worker = blocks("prefect/README.md")
 
@@ -160,7 +158,7 @@ def test_the_commands_of_the_prefect_readme_work_as_typed(home: Path) -> None:
             shell.types(typed(line), ROOT)
         while f"127.0.0.1:{port}" not in (home / "output.log").read_text():
             time.sleep(0.2)
-        client = Shell(home.with_name("client"))
+        client = Shell(home.with_name("client"), installed)
         try:
             for line in [*settings, *worker]:
                 client.types(typed(line), ROOT)

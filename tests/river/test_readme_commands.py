@@ -1,17 +1,14 @@
 """Every command of the README, in its order, in one folder: what a newcomer would type works as typed.
 
-A shell runs each verb once, and whatever needs a shell, other processes or a cluster; the rest runs in this process.
+`make` works in the checkout; everything else is typed in a shell whose programs are those of the installed wheel.
 """
 
 import json
-import os
 import re
 import secrets
-import shlex
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,7 +19,8 @@ import psutil
 import pytest
 import yaml
 
-from tests.conftest import ROOT, Xmodel, command_environment
+from tests.conftest import ROOT, command_environment
+from tests.river.installed import Installed
 from xmodel_core.artifacts import Store
 from xmodel_core.ledger.query import run_query
 from xmodel_core.sample_world import stage
@@ -44,26 +42,12 @@ def blocks() -> list[list[str]]:
 
 FIRST_LINES = [line for block in blocks() for line in block if line.startswith(FIRST)]
 OTHERS = [[line for line in block if line not in FIRST_LINES] for block in blocks()]
-VERBS_SEEN: set[str] = set()
-
-
-def type_in_a_shell(command: str, cwd: Path, **more: str) -> None:
-    programs = Path(sys.executable).parent
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=cwd,
-        env=command_environment(PATH=f"{programs}{os.pathsep}{os.environ['PATH']}", **more),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(installed: Installed) -> Path:
     """A folder with what the README calls path/to/corpora and path/to/bench, after `make run` and `xmodel init`."""
-    folder = tmp_path_factory.mktemp("readme")
+    folder = installed.folder
     config = SampleWorldConfig(documents=300, planted_share=0.2, documents_per_file=50)
     world = stage.run(config, Store(folder / "world"))
     shutil.copytree(world.path / "documents", folder / "path/to/corpora")
@@ -82,9 +66,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert [line.split()[:2] for line in FIRST_LINES] == [line.split() for line in FIRST]
     for command in FIRST_LINES:
         if command.startswith("make"):  # it works in the checkout, whose workspace is not ours to touch
-            type_in_a_shell(command, ROOT, XMODEL_WORKSPACE=str(folder / "workspace"))
+            environment = command_environment(XMODEL_WORKSPACE=str(folder / "workspace"))
+            done = subprocess.run(
+                command.split(), cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+            )
+            assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
         else:
-            type_in_a_shell(command, folder)
+            installed.types(command)
     shorten(folder / "mine/recipe.yaml")
     return folder
 
@@ -100,7 +88,7 @@ def shorten(recipe: Path) -> None:
 
 
 @contextmanager
-def ray_cluster() -> Iterator[dict[str, str]]:
+def ray_cluster(installed: Installed) -> Iterator[dict[str, str]]:
     """The environment that leads to a Ray cluster of our own, with a token of its own; only its processes are ended,
     known by their folder or address."""
     with socket.socket() as probe:  # this one port Ray does not choose itself
@@ -109,7 +97,6 @@ def ray_cluster() -> Iterator[dict[str, str]]:
     place = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # a short path: Ray makes sockets below it
     words = ["start", "--head", "--port=0", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"]
     words += [f"--ray-client-server-port={client_port}", f"--temp-dir={place}"]
-    ray = [sys.executable, "-m", "ray.scripts.scripts"]
     (token := Path(place, "token")).write_text(secrets.token_hex(32))
     token.chmod(0o600)
     environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
@@ -117,8 +104,8 @@ def ray_cluster() -> Iterator[dict[str, str]]:
     try:
         with log.open("wb") as stream:
             started = subprocess.run(
-                [*ray, *words],
-                env=command_environment(**environment),
+                ["ray", *words],
+                env=installed.variables(**environment),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
@@ -141,26 +128,20 @@ def command_line(process: psutil.Process) -> str:
         return ""
 
 
-def run_line(command: str, folder: Path, xmodel: Xmodel) -> None:
-    words = shlex.split(command)
+def run_line(command: str, installed: Installed) -> None:
     if "cluster.kind=ray" in command:
-        with ray_cluster() as environment:  # `auto` is the only cluster of a machine, or the one that RAY_ADDRESS names
-            type_in_a_shell(command, folder, **environment)
-    elif (
-        words[0] != "xmodel" or words[1] not in VERBS_SEEN or re.search(r"[*|]", command) or words[1] in ("up", "down")
-    ):
-        type_in_a_shell(command, folder)
+        with ray_cluster(installed) as environment:  # `auto` is a machine's only cluster, or the one of RAY_ADDRESS
+            installed.types(command, **environment)
     else:
-        done = xmodel(*words[1:], cwd=folder)
-        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
-    VERBS_SEEN.add(words[1])
+        installed.types(command)
 
 
+@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("lines", OTHERS, ids=[" ".join(lines)[:40] or "first" for lines in OTHERS])
-def test_the_commands_of_the_readme_work_as_typed(lines: list[str], folder: Path, xmodel: Xmodel) -> None:
+def test_the_commands_of_the_readme_work_as_typed(lines: list[str], installed: Installed) -> None:
     for command in lines:
         began = time.monotonic()
-        run_line(command, folder, xmodel)
+        run_line(command, installed)
         print(f"{time.monotonic() - began:6.1f} s  {command}")
 
 

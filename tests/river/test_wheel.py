@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.river.installed import Installed, install
+from tests.river.installed import Installed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.xdist_group("wheel")]
 
@@ -14,11 +14,6 @@ SHORT = (
     "--set tokenizer.vocab_size=1000 --set training.warmup_steps=4 --set training.stable_steps=20 "
     "--set training.decay_steps=8 --set training.validation_tokens=2048 --set evaluation.sample_limit=10"
 )
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    return install(tmp_path_factory.mktemp("wheel"))
 
 
 def test_nothing_of_the_checkout_is_seen(installed: Installed) -> None:

@@ -10,7 +10,6 @@ all of it; `sealed_json`, `sealed_rows` and `sealed_folder` are files and folder
 `token_shards` reads those of the tokenizer.
 """
 
-from xmodel_core.artifacts.disk import write_atomically
 from xmodel_core.artifacts.fingerprint import file_digest, fingerprint
 from xmodel_core.artifacts.folder import FileEntry, Folder, StoredFile
 from xmodel_core.artifacts.local_folder import LocalFolder
@@ -34,6 +33,5 @@ __all__ = [
     "fingerprint",
     "finished_shard",
     "open_folder",
-    "write_atomically",
     "write_shard",
 ]

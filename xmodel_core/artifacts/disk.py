@@ -128,22 +128,18 @@ def put_on_disk(path: Path) -> None:
 
 
 @contextmanager
-def written_aside(path: Path, data: bytes) -> Iterator[Path]:
-    """A synced file beside `path`, to be renamed to it; it is gone afterwards where it was not."""
-    with naming_a_full_disk(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staging = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+def written_aside(folder: Path, name: str, data: bytes) -> Iterator[Path]:
+    """A synced file in a staging folder of `folder`, to be renamed to `name`, whose folder exists. What a killed
+    process leaves of it goes the way of all staging folders."""
+    with naming_a_full_disk(folder):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        staging = new_staging_folder(folder)
         try:
-            with staging.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            yield staging
+            aside = staging / Path(name).name
+            aside.write_bytes(data)
+            put_on_disk(aside)
+            yield aside
         finally:
-            staging.unlink(missing_ok=True)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all: beside its place, synced, then renamed."""
-    with written_aside(path, data) as staging:
-        staging.replace(path)
+            shutil.rmtree(staging, ignore_errors=True)
+            with suppress(OSError):  # not empty while others write
+                staging.parent.rmdir()

@@ -12,7 +12,6 @@ from xmodel_core.artifacts.disk import (
     new_staging_folder,
     put_on_disk,
     remove_dead_staging,
-    write_atomically,
     written_aside,
 )
 from xmodel_core.artifacts.folder import FileEntry, Folder
@@ -72,13 +71,14 @@ class LocalFolder(Folder):
             return None
 
     def write(self, name: str, data: bytes) -> None:
-        write_atomically(self.at / name, data)
+        with written_aside(self.at, name, data) as staging:
+            staging.replace(self.at / name)
 
     def exchange(self, name: str, old: bytes | None, new: bytes | None) -> bool:
         # Written before the lock is taken, which is then held for a comparison and a rename: a process that is paused
         # is hardly ever paused there.
         lock = self.at / f".{name}.lock"
-        with written_aside(self.at / name, new or b"") as staging, exclusive(lock, EXCHANGE_WAIT_SECONDS):
+        with written_aside(self.at, name, new or b"") as staging, exclusive(lock, EXCHANGE_WAIT_SECONDS):
             if self.read(name) != old:
                 return False
             if new is None:

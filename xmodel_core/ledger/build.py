@@ -20,7 +20,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from xmodel_core.artifacts import FileEntry, Folder, LocalFolder, Place, file_digest, open_folder, write_atomically
+from xmodel_core.artifacts import FileEntry, Folder, LocalFolder, Place, file_digest, open_folder
 from xmodel_core.artifacts.disk import naming_a_full_disk, put_on_disk
 from xmodel_core.artifacts.lock import exclusive
 from xmodel_core.artifacts.sealed_rows import open_rows
@@ -319,7 +319,6 @@ def _refresh_remote(root: Folder) -> Path:
     """Builds the ledger on this machine and uploads it. The digest of its inputs is remembered on this machine only:
     another one builds it once more, which is harmless."""
     working = root.working_folder()
-    memory = working / MEMORY
     with _one_builder(working / LOCK):
         inputs = _inputs_digest(root)
         if not is_current(root):
@@ -327,5 +326,5 @@ def _refresh_remote(root: Folder) -> Path:
                 raise _no_workspace(root)
             with _built(root, working) as new:
                 root.put(new.parent, [FileEntry(LEDGER, new.stat().st_size, file_digest(new))])
-            write_atomically(memory, json.dumps({"inputs": inputs, "ledger": root.versions(LEDGER)}).encode())
+            LocalFolder(working).write(MEMORY, json.dumps({"inputs": inputs, "ledger": root.versions(LEDGER)}).encode())
     return root.file(LEDGER)
