@@ -4,7 +4,6 @@ The suite runs in two processes (`make test`), each with a Prefect home and a ca
 process runs in one go: tests marked `xdist_group`, else the tests of a file.
 """
 
-import fcntl
 import io
 import os
 import secrets
@@ -76,18 +75,6 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"shared_data: no real corpora at {path}; set XMODEL_SHARED_DATA")
     return path
-
-
-@pytest.fixture(autouse=True)
-def _one_host_at_a_time(request: pytest.FixtureRequest) -> Iterator[None]:
-    """`xmodel up` takes the first free port from 4200 on: two that look at the same moment would take the same one."""
-    marks = [mark.args[0] for mark in request.node.iter_markers("xdist_group")]
-    if "prefect" not in marks and "xmodel up" not in request.node.name:
-        yield
-        return
-    with Path(tempfile.gettempdir(), "xmodel-tests-host.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,4 +1,4 @@
-"""A Prefect plugin: `prefect deployment run xdata-build` means `xdata-build/local`.
+"""A Prefect plugin: `prefect deployment run xdata-build` means `xdata-build/local`, and makes one run.
 
 Prefect loads it (entry point group `prefect.plugins`) where PREFECT_PLUGINS_ENABLED is true, which
 `xmodel up` sets in the active profile. A name with a slash, and every other package, is left alone.
@@ -7,6 +7,7 @@ Prefect loads it (entry point group `prefect.plugins`) where PREFECT_PLUGINS_ENA
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
+from uuid import uuid4
 
 from prefect.plugins import HookContext, register_hook
 
@@ -22,8 +23,8 @@ def full_name(name: str) -> str:
 
 @register_hook
 def setup_environment(*, ctx: HookContext) -> None:
-    """Makes both of Prefect's clients complete bare names; called when `prefect` is imported, possibly twice.
-    Our own worker and its runs get their settings too."""
+    """Makes both of Prefect's clients complete bare names, and create one run per call; called when `prefect` is
+    imported, possibly twice. Our own worker and its runs get their settings too."""
     worker_settings.apply()
     # `import prefect` has loaded this module by now, so the plugin adds a millisecond, not an import.
     from prefect.client.orchestration._deployments.client import DeploymentAsyncClient, DeploymentClient
@@ -34,6 +35,9 @@ def setup_environment(*, ctx: HookContext) -> None:
     # setattr, because type checkers rightly refuse the replacement of a method, which is this plugin's purpose.
     setattr(DeploymentClient, read.__name__, _with_full_name(read))
     setattr(DeploymentAsyncClient, read_async.__name__, _with_full_name_async(read_async))
+    for client in (DeploymentClient, DeploymentAsyncClient):
+        create = client.create_flow_run_from_deployment
+        setattr(client, create.__name__, _once(create))
 
 
 def _with_full_name(read: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,3 +54,15 @@ def _with_full_name_async(read: Callable[..., Awaitable[Any]]) -> Callable[..., 
         return await read(client, full_name(name))
 
     return by_name
+
+
+def _once(create: Callable[..., Any]) -> Callable[..., Any]:
+    """With a key by which the server knows a call that is repeated because its answer was lost: without one, it makes a
+    second run."""
+
+    @wraps(create)
+    def with_key(client: Any, deployment_id: Any, **given: Any) -> Any:
+        key = given.pop("idempotency_key", None) or str(uuid4())
+        return create(client, deployment_id, idempotency_key=key, **given)
+
+    return with_key

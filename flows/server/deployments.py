@@ -7,7 +7,7 @@ from typing import Any
 
 from flows.server.process import log_tail
 from flows.server.rest_api import call
-from flows.server.settings import POOL, PREFECT_YAML, prefect_environment
+from flows.server.settings import DEPLOY_RETRIES, DEPLOY_SECONDS, POOL, PREFECT_YAML, prefect_environment
 from flows.server.state import State, state_folder
 from xmodel_core.errors import XmodelError
 
@@ -20,18 +20,29 @@ def declared_deployments() -> str:
 def register_deployments(state: State) -> None:
     """Registers what prefect.yaml declares. Schedules that a person has switched on, or off, stay so."""
     switched = {(row["id"], schedule["slug"]): schedule["active"] for row, schedule in _schedules(state.api)}
-    finished = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_YAML)],
-        cwd=state_folder(),
-        env=prefect_environment(PREFECT_API_URL=state.api, XMODEL_WORKSPACE=state.workspace, PWD=state.folder),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
     log = state_folder() / "deploy.log"
-    log.write_bytes(finished.stdout)
-    if finished.returncode:
-        raise XmodelError("the deployments could not be registered", found=log_tail(log), where=log)
+    environment = {"PREFECT_API_URL": state.api, "XMODEL_WORKSPACE": state.workspace, "PWD": state.folder}
+    with log.open("wb") as output:
+        try:
+            code = subprocess.run(
+                [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", PREFECT_YAML],
+                cwd=state_folder(),
+                env=prefect_environment(**environment, PREFECT_CLIENT_MAX_RETRIES=str(DEPLOY_RETRIES)),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=DEPLOY_SECONDS,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            code = None
+    if code != 0:
+        raise XmodelError(
+            "the deployments could not be registered",
+            expected=f"an end within {DEPLOY_SECONDS:.0f} s" if code is None else None,
+            found=log_tail(log),
+            where=log,
+            remedy="xmodel up again",
+        )
     for row, schedule in _schedules(state.api):
         wanted = switched.get((row["id"], schedule["slug"]), schedule["active"])
         if wanted != schedule["active"]:

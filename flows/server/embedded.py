@@ -19,6 +19,7 @@ from dataclasses import replace
 
 from flows.server import profile as prefect_profile
 from flows.server.home import require_prefect_home
+from flows.server.process import Process
 from flows.server.rest_api import wait_until_healthy
 from flows.server.settings import CLIENT_RETRIES, HOST, PRIVATE, START_SECONDS
 from flows.server.state import exclusive, load_state, save_state
@@ -87,13 +88,14 @@ def ensure_server() -> None:
             stdout=output,
             stderr=subprocess.STDOUT,
         )
+    started = Process.of(server.pid)
     # Before anything of Prefect registers: its queues are emptied first, then the server goes.
     atexit.register(_stop, server)
     os.environ["PREFECT_API_URL"] = f"http://{HOST}:{port}/api"
     refresh_global_settings_context()
 
     importlib.import_module("flows.river.xmodel")  # takes seconds, in which the server comes up
-    if wait_until_healthy(os.environ["PREFECT_API_URL"], lambda: server.poll() is None):
+    if wait_until_healthy(os.environ["PREFECT_API_URL"], started):
         return
     output.seek(0)
     raise XmodelError(

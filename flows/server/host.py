@@ -66,7 +66,8 @@ def up(workspace: Folder, port: int | None = None) -> Status:
             raise XmodelError(
                 "the server is up on another port", found=state.port, expected=port, remedy="`xmodel down` first"
             )
-        wait_for_server(state)
+        else:
+            wait_for_server(state)
         pause_pool(state.api, False)
         worker_lost = not _alive(state.worker)
         if worker_lost:
@@ -97,7 +98,6 @@ def down() -> Down:
         if runs and not state.server.find():
             # They could not report how they end, and would wait for a server that does.
             state = start_server(open_folder(state.workspace), Path(state.folder), None, state, tied=True)
-            wait_for_server(state)
         serves = state.server.find() is not None
         if serves:
             pause_pool(state.api, True)  # else the worker would start the next in the queue

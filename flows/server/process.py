@@ -19,6 +19,11 @@ class Process:
     pid: int
     started: float
 
+    @classmethod
+    def of(cls, pid: int) -> "Process":
+        """The process that has this id now."""
+        return cls(pid, psutil.Process(pid).create_time())
+
     def find(self) -> psutil.Process | None:
         """The running process, or None."""
         try:
@@ -27,6 +32,16 @@ class Process:
         except psutil.NoSuchProcess:
             return None
         return process if alive else None
+
+    def listens(self, port: int) -> bool:
+        """Whether the process, or one that it started, accepts connections on a port."""
+        try:
+            process = self.find()
+            family = [process, *process.children(recursive=True)] if process else []
+            sockets = [socket for one in family for socket in one.net_connections("tcp")]
+        except psutil.NoSuchProcess:
+            return False
+        return any(socket.status == psutil.CONN_LISTEN and socket.laddr.port == port for socket in sockets)
 
     def stop(self) -> bool:
         """Stops the process and its descendants; returns whether it was running."""
@@ -56,7 +71,7 @@ def spawn_prefect(arguments: Sequence[str], log: Path, environment: Mapping[str,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return Process(process.pid, psutil.Process(process.pid).create_time())
+    return Process.of(process.pid)
 
 
 def log_tail(log: Path) -> str:

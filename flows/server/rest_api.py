@@ -4,9 +4,10 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
+from flows.server.process import Process
 from flows.server.settings import START_SECONDS
 from xmodel_core.errors import TransientError
 
@@ -38,13 +39,17 @@ def call(api: str, path: str, body: Any = None, absent: Any = None, method: str 
     raise TransientError("the Prefect server does not answer", found=problem, where=api + path)
 
 
-def wait_until_healthy(api: str, alive: Callable[[], object]) -> bool:
-    """Waits for a server; False where its process ended first or START_SECONDS passed."""
+def wait_until_healthy(api: str, server: Process) -> bool:
+    """Waits for a server; False where its process ended first or START_SECONDS passed. The answer of another process
+    that took the port in the same moment does not count."""
+    port = urlsplit(api).port or 80
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and alive():
+    while time.monotonic() < deadline and server.find():
         try:
             call(api, "/health")
-            return True
+            if server.listens(port):
+                return True
         except TransientError:
-            time.sleep(0.05)
+            pass
+        time.sleep(0.05)
     return False

@@ -14,6 +14,10 @@ RUN_LOGS = "XMODEL_RUN_LOGS"
 PREFECT_YAML = Path(__file__).with_name("prefect.yaml")
 """The deployments: here a link to the file of the top level, in an installed package a file of its own."""
 START_SECONDS = 180.0
+DEPLOY_SECONDS = 300.0
+"""How long the registration of all deployments may take."""
+DEPLOY_RETRIES = 4
+"""Of one call of a server on this machine that has just answered: 30 s in all."""
 STOP_SECONDS = 20.0
 RUN_STOP_SECONDS = 300.0
 """How long a run that is stopped or cancelled may take to save its checkpoint before it is killed."""

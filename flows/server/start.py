@@ -42,9 +42,11 @@ def _choose_port(requested: int | None, previous: int | None) -> int:
 
 
 def start_server(workspace: Folder, here: Path, port: int | None, previous: State | None, tied: bool) -> State:
-    """Starts a server, on the previous one's port where nothing else is asked for; the profile follows it.
+    """Starts a server, on the previous one's port where nothing else is asked for, and returns when it answers; the
+    profile follows it.
 
-    `tied`: whether a worker or runs wait for the previous one at its address. XmodelError where that is not to be had.
+    `tied`: whether a worker or runs wait for the previous one at its address. XmodelError where that is not to be had,
+    or the server does not start.
     """
     if previous and tied:
         if port not in (None, previous.port):
@@ -55,25 +57,37 @@ def start_server(workspace: Folder, here: Path, port: int | None, previous: Stat
                 remedy="`xmodel down` first: it ends them after they have saved their checkpoints",
             )
         port = previous.port
-    chosen = _choose_port(port, previous.port if previous else None)
-    arguments = ["server", "start", "--host", HOST, "--port", str(chosen)]
-    server = spawn_prefect(arguments, state_folder() / "server.log", prefect_environment())
     saved = previous.profile if previous else None
-    state = State(chosen, str(workspace), str(here), server, previous.worker if previous else None, saved)
-    if previous:
-        state = replace(state, deployments=previous.deployments)
+    while True:
+        chosen = _choose_port(port, previous.port if previous else None)
+        arguments = ["server", "start", "--host", HOST, "--port", str(chosen)]
+        server = spawn_prefect(arguments, state_folder() / "server.log", prefect_environment())
+        state = State(chosen, str(workspace), str(here), server, previous.worker if previous else None, saved)
+        if previous:
+            state = replace(state, deployments=previous.deployments)
+        save_state(state)
+        if wait_until_healthy(state.api, server):
+            break
+        server.stop()
+        if port is not None or _is_free(chosen):
+            raise _did_not_start(state)
+        # Another service (another user's `up`, say) took the port in the same moment: the next one.
     if previous and saved and chosen != previous.port:
-        state = replace(state, profile=prefect_profile.set_server(state.api, saved))
-    return save_state(state)
+        state = save_state(replace(state, profile=prefect_profile.set_server(state.api, saved)))
+    return state
 
 
 def wait_for_server(state: State) -> None:
-    """Returns when the server answers. XmodelError where it does not, after stopping it."""
-    if wait_until_healthy(state.api, state.server.find):
+    """Returns when a server that was started earlier answers. XmodelError where it does not, after stopping it."""
+    if wait_until_healthy(state.api, state.server):
         return
     state.server.stop()
+    raise _did_not_start(state)
+
+
+def _did_not_start(state: State) -> XmodelError:
     log = state_folder() / "server.log"
-    raise XmodelError(
+    return XmodelError(
         "the Prefect server did not start",
         expected=f"an answer at {state.api} within {START_SECONDS:.0f} s",
         found=log_tail(log),

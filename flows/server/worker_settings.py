@@ -1,11 +1,12 @@
 """What `up`'s worker and its runs do that Prefect 3.8.8 has no setting for; applied by our Prefect plugin.
 
 Takes the environment variable RUN_LOGS, which only that worker and what it starts have; gives a run its own log, so
-that it outlives its worker, a worker that hears of cancellations after its server was gone, and a cancelled run the
-time to save its checkpoint.
+that it outlives its worker, a worker that hears of cancellations after its server was gone and that starts a run though
+the server's answer was wrong, and a cancelled run the time to save its checkpoint.
 """
 
 import os
+from datetime import UTC, datetime
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ def apply() -> None:
         _write_to(Path(logs, f"{flow_run}.log"))
     else:
         _cancel_slowly()
+        _start_what_became_pending()
 
 
 def _listen_again() -> None:
@@ -60,3 +62,28 @@ def _cancel_slowly() -> None:
     setattr(manager.ProcessManager, kill.__name__, patient)
     one, group = manager._SingleProcessTerminationScope, manager._PosixProcessGroupTerminationScope
     setattr(group, one.graceful_kill.__name__, one.graceful_kill)
+
+
+def _start_what_became_pending() -> None:
+    """A busy server was seen to record that a run is pending, and to answer that it cannot become so, being pending;
+    Prefect's worker then leaves it for ever, in its deployment's only slot. Ours is the pool's only worker: what became
+    pending since it asked became so for it."""
+    from httpx import HTTPError
+    from prefect.workers.base import BaseWorker
+
+    propose = BaseWorker._propose_pending_state
+    if hasattr(propose, "__wrapped__"):
+        return
+
+    @wraps(propose)
+    async def proposed(self: Any, flow_run: Any) -> bool:
+        asked = datetime.now(UTC)
+        if await propose(self, flow_run):
+            return True
+        try:
+            state = (await self.client.read_flow_run(flow_run.id)).state
+        except HTTPError:
+            return False
+        return state is not None and state.is_pending() and state.timestamp >= asked
+
+    setattr(BaseWorker, propose.__name__, proposed)

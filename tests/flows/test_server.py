@@ -19,6 +19,7 @@ from prefect.context import refresh_global_settings_context
 from flows.server import profile
 from flows.server.runs import find_runs
 from tests.flows.checkpoints import xmodel
+from tests.flows.lossy_proxy import losing
 
 pytestmark = pytest.mark.xdist_group("prefect")
 
@@ -128,16 +129,21 @@ class Person:
         for made in (self.home, self.here, self.elsewhere):
             made.mkdir()
 
-    def types(self, *words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def types(self, *words: object, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
         unset = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_API", "XMODEL_"))}
-        return subprocess.run(
-            [sys.executable, *map(str, words)],
-            env={**unset, "PREFECT_HOME": str(self.home)},
-            cwd=cwd or self.here,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
+        try:
+            return subprocess.run(
+                [sys.executable, *map(str, words)],
+                env={**unset, "PREFECT_HOME": str(self.home), **more},
+                cwd=cwd or self.here,
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                timeout=500,
+            )
+        except subprocess.TimeoutExpired as error:
+            logs = [log.read_text(errors="replace")[-3000:] for log in sorted((self.home / "xmodel").glob("*.log"))]
+            raise AssertionError("\n".join([f"{error}: {error.stdout} {error.stderr}", *logs])) from None
 
     def xmodel(self, *words: object) -> subprocess.CompletedProcess[str]:
         return self.types("-m", "flows.cli", *words)
@@ -231,6 +237,39 @@ def test_a_bare_name_runs_from_another_folder_and_leaves_its_pages(host: Person)
 
 
 RUN = ["-m", "prefect", "deployment", "run"]
+PROPOSES = """
+import asyncio, sys
+from prefect.workers.process import ProcessWorker
+
+async def propose(flow_run):
+    async with ProcessWorker(work_pool_name="local", name="xmodel") as worker:
+        return await worker._propose_pending_state(await worker.client.read_flow_run(flow_run))
+
+print(asyncio.run(propose(sys.argv[1])))
+"""
+# What a busy server was seen to answer after it had recorded that the run is pending.
+ABORTED = json.dumps(
+    {"state": None, "status": "ABORT", "details": {"type": "abort_details", "reason": "in a PENDING state"}}
+).encode()
+
+
+@pytest.mark.slow
+def test_a_server_that_loses_an_answer_makes_one_run_and_leaves_none_pending(host: Person, tmp_path: Path) -> None:
+    host.up()
+    api = host.status()["api"]
+    with losing(api, "/create_flow_run") as proxy:
+        done = host.types(*RUN, "pretrain", "--start-in", "2 hours", PREFECT_API_URL=proxy.api)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert proxy.asked == 2
+    (run,) = host.asks("/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}})
+    with losing(api, "/set_state", ABORTED) as proxy:
+        done = host.types("-c", PROPOSES, run["id"], PREFECT_API_URL=proxy.api, XMODEL_RUN_LOGS=str(tmp_path))
+        assert done.stdout.split() == ["True"], done.stdout + done.stderr
+        assert proxy.asked == 1
+        # A second worker that asks for the same run is still refused.
+        done = host.types("-c", PROPOSES, run["id"], PREFECT_API_URL=proxy.api, XMODEL_RUN_LOGS=str(tmp_path))
+        assert done.stdout.split() == ["False"], done.stdout + done.stderr
+    host.asks(f"/flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLED"}, "force": True})
 
 
 def wait_for(true: Callable[[], object]) -> None:
